@@ -1,0 +1,11 @@
+//! The audit: which sessions are absent or short, from what raw holds, the calendar, the universe and the bookmarks.
+//!
+//! It reads no data: the holdings say what every session amounts to. `inventory` is pure; `run` reads trees and writes
+//! the gap pages that changed.
+
+pub mod actor;
+mod inventory;
+mod run;
+
+pub use inventory::{Covered, Seen, inventory, is_short, settle};
+pub use run::{AuditCounters, AuditError, audit, count_absences};

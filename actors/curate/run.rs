@@ -1,0 +1,261 @@
+//! Rebuilding what is touched.
+
+use super::{Merge, by_preference};
+use crate::frame::{FrameError, Table, read_raw, session_day, write_curated};
+use crate::node::Node;
+use chrono::{Datelike, NaiveDate};
+use datanode_schema::clock::date_of;
+use datanode_schema::files::{self, sha256_file};
+use datanode_schema::keys::TouchedKey;
+use datanode_schema::names::{Dataset, Vendor};
+use datanode_schema::paths::{BadName, DataDir, Grain};
+use datanode_schema::records::CuratedFile;
+use datanode_schema::registry::{DatasetRule, Registry};
+use datanode_schema::store::{Batch, StoreError};
+use datanode_schema::trees::{CURATED, HOLDINGS, TOUCHED, UNJUDGED};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// Files that appear together.
+const PUBLISH: usize = 256;
+
+/// Curating cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum CurateError {
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file could not be read or written.
+    #[error("{0}; if it is a raw file, move it away and run `datanode nightly` again")]
+    Frame(#[from] FrameError),
+    /// A file could not be published.
+    #[error("{path}: {cause}; check the disk's free space and permissions")]
+    Io {
+        /// The folder.
+        path: String,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// A symbol cannot be a folder.
+    #[error(transparent)]
+    Name(#[from] BadName),
+}
+
+/// What curating did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct CurateCounters {
+    /// Files that were touched.
+    pub touched: u64,
+    /// Files whose bytes changed.
+    pub written: u64,
+    /// Rows of the touched files.
+    pub rows: u64,
+    /// Rows that a better vendor's row replaced.
+    pub superseded: u64,
+    /// Of those, rows whose values differed.
+    pub conflicts: u64,
+}
+
+/// A raw bucket: a dataset's raw files of a year or a day.
+type Bucket = (Dataset, NaiveDate);
+
+/// Rebuilds every touched file.
+///
+/// # Errors
+/// The first that failed; what was not committed is touched still.
+pub fn curate(node: &Node) -> Result<CurateCounters, CurateError> {
+    let registry = node.registry();
+    let mut buckets: BTreeMap<Bucket, Vec<(TouchedKey, NaiveDate)>> = BTreeMap::new();
+    let mut c = CurateCounters::default();
+    for (key, _) in node.store.load_all(&TOUCHED, &[])? {
+        let Some(rule) = registry.rule(key.dataset) else { continue };
+        let Some(date) = date_in(&key.path) else { continue };
+        buckets.entry((key.dataset, bucket_of(rule, date))).or_default().push((key, date));
+        c.touched += 1;
+    }
+    let contributors = contributors(node, &registry, &buckets)?;
+    let mut work = Publishing::new(node)?;
+    for ((dataset, start), files) in &buckets {
+        let Some(rule) = registry.rule(*dataset) else { continue };
+        let none = BTreeSet::new();
+        let who = contributors.get(&(*dataset, *start)).unwrap_or(&none);
+        let tables = read_bucket(node, &registry, rule, *dataset, *start, who)?;
+        for (key, date) in files {
+            work.rebuild(node, rule, key, *date, &tables, &mut c)?;
+            if work.files.len() >= PUBLISH {
+                work.publish(node)?;
+            }
+        }
+    }
+    work.publish(node)?;
+    Ok(c)
+}
+
+fn bucket_of(rule: &DatasetRule, date: NaiveDate) -> NaiveDate {
+    match rule.grain {
+        Grain::Day => date,
+        Grain::Year => NaiveDate::from_ymd_opt(date.year(), 1, 1).unwrap_or(date),
+    }
+}
+
+/// The date that a curated path begins with: `…/date=2020-01-02/…` or `…/year=2020/month=01/…`.
+fn date_in(path: &str) -> Option<NaiveDate> {
+    let mut year = None;
+    for part in path.split('/') {
+        match part.split_once('=') {
+            Some(("date", d)) => return d.parse().ok(),
+            Some(("year", y)) => year = y.parse::<i32>().ok(),
+            Some(("month", m)) => return NaiveDate::from_ymd_opt(year?, m.parse().ok()?, 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Who holds something in each touched bucket.
+fn contributors(
+    node: &Node,
+    registry: &Registry,
+    buckets: &BTreeMap<Bucket, Vec<(TouchedKey, NaiveDate)>>,
+) -> Result<BTreeMap<Bucket, BTreeSet<(String, Vendor)>>, StoreError> {
+    let mut out: BTreeMap<Bucket, BTreeSet<(String, Vendor)>> = BTreeMap::new();
+    let datasets: BTreeSet<Dataset> = buckets.keys().map(|(d, _)| *d).collect();
+    for dataset in datasets {
+        let Some(rule) = registry.rule(dataset) else { continue };
+        node.store.scan(&HOLDINGS, &[dataset.number()], |k, page| {
+            for d in page.days.iter() {
+                let bucket = (dataset, bucket_of(rule, date_of(d.day.to_native())));
+                if buckets.contains_key(&bucket) {
+                    out.entry(bucket).or_default().insert((k.symbol.clone(), k.vendor));
+                    if rule.grain == Grain::Year {
+                        break;
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    Ok(out)
+}
+
+/// The raw tables of a bucket by symbol, each symbol's preferred vendor first.
+fn read_bucket(
+    node: &Node,
+    registry: &Registry,
+    rule: &DatasetRule,
+    dataset: Dataset,
+    start: NaiveDate,
+    who: &BTreeSet<(String, Vendor)>,
+) -> Result<BTreeMap<String, Vec<Table>>, CurateError> {
+    let rank = |v: &Vendor| registry.capability(*v, dataset).map_or(0, |c| c.preference);
+    let mut sorted: Vec<&(String, Vendor)> = who.iter().collect();
+    sorted.sort_by(|a, b| a.0.cmp(&b.0).then(rank(&b.1).cmp(&rank(&a.1))).then(a.1.name().cmp(b.1.name())));
+    let mut out: BTreeMap<String, Vec<Table>> = BTreeMap::new();
+    for (symbol, vendor) in sorted {
+        let file = node.data.raw().join(DataDir::raw_file(*vendor, dataset, rule.grain, symbol, start)?);
+        if file.is_file() {
+            out.entry(symbol.clone()).or_default().push(read_raw(&file, dataset, *vendor)?);
+        }
+    }
+    Ok(out)
+}
+
+struct Publishing {
+    files: files::Batch,
+    batch: Batch,
+}
+
+impl Publishing {
+    fn new(node: &Node) -> Result<Self, CurateError> {
+        let files = files::Batch::new(node.data.root()).map_err(io(node.data.root()))?;
+        Ok(Self { files, batch: Batch::new() })
+    }
+
+    fn rebuild(
+        &mut self,
+        node: &Node,
+        rule: &DatasetRule,
+        key: &TouchedKey,
+        date: NaiveDate,
+        tables: &BTreeMap<String, Vec<Table>>,
+        c: &mut CurateCounters,
+    ) -> Result<(), CurateError> {
+        let inside = |when: i64| {
+            DataDir::curated_file(key.dataset, rule.curated, date_of(session_day(key.dataset, when))) == key.path
+        };
+        let (first, last) = bounds(rule, date);
+        let minute = key.dataset == Dataset::EquitiesBarsMinute;
+        // Comparing day numbers is cheaper than comparing paths; minute files need the session's date.
+        let keep = |when: i64| if minute { inside(when) } else { i64::from(first) <= when && when <= i64::from(last) };
+        let merged: Vec<(&str, Merge)> = tables
+            .iter()
+            .map(|(s, t)| (s.as_str(), by_preference(t, keep)))
+            .filter(|(_, m)| !m.table.rows.is_empty())
+            .collect();
+        let now = node.clock.now().timestamp();
+        let sum = |f: fn(&Merge) -> u64| merged.iter().map(|(_, m)| f(m)).sum::<u64>();
+        let (superseded, conflicts) = (sum(|m| m.superseded), sum(|m| m.conflicts));
+        let rows = sum(|m| m.table.rows.len() as u64);
+        c.rows += rows;
+        c.superseded += superseded;
+        c.conflicts += conflicts;
+        self.batch.delete(&TOUCHED, key);
+        if rows == 0 {
+            return Ok(());
+        }
+        let target = node.data.curated().join(&key.path);
+        let temp = self.files.temp_for(target.clone());
+        let view: Vec<(&str, &Table)> = merged.iter().map(|(s, m)| (*s, &m.table)).collect();
+        write_curated(&temp, key.dataset, &view)?;
+        let (sha256, bytes) = sha256_file(&temp).map_err(io(&temp))?;
+        let before = node.store.load(&CURATED, key)?;
+        if before.is_some_and(|b| b.sha256 == sha256) && target.is_file() {
+            self.files.forget(&temp).map_err(io(&temp))?;
+            return Ok(());
+        }
+        c.written += 1;
+        let days = merged.iter().flat_map(|(_, m)| [m.table.rows.first(), m.table.rows.last()]).flatten();
+        let days: Vec<i32> = days.map(|r| session_day(key.dataset, r.when)).collect();
+        let record = CuratedFile {
+            sha256,
+            bytes,
+            rows,
+            from: days.iter().min().copied().unwrap_or(first),
+            to: days.iter().max().copied().unwrap_or(last),
+            superseded,
+            conflicts,
+            updated_at: now,
+        };
+        self.batch.put(&CURATED, key, &record)?;
+        self.batch.put(&UNJUDGED, key, &now)?;
+        Ok(())
+    }
+
+    fn publish(&mut self, node: &Node) -> Result<(), CurateError> {
+        let done = std::mem::replace(self, Self::new(node)?);
+        done.files.publish().map_err(io(node.data.root()))?;
+        if !done.batch.is_empty() {
+            node.store.commit(done.batch)?;
+        }
+        Ok(())
+    }
+}
+
+/// First and last day number that a curated file may hold.
+fn bounds(rule: &DatasetRule, date: NaiveDate) -> (i32, i32) {
+    use datanode_schema::clock::day_number;
+    use datanode_schema::keys::Month;
+    match rule.curated {
+        datanode_schema::paths::Cut::Day => (day_number(date), day_number(date)),
+        datanode_schema::paths::Cut::Month => {
+            let m = Month::of(date);
+            (day_number(m.first()), day_number(m.last()))
+        }
+    }
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> CurateError {
+    let path = path.display().to_string();
+    move |cause| CurateError::Io { path, cause }
+}

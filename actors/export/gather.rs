@@ -1,0 +1,126 @@
+//! What would be in the pack, and whether it may be: the checks that let the exporter fail closed.
+
+use super::{Excluded, ExportError, QcSummary};
+use crate::node::{Node, RunContext};
+use datanode_schema::clock::date_of;
+use datanode_schema::keys::TouchedKey;
+use datanode_schema::manifest;
+use datanode_schema::names::{Dataset, Reason, Verdict, Vendor};
+use datanode_schema::paths::DataDir;
+use datanode_schema::records::CuratedFile;
+use datanode_schema::registry::{Amber, Registry, Required};
+use datanode_schema::trees::{CONTEXTS, CURATED, LEDGER, TOUCHED, UNJUDGED};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+/// A line of a run with more rows than this is a damaged record.
+const MAX_ROWS: u64 = 1_000_000_000;
+
+/// What the pack is made of.
+pub struct Gathered {
+    /// Curated files, in the order of their paths.
+    pub files: Vec<(TouchedKey, CuratedFile)>,
+    /// By curated path: (symbol, day number) of the partitions to leave out.
+    pub out: BTreeMap<String, BTreeSet<(String, i32)>>,
+    /// The verdicts.
+    pub qc: QcSummary,
+}
+
+/// Gathers, and refuses where anything is unfinished, unknown or undecided.
+pub fn gather(node: &Node, run: &RunContext, registry: &Registry) -> Result<Gathered, ExportError> {
+    check_finished(node)?;
+    check_manifests(node, run)?;
+    for (field, value) in [("node.host_id", &node.host_id), ("node.source", &node.source)] {
+        if value.is_empty() {
+            return Err(ExportError::Unknown { field });
+        }
+    }
+    let (qc, out, judged) = read_ledger(node, registry)?;
+    for e in &qc.excluded {
+        let dataset = e.partition.split('/').next().and_then(Dataset::from_name);
+        if dataset.and_then(|d| registry.rule(d)).is_some_and(|r| r.required == Required::Complete) {
+            return Err(ExportError::Incomplete {
+                dataset: dataset.map_or_else(String::new, |d| d.to_string()),
+                partition: e.partition.clone(),
+                reasons: e.reasons.join(", "),
+            });
+        }
+    }
+    let mut files = node.store.load_all(&CURATED, &[])?;
+    files.sort_by(|a, b| a.0.path.cmp(&b.0.path));
+    for (key, file) in &files {
+        let n = judged.get(&key.path).copied().unwrap_or(0);
+        if n != file.rows {
+            return Err(ExportError::NoContext { path: key.path.clone(), rows: file.rows, judged: n });
+        }
+    }
+    Ok(Gathered { files, out, qc })
+}
+
+fn check_finished(node: &Node) -> Result<(), ExportError> {
+    let touched = node.store.load_all(&TOUCHED, &[])?.len();
+    if touched > 0 {
+        return Err(ExportError::Unfinished { what: format!("{touched} curated files"), stage: "curate" });
+    }
+    let unjudged = node.store.load_all(&UNJUDGED, &[])?.len();
+    if unjudged > 0 {
+        return Err(ExportError::Unfinished { what: format!("{unjudged} curated files"), stage: "qc" });
+    }
+    Ok(())
+}
+
+/// Every manifest line of the run parses, and says what can be.
+fn check_manifests(node: &Node, run: &RunContext) -> Result<(), ExportError> {
+    for vendor in Vendor::ALL {
+        for dataset in Dataset::ALL {
+            let file = manifest::file_of(&node.data, *vendor, *dataset, &run.id);
+            for line in manifest::read(&file)? {
+                if line.vendor != *vendor || line.dataset != *dataset || line.rows > MAX_ROWS || line.from > line.to {
+                    let what = format!("{} rows for {} {} to {}", line.rows, line.symbol, line.from, line.to);
+                    return Err(ExportError::OutOfRange(format!("{what} in {}", file.display())));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+type Ledger = (QcSummary, BTreeMap<String, BTreeSet<(String, i32)>>, BTreeMap<String, u64>);
+
+/// The verdicts, what they leave out, and how many rows of each curated file are judged within a known context.
+fn read_ledger(node: &Node, registry: &Registry) -> Result<Ledger, ExportError> {
+    let contexts: BTreeSet<u64> = node.store.load_all(&CONTEXTS, &[])?.into_iter().map(|(k, _)| k).collect();
+    let mut qc = QcSummary::default();
+    let mut out: BTreeMap<String, BTreeSet<(String, i32)>> = BTreeMap::new();
+    let mut judged: BTreeMap<String, u64> = BTreeMap::new();
+    node.store.scan(&LEDGER, &[], |k, page| {
+        let Some(rule) = registry.rule(k.dataset) else { return ControlFlow::Continue(()) };
+        for d in page.days.iter() {
+            let verdict = Verdict::from_number(d.verdict).unwrap_or(Verdict::Red);
+            match verdict {
+                Verdict::Green => qc.green += 1,
+                Verdict::Amber => qc.amber += 1,
+                Verdict::Red => qc.red += 1,
+                Verdict::Pending => qc.pending += 1,
+            }
+            let (rows, day) = (u64::from(d.rows.to_native()), d.day.to_native());
+            if rows == 0 {
+                continue;
+            }
+            let path = DataDir::curated_file(k.dataset, rule.curated, date_of(day));
+            let held = verdict == Verdict::Red || (verdict == Verdict::Amber && rule.amber == Amber::Hold);
+            if held {
+                let reasons = Reason::names(d.reasons.to_native()).into_iter().map(str::to_owned).collect();
+                let partition = format!("{}/{}/{}", k.dataset, k.symbol, date_of(day));
+                qc.excluded.push(Excluded { partition, status: verdict, reasons });
+                out.entry(path.clone()).or_default().insert((k.symbol.clone(), day));
+            }
+            if contexts.contains(&d.context.to_native()) {
+                *judged.entry(path).or_default() += rows;
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    qc.excluded.sort();
+    Ok((qc, out, judged))
+}

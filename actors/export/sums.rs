@@ -1,0 +1,38 @@
+//! `SHA256SUMS.stable.txt`: every file of the pack but itself, sorted by path bytewise, as `sha256sum -c` reads it.
+
+use super::manifest::{is_sha256, safe_path};
+
+/// The manifest's name.
+pub const MANIFEST_FILE: &str = "manifest.json";
+/// The sums' name.
+pub const SUMS_FILE: &str = "SHA256SUMS.stable.txt";
+
+/// The text for (hex sum, path) pairs.
+pub fn format_sums(mut sums: Vec<(String, String)>) -> String {
+    sums.sort_by(|a, b| a.1.as_bytes().cmp(b.1.as_bytes()));
+    sums.iter().map(|(sum, path)| format!("{sum}  {path}\n")).collect()
+}
+
+/// The (hex sum, path) pairs of a text.
+///
+/// # Errors
+/// The first line that is not one, that names an unsafe path, or that is out of order.
+pub fn parse_sums(text: &str) -> Result<Vec<(String, String)>, String> {
+    let mut out: Vec<(String, String)> = Vec::new();
+    if !text.is_empty() && !text.ends_with('\n') {
+        return Err(format!("{SUMS_FILE}: the last line is cut off"));
+    }
+    for (i, line) in text.lines().enumerate() {
+        let bad = |why: &str| format!("{SUMS_FILE}:{}: {why}", i + 1);
+        let (sum, path) = line.split_once("  ").ok_or_else(|| bad("not `<sha256>  <path>`"))?;
+        if !is_sha256(sum) {
+            return Err(bad("not a SHA-256 in lower-case hex"));
+        }
+        safe_path(path).map_err(|why| bad(&format!("{path:?} {why}")))?;
+        if out.last().is_some_and(|(_, before)| before.as_bytes() >= path.as_bytes()) {
+            return Err(bad("out of order or twice"));
+        }
+        out.push((sum.to_owned(), path.to_owned()));
+    }
+    Ok(out)
+}

@@ -1,0 +1,105 @@
+//! Writing tables as Parquet: zstd level 1, statistics, one row group a file unless it is large, no pandas metadata.
+//! The same rows give the same bytes.
+
+use super::{Cell, FrameError, Table};
+use datanode_schema::names::Dataset;
+use polars::prelude::*;
+use std::fs::File;
+use std::path::Path;
+
+/// Rows of a row group: small enough that a reader on a small machine can hold one.
+const ROW_GROUP: usize = 65_536;
+
+/// Writes a raw file: one symbol's rows, in the order given. Returns nothing but the error; the caller knows the rows.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_raw(path: &Path, dataset: Dataset, table: &Table) -> Result<(), FrameError> {
+    let mut columns = value_columns(dataset, table.rows.iter().map(|r| (r.when, &r.cell)));
+    let origin = |f: fn(&super::Origin) -> &str| -> Vec<&str> {
+        table.rows.iter().map(|r| table.origin(r).map_or("", f)).collect()
+    };
+    columns.push(Column::new("feed".into(), origin(|o| &o.feed)));
+    columns.push(Column::new("request_id".into(), origin(|o| &o.request_id)));
+    write(path, columns, table.rows.len())
+}
+
+/// Writes a curated file: all symbols, each with its rows in the order given.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_curated(path: &Path, dataset: Dataset, symbols: &[(&str, &Table)]) -> Result<(), FrameError> {
+    let rows = || symbols.iter().flat_map(|(s, t)| t.rows.iter().map(move |r| (*s, *t, r)));
+    let height = symbols.iter().map(|(_, t)| t.rows.len()).sum();
+    let text = |f: &dyn Fn(&super::Origin) -> String| -> Vec<String> {
+        rows().map(|(_, t, r)| t.origin(r).map_or_else(String::new, f)).collect()
+    };
+    let key: Vec<&str> = rows().map(|(s, _, _)| s).collect();
+    let mut columns = vec![Column::new(key_name(dataset).into(), key)];
+    columns.extend(value_columns(dataset, rows().map(|(_, _, r)| (r.when, &r.cell))));
+    columns.push(Column::new("vendor".into(), text(&|o| o.vendor.name().to_owned())));
+    if dataset != Dataset::MacroTreasury {
+        columns.push(Column::new("feed".into(), text(&|o| o.feed.to_string())));
+    }
+    columns.push(Column::new("request_id".into(), text(&|o| o.request_id.to_string())));
+    write(path, columns, height)
+}
+
+/// The name of the key column.
+pub(super) fn key_name(dataset: Dataset) -> &'static str {
+    match dataset {
+        Dataset::MacroTreasury => "series",
+        Dataset::EquitiesBars | Dataset::EquitiesBarsMinute => "symbol",
+    }
+}
+
+fn value_columns<'a>(dataset: Dataset, rows: impl Iterator<Item = (i64, &'a Cell)> + Clone) -> Vec<Column> {
+    let when = match dataset {
+        Dataset::EquitiesBarsMinute => {
+            Int64Chunked::from_vec("ts".into(), rows.clone().map(|(w, _)| w).collect())
+                .into_datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC))
+                .into_column()
+        }
+        Dataset::EquitiesBars | Dataset::MacroTreasury => {
+            let days = rows.clone().map(|(w, _)| i32::try_from(w).unwrap_or(i32::MAX)).collect();
+            Int32Chunked::from_vec("dt".into(), days).into_date().into_column()
+        }
+    };
+    let mut columns = vec![when];
+    if dataset == Dataset::MacroTreasury {
+        let values: Vec<Option<f64>> = rows.map(|(_, c)| if let Cell::Value(v) = c { *v } else { None }).collect();
+        columns.push(Column::new("value".into(), values));
+        return columns;
+    }
+    let float = |name: &'static str, f: fn(&super::Bar) -> f64| {
+        let v: Vec<f64> = rows.clone().map(|(_, c)| if let Cell::Bar(b) = c { f(b) } else { f64::NAN }).collect();
+        Column::new(name.into(), v)
+    };
+    columns.push(float("open", |b| b.open));
+    columns.push(float("high", |b| b.high));
+    columns.push(float("low", |b| b.low));
+    columns.push(float("close", |b| b.close));
+    columns.push(float("volume", |b| b.volume));
+    let trades: Vec<Option<i64>> = rows.clone().map(|(_, c)| if let Cell::Bar(b) = c { b.trades } else { None }).collect();
+    let vwap: Vec<Option<f64>> = rows.map(|(_, c)| if let Cell::Bar(b) = c { b.vwap } else { None }).collect();
+    columns.push(Column::new("trade_count".into(), trades));
+    columns.push(Column::new("vwap".into(), vwap));
+    columns
+}
+
+fn write(path: &Path, columns: Vec<Column>, height: usize) -> Result<(), FrameError> {
+    let fail = |cause: String| FrameError { file: path.display().to_string(), cause };
+    let mut frame = DataFrame::new(height, columns).map_err(|e| fail(e.to_string()))?;
+    let file = File::create(path).map_err(|e| fail(e.to_string()))?;
+    options(file).finish(&mut frame).map(|_| ()).map_err(|e| fail(e.to_string()))
+}
+
+/// The one way in which Parquet is written.
+pub(super) fn options<W: std::io::Write>(to: W) -> ParquetWriter<W> {
+    let level = ZstdLevel::try_new(1).ok();
+    ParquetWriter::new(to)
+        .with_compression(ParquetCompression::Zstd(level))
+        .with_statistics(StatisticsOptions::default())
+        .with_row_group_size(Some(ROW_GROUP))
+        .set_parallel(false)
+}

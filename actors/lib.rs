@@ -1,0 +1,20 @@
+//! What runs in datanode: one folder a stage, in the order of the data. In each, `actor.rs` is a thin shell over
+//! its siblings, which know nothing of actix.
+//!
+//! `vendor` asks · `queue` says what · `raw` keeps · `audit` compares with the calendar · `curate` merges · `qc` judges ·
+//! `export` packs · `seal` and `vault` encrypt and keep · `ship` delivers and removes · `schedule` leads them through a
+//! nightly cycle. `frame` is the one place that names polars; `node` is what all of them share.
+
+pub mod audit;
+pub mod curate;
+pub mod export;
+pub mod frame;
+pub mod node;
+pub mod qc;
+pub mod queue;
+pub mod raw;
+pub mod schedule;
+pub mod seal;
+pub mod ship;
+pub mod vault;
+pub mod vendor;

@@ -1,0 +1,15 @@
+//! QC: a verdict for every partition, with its reasons and the thresholds that were used. QC never rewrites data.
+//!
+//! `judge` is pure. `run` judges the curated files that changed, enters the absences of the queue, and writes
+//! `qc/partition_status.parquet` from the ledger.
+
+pub mod actor;
+mod context;
+mod judge;
+mod ledger;
+mod run;
+mod status;
+
+pub use context::Context;
+pub use judge::{Judged, judge};
+pub use run::{QcCounters, QcError, qc};

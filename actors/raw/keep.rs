@@ -1,0 +1,366 @@
+//! Keeping one answer.
+
+use super::evidence::{Said, weigh};
+use super::merge::merge;
+use super::{RawError, holding_day};
+use crate::frame::{Cell, Origin, Table, read_raw, session_day, write_raw};
+use crate::node::{Node, RunContext};
+use crate::queue::Claimed;
+use crate::vendor::actor::VendorCounters;
+use crate::vendor::{Ask, Fetched, Purpose, Refusal, SymbolRows};
+use datanode_schema::clock::{date_of, day_number, rfc3339};
+use datanode_schema::files::{self, sha256_file};
+use datanode_schema::keys::{BookmarkKey, HoldingKey, Month, PageKey, SeriesKey, TouchedKey};
+use datanode_schema::manifest::{self, Line, Rejected, Written};
+use datanode_schema::names::{Outcome, Vendor};
+use datanode_schema::paths::DataDir;
+use datanode_schema::records::{Bookmark, Demotion, GapPage, Holding, HoldingDay};
+use datanode_schema::registry::{DatasetRule, Registry};
+use datanode_schema::store::{Batch, StoreError};
+use datanode_schema::trees::{BOOKMARKS, DEMOTIONS, GAPS, HOLDINGS, LEASES, TOUCHED};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// The first wait of a demoted vendor; it doubles up to [`LONGEST_PROBE`].
+const FIRST_PROBE: i64 = 3_600;
+const LONGEST_PROBE: i64 = 7 * 86_400;
+
+/// Keeps an answer. Blocking.
+///
+/// # Errors
+/// [`RawError`]; the answer then is not kept, and its lease ends by itself.
+pub fn keep(node: &Node, run: &RunContext, claimed: &Claimed, fetched: Fetched) -> Result<VendorCounters, RawError> {
+    let registry = node.registry();
+    let Some(rule) = registry.rule(fetched.ask.dataset) else { return Ok(VendorCounters::default()) };
+    let mut k = Keeping {
+        node,
+        run,
+        registry: &registry,
+        rule,
+        files: files::Batch::new(node.data.root()).map_err(io(node.data.root()))?,
+        batch: Batch::new(),
+        counters: VendorCounters {
+            claims: 1,
+            requests: u64::from(fetched.pages),
+            bytes: fetched.bytes,
+            rejected: fetched.rejects.rows,
+            ..Default::default()
+        },
+        touched: BTreeSet::new(),
+    };
+    k.batch.guard(&LEASES, &claimed.id, Some(&claimed.lease))?;
+    k.batch.delete(&LEASES, &claimed.id);
+    k.answer(fetched)?;
+    let Keeping { files, batch, mut counters, .. } = k;
+    files.publish().map_err(io(node.data.root()))?;
+    match node.store.commit(batch) {
+        Ok(_) => Ok(counters),
+        Err(StoreError::Conflict { .. }) => {
+            tracing::warn!(lease = claimed.id, "a late answer was dropped: its lease no longer stands");
+            counters = VendorCounters { claims: 1, requests: counters.requests, dropped: 1, ..Default::default() };
+            Ok(counters)
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+struct Keeping<'a> {
+    node: &'a Node,
+    run: &'a RunContext,
+    registry: &'a Registry,
+    rule: &'a DatasetRule,
+    files: files::Batch,
+    batch: Batch,
+    counters: VendorCounters,
+    touched: BTreeSet<TouchedKey>,
+}
+
+/// One symbol's part of an answer, on its way.
+struct Part {
+    symbol: String,
+    request_id: String,
+    rows: u64,
+    restated: u64,
+    empty_sessions: u64,
+    files: Vec<Written>,
+    held: BTreeMap<i32, HoldingDay>,
+}
+
+impl Keeping<'_> {
+    fn answer(&mut self, mut fetched: Fetched) -> Result<(), RawError> {
+        if let Some(r) = &fetched.refusal {
+            self.counters.refusals += 1;
+            self.run.note_failed(&fetched.ask);
+            tracing::info!(vendor = %fetched.ask.vendor, dataset = %fetched.ask.dataset, outcome = %r.outcome, note = r.note, "no answer");
+        }
+        let ask = fetched.ask.clone();
+        let kept = self.keep_bodies(&ask, &fetched)?;
+        for symbol in &ask.symbols {
+            let rows = fetched.rows.remove(symbol).unwrap_or_default();
+            let part = self.symbol(&ask, symbol, rows)?;
+            let outcome = self.outcome(&fetched, &part);
+            self.bookkeep(&ask, &part, fetched.refusal.as_ref(), outcome)?;
+            self.line(&ask, &fetched, &part, outcome, &kept);
+            self.counters.rows += part.rows;
+            self.counters.restated += part.restated;
+            self.counters.empty_sessions += part.empty_sessions;
+        }
+        let now = self.node.clock.now().timestamp();
+        for t in std::mem::take(&mut self.touched) {
+            self.batch.put(&TOUCHED, &t, &now)?;
+        }
+        Ok(())
+    }
+
+    fn outcome(&self, fetched: &Fetched, part: &Part) -> Outcome {
+        match (&fetched.refusal, part.rows, part.empty_sessions) {
+            (Some(r), _, _) => r.outcome,
+            (None, 0, _) => Outcome::Empty,
+            (None, _, 0) => Outcome::Filled,
+            (None, _, _) => Outcome::Short,
+        }
+    }
+
+    /// Merges one symbol's rows into its raw files.
+    fn symbol(&mut self, ask: &Ask, symbol: &str, rows: SymbolRows) -> Result<Part, RawError> {
+        let request_id = ask.request_id(&self.run.id, symbol);
+        let mut part = Part {
+            symbol: symbol.to_owned(),
+            rows: rows.len() as u64,
+            restated: 0,
+            empty_sessions: 0,
+            files: Vec::new(),
+            held: BTreeMap::new(),
+            request_id,
+        };
+        let origin = Origin { vendor: ask.vendor, feed: ask.feed.as_str().into(), request_id: part.request_id.as_str().into() };
+        let mut by_file: BTreeMap<String, SymbolRows> = BTreeMap::new();
+        let mut days: BTreeSet<i32> = BTreeSet::new();
+        for (when, cell) in rows {
+            let day = session_day(ask.dataset, when);
+            days.insert(day);
+            let file = DataDir::raw_file(ask.vendor, ask.dataset, self.rule.grain, symbol, date_of(day))?;
+            by_file.entry(file).or_default().push((when, cell));
+        }
+        for (file, rows) in by_file {
+            self.file(ask, &mut part, &days, file, rows, &origin)?;
+        }
+        part.empty_sessions = self.sessions_asked(ask).iter().filter(|d| !days.contains(d)).count() as u64;
+        Ok(part)
+    }
+
+    fn sessions_asked(&self, ask: &Ask) -> Vec<i32> {
+        if ask.days.is_empty() {
+            self.rule.calendar().session_dates(ask.from, ask.to).into_iter().map(day_number).collect()
+        } else {
+            ask.days.clone()
+        }
+    }
+
+    fn file(
+        &mut self,
+        ask: &Ask,
+        part: &mut Part,
+        days: &BTreeSet<i32>,
+        file: String,
+        rows: Vec<(i64, Cell)>,
+        origin: &Origin,
+    ) -> Result<(), RawError> {
+        let target = self.node.data.raw().join(&file);
+        let mut table = if target.is_file() { read_raw(&target, ask.dataset, ask.vendor)? } else { Table::default() };
+        let merged = merge(&mut table, rows, origin);
+        part.restated += merged.restated;
+        self.hold(ask, part, days, &table);
+        if merged.new == 0 && merged.restated == 0 {
+            return Ok(());
+        }
+        if merged.restated > 0 {
+            keep_version(&target)?;
+        }
+        let temp = self.files.temp_for(target);
+        write_raw(&temp, ask.dataset, &table)?;
+        let (sha256, _) = sha256_file(&temp).map_err(io(&temp))?;
+        part.files.push(Written { path: file, sha256: hex::encode(sha256) });
+        Ok(())
+    }
+
+    /// Notes what the touched sessions of a file now hold.
+    fn hold(&mut self, ask: &Ask, part: &mut Part, days: &BTreeSet<i32>, table: &Table) {
+        let mut stamps: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
+        for r in &table.rows {
+            let day = session_day(ask.dataset, r.when);
+            if days.contains(&day) {
+                stamps.entry(day).or_default().push(r.when);
+            }
+        }
+        for (day, stamps) in stamps {
+            part.held.insert(day, holding_day(ask.dataset, self.rule.calendar(), day, &stamps));
+            let path = DataDir::curated_file(ask.dataset, self.rule.curated, date_of(day));
+            self.touched.insert(TouchedKey { dataset: ask.dataset, path });
+        }
+    }
+
+    /// Moves bookmark, holdings, demotion and tasks of one symbol.
+    fn bookkeep(&mut self, ask: &Ask, part: &Part, refusal: Option<&Refusal>, outcome: Outcome) -> Result<(), RawError> {
+        let key = BookmarkKey { dataset: ask.dataset, symbol: part.symbol.clone(), vendor: ask.vendor };
+        let now = self.node.clock.now().timestamp();
+        match outcome {
+            Outcome::Filled | Outcome::Short | Outcome::Empty => {
+                let mut b: Bookmark = self.node.store.load(&BOOKMARKS, &key)?.unwrap_or_default();
+                if ask.purpose == Purpose::Ingest {
+                    b.cover(day_number(ask.from), day_number(ask.to));
+                }
+                b.rows += part.rows;
+                b.answers += 1;
+                b.restated += part.restated;
+                b.updated_at = now;
+                self.batch.put(&BOOKMARKS, &key, &b)?;
+                if self.node.store.get(&DEMOTIONS, &key, |_| ())?.is_some() {
+                    self.batch.delete(&DEMOTIONS, &key);
+                }
+            }
+            Outcome::NotEntitled | Outcome::Refused => {
+                // A refusal of days to come says nothing about the vendor.
+                let today = self.node.clock.now().date_naive();
+                if ask.to < today {
+                    self.demote(&key, refusal, now)?;
+                }
+            }
+            Outcome::RateLimited | Outcome::Error | Outcome::Unparsable => {}
+        }
+        self.put_holdings(ask, part)?;
+        self.weigh_tasks(ask, part, outcome)
+    }
+
+    fn demote(&mut self, key: &BookmarkKey, refusal: Option<&Refusal>, now: i64) -> Result<(), RawError> {
+        let step = self.node.store.load(&DEMOTIONS, key)?.map_or(0, |d| d.step.saturating_add(1));
+        let wait = (FIRST_PROBE << step.min(10)).min(LONGEST_PROBE);
+        let why = refusal.map_or_else(String::new, |r| r.note.clone());
+        self.batch.put(&DEMOTIONS, key, &Demotion { until: now + wait, step, why })?;
+        Ok(())
+    }
+
+    fn put_holdings(&mut self, ask: &Ask, part: &Part) -> Result<(), RawError> {
+        let mut months: BTreeMap<Month, Vec<HoldingDay>> = BTreeMap::new();
+        for h in part.held.values() {
+            months.entry(Month::of(date_of(h.day))).or_default().push(*h);
+        }
+        for (month, days) in months {
+            let key = HoldingKey { dataset: ask.dataset, symbol: part.symbol.clone(), month, vendor: ask.vendor };
+            let mut page: Holding = self.node.store.load(&HOLDINGS, &key)?.unwrap_or_default();
+            page.days.retain(|d| !part.held.contains_key(&d.day));
+            page.days.extend(days);
+            page.days.sort_by_key(|d| d.day);
+            self.batch.put(&HOLDINGS, &key, &page)?;
+        }
+        Ok(())
+    }
+
+    fn weigh_tasks(&mut self, ask: &Ask, part: &Part, outcome: Outcome) -> Result<(), RawError> {
+        let ranked: Vec<(Vendor, _)> =
+            self.registry.ranked(ask.dataset).into_iter().filter(|(v, _)| self.node.enabled.contains(v)).collect();
+        let (from, to) = (day_number(ask.from), day_number(ask.to));
+        let prefix = SeriesKey::prefix(ask.dataset, &part.symbol);
+        let pages = self.node.store.load_all(&GAPS, &prefix)?;
+        for (key, page) in pages {
+            if key.month < Month::of(ask.from) || key.month > Month::of(ask.to) {
+                continue;
+            }
+            let mut after = GapPage::default();
+            for task in &page.tasks {
+                if task.day < from || task.day > to || !ask.wants(task.day) {
+                    after.tasks.push(task.clone());
+                    continue;
+                }
+                let date = date_of(task.day);
+                let said = Said {
+                    vendor: ask.vendor,
+                    outcome,
+                    held: part.held.get(&task.day),
+                    session: self.rule.calendar().session(date).as_ref(),
+                    today: self.run.today(),
+                    vendors: ranked.iter().filter(|(_, c)| c.clip(date, date).is_some()).count(),
+                };
+                after.tasks.extend(weigh(self.rule, task, &said));
+            }
+            self.put_page(key, &page, after)?;
+        }
+        Ok(())
+    }
+
+    fn put_page(&mut self, key: PageKey, before: &GapPage, after: GapPage) -> Result<(), RawError> {
+        if after.tasks.is_empty() {
+            self.batch.delete(&GAPS, &key);
+        } else if after != *before {
+            self.batch.put(&GAPS, &key, &after)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps bodies of which not everything was taken; returns their paths below `rejects`.
+    fn keep_bodies(&mut self, ask: &Ask, fetched: &Fetched) -> Result<Vec<String>, RawError> {
+        let mut out = Vec::new();
+        let first = ask.symbols.first().map_or("", String::as_str);
+        for (i, body) in fetched.kept_bodies.iter().enumerate() {
+            let name = format!("{}/{}/{}-{i}.body", ask.vendor, ask.dataset, ask.request_id(&self.run.id, first));
+            self.files.add(self.node.data.rejects().join(&name), body).map_err(io(&self.node.data.rejects()))?;
+            out.push(name);
+        }
+        Ok(out)
+    }
+
+    fn line(&mut self, ask: &Ask, fetched: &Fetched, part: &Part, outcome: Outcome, kept: &[String]) {
+        let why = match &fetched.refusal {
+            Some(r) => r.note.clone(),
+            None => fetched.rejects.first.clone(),
+        };
+        let line = Line {
+            v: manifest::VERSION,
+            run: self.run.id.clone(),
+            request_id: part.request_id.clone(),
+            vendor: ask.vendor,
+            dataset: ask.dataset,
+            symbol: part.symbol.clone(),
+            from: ask.from,
+            to: ask.to,
+            purpose: ask.purpose.name().to_owned(),
+            feed: ask.feed.clone(),
+            adjustment: ask.adjustment.clone(),
+            fetched_at: rfc3339(fetched.fetched_at),
+            outcome,
+            rows: part.rows,
+            empty_sessions: part.empty_sessions,
+            restated: part.restated,
+            pages: fetched.pages,
+            bytes: fetched.bytes,
+            body_blake3: fetched.body_blake3.clone(),
+            files: part.files.clone(),
+            rejected: kept
+                .iter()
+                .map(|p| Rejected { rows: fetched.rejects.rows, why: why.clone(), path: p.clone() })
+                .collect(),
+            note: why,
+        };
+        let Ok(mut text) = serde_json::to_vec(&line) else { return };
+        text.push(b'\n');
+        self.files.append(manifest::file_of(&self.node.data, ask.vendor, ask.dataset, &self.run.id), text);
+    }
+}
+
+/// Keeps the file that a restatement is about to replace, under its own hash.
+fn keep_version(target: &Path) -> Result<(), RawError> {
+    let (sha256, _) = sha256_file(target).map_err(io(target))?;
+    let mut name = hex::encode(sha256);
+    name.truncate(16);
+    let old = target.with_file_name(format!("data.{name}.parquet"));
+    match std::fs::hard_link(target, &old) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(io(&old)(e)),
+        _ => Ok(()),
+    }
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> RawError {
+    let path: PathBuf = path.to_owned();
+    move |cause| RawError::Io { path: path.display().to_string(), cause }
+}
+

@@ -1,0 +1,16 @@
+//! Raw: what a vendor said, as it said it.
+//!
+//! An answer is kept whole or not at all: temps, sync, renames, manifest line, sync, and then one commit that moves the
+//! bookmark, the holdings and the tasks and ends the lease. Where the lease no longer stands the commit is refused and
+//! nothing has happened but files that the next answer writes again.
+
+pub mod actor;
+mod error;
+mod evidence;
+mod holdings;
+mod keep;
+mod merge;
+
+pub use error::RawError;
+pub use holdings::holding_day;
+pub use keep::keep;

@@ -1,0 +1,363 @@
+//! The chunk object, version 1: what one piece of a pack looks like at rest. All integers little-endian.
+//!
+//! | offset | field |
+//! |---|---|
+//! | 0 | magic `DNCK` |
+//! | 4 | version u8 (1) · suite u8 (1) · type u8 (0 data, 1 manifest, 2 parity) · codec u8 (0 raw, 1 zstd) |
+//! | 8 | pack_uid \[16\] |
+//! | 24 | generation u32 · index u32 · count u32 · flags u32 (bit 0 = final, all others zero) |
+//! | 40 | plaintext_len u32 · payload_len u32 (without the tag) |
+//! | 48 | salt \[24\] |
+//! | 72 | commitment \[32\] |
+//! | 104 | ciphertext ‖ tag \[16\] |
+//!
+//! Suite 1: AAD = bytes 0–47; `key[32] ‖ nonce[24] ‖ commitment[32]` = HKDF-SHA256-Expand (RFC 5869 §2.3) of the pack
+//! key with info `"datanode/chunk/v1" ‖ 0x00 ‖ salt ‖ AAD`; XChaCha20-Poly1305 over the payload. The salt is a keyed
+//! hash of AAD and payload, so a retry writes the same bytes and different bytes never meet the same nonce. The
+//! commitment is compared before the AEAD is tried, because Poly1305 alone does not bind a ciphertext to one key.
+//!
+//! Knows nothing of files, folders or the vault.
+
+use hkdf::Hkdf;
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::PackUid;
+use super::aead::{Backend, TAG};
+use super::error::Diagnosis;
+use super::keys::PackKey;
+
+/// Largest plaintext of a chunk, bytes.
+pub const MAX_PLAINTEXT: usize = 16 << 20;
+/// Largest payload, bytes: a plaintext that grew under compression would still fit.
+pub const MAX_PAYLOAD: usize = MAX_PLAINTEXT + PAD;
+/// The last chunk of a stream is padded to a multiple of this, so that its length says little about the files.
+pub const PAD: usize = 64 * 1024;
+/// Bytes before the ciphertext.
+pub const HEADER: usize = 104;
+/// Largest object, bytes.
+pub const MAX_OBJECT: usize = HEADER + MAX_PAYLOAD + TAG;
+
+const MAGIC: [u8; 4] = *b"DNCK";
+const VERSION: u8 = 1;
+const SUITE: u8 = 1;
+const AAD: usize = 48;
+const FINAL: u32 = 1;
+const INFO: &[u8] = b"datanode/chunk/v1\0";
+const SALT_CONTEXT: &str = "datanode 2026 chunk salt v1";
+const ZSTD_LEVEL: i32 = 1;
+
+const _: () = assert!(MAX_PLAINTEXT.is_multiple_of(PAD) && MAX_PAYLOAD < u32::MAX as usize);
+
+/// What a chunk carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ChunkType {
+    /// Bytes of the pack's files.
+    Data = 0,
+    /// Bytes of the sealed manifest.
+    Manifest = 1,
+    /// A parity shard. Reserved: never sealed with this suite.
+    Parity = 2,
+}
+
+/// How the payload was made from the plaintext.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Codec {
+    /// As it is.
+    Raw = 0,
+    /// One zstd frame; only where level 1 saves at least 5 %.
+    Zstd = 1,
+}
+
+/// The place of a chunk in its sealing; all of it is authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// What it carries.
+    pub kind: ChunkType,
+    /// The sealing.
+    pub pack_uid: PackUid,
+    /// The sealing's generation.
+    pub generation: u32,
+    /// 0-based, data first, then sealed manifest.
+    pub index: u32,
+    /// Data and manifest chunks together.
+    pub count: u32,
+}
+
+impl Place {
+    fn flags(&self) -> u32 {
+        if self.index.checked_add(1) == Some(self.count) { FINAL } else { 0 }
+    }
+}
+
+/// A parsed header whose limits hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Where the chunk says it belongs.
+    pub place: Place,
+    /// How to undo the payload.
+    pub codec: Codec,
+    /// Bytes of plaintext, padding included.
+    pub plaintext_len: u32,
+    /// Bytes of ciphertext without its tag.
+    pub payload_len: u32,
+    /// Input to the derivation.
+    pub salt: [u8; 24],
+    /// What only the right key reproduces.
+    pub commitment: [u8; 32],
+}
+
+impl Header {
+    fn aad(place: &Place, codec: Codec, plaintext_len: u32, payload_len: u32) -> [u8; AAD] {
+        let mut aad = [0u8; AAD];
+        let fields: [&[u8]; 9] = [
+            &MAGIC,
+            &[VERSION, SUITE, place.kind as u8, codec as u8],
+            &place.pack_uid,
+            &place.generation.to_le_bytes(),
+            &place.index.to_le_bytes(),
+            &place.count.to_le_bytes(),
+            &place.flags().to_le_bytes(),
+            &plaintext_len.to_le_bytes(),
+            &payload_len.to_le_bytes(),
+        ];
+        for (to, from) in aad.iter_mut().zip(fields.iter().copied().flatten()) {
+            *to = *from;
+        }
+        aad
+    }
+
+    /// Reads and checks a header: magic, versions, limits, flags. Allocates nothing.
+    pub fn parse(object: &[u8]) -> Result<Self, Diagnosis> {
+        let short = Diagnosis::Header("shorter than a header");
+        let word = |at: usize| field::<4>(object, at).map(u32::from_le_bytes);
+        let (Some(magic), Some([version, suite, kind, codec])) = (field::<4>(object, 0), field::<4>(object, 4)) else {
+            return Err(short);
+        };
+        let (Some(pack_uid), Some(salt), Some(commitment)) = (field(object, 8), field(object, 48), field(object, 72))
+        else {
+            return Err(short);
+        };
+        let (Some(generation), Some(index), Some(count), Some(flags)) = (word(24), word(28), word(32), word(36)) else {
+            return Err(short);
+        };
+        let (Some(plaintext_len), Some(payload_len)) = (word(40), word(44)) else { return Err(short) };
+        if magic != MAGIC {
+            return Err(Diagnosis::Header("no DNCK magic"));
+        }
+        if version != VERSION || suite != SUITE {
+            return Err(Diagnosis::Header("version or suite unknown; a newer datanode may read it"));
+        }
+        let kind = match kind {
+            0 => ChunkType::Data,
+            1 => ChunkType::Manifest,
+            2 => ChunkType::Parity,
+            _ => return Err(Diagnosis::Header("type unknown")),
+        };
+        let codec = match codec {
+            0 => Codec::Raw,
+            1 => Codec::Zstd,
+            _ => return Err(Diagnosis::Header("codec unknown")),
+        };
+        let place = Place { kind, pack_uid, generation, index, count };
+        if index >= count || flags != place.flags() {
+            return Err(Diagnosis::Header("index, count and final flag disagree"));
+        }
+        if plaintext_len == 0 || plaintext_len as usize > MAX_PLAINTEXT || payload_len as usize > MAX_PAYLOAD {
+            return Err(Diagnosis::Header("length beyond the limits"));
+        }
+        if codec == Codec::Raw && payload_len != plaintext_len {
+            return Err(Diagnosis::Header("raw payload of another length than its plaintext"));
+        }
+        Ok(Self { place, codec, plaintext_len, payload_len, salt, commitment })
+    }
+}
+
+fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at.checked_add(N)?)?.try_into().ok()
+}
+
+/// Key, nonce and commitment of one chunk. Enough to open that chunk and nothing else.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct ChunkSecret {
+    pub(crate) key: [u8; 32],
+    pub(crate) nonce: [u8; 24],
+    pub(crate) commitment: [u8; 32],
+}
+
+/// What derives the secrets of a sealing's chunks.
+#[derive(Clone)]
+pub struct ChunkKeys {
+    expand: Hkdf<Sha256>,
+    salt_key: Zeroizing<[u8; 32]>,
+}
+
+impl ChunkKeys {
+    /// Prepares a pack key. `None` cannot happen with a 32-byte key; it is not a panic either way.
+    pub fn new(key: &PackKey) -> Option<Self> {
+        let expand = Hkdf::from_prk(key.expose()).ok()?;
+        Some(Self { expand, salt_key: Zeroizing::new(blake3::derive_key(SALT_CONTEXT, key.expose())) })
+    }
+
+    fn salt(&self, aad: &[u8; AAD], payload: &[u8]) -> [u8; 24] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.salt_key);
+        hasher.update(aad).update(blake3::hash(payload).as_bytes());
+        let mut salt = [0u8; 24];
+        hasher.finalize_xof().fill(&mut salt);
+        salt
+    }
+
+    fn expand(&self, salt: &[u8; 24], aad: &[u8; AAD]) -> Option<ChunkSecret> {
+        let mut okm = Zeroizing::new([0u8; 88]);
+        self.expand.expand_multi_info(&[INFO, salt, aad], okm.as_mut_slice()).ok()?;
+        let okm = okm.as_slice();
+        Some(ChunkSecret { key: field(okm, 0)?, nonce: field(okm, 32)?, commitment: field(okm, 56)? })
+    }
+
+    /// The secret of the chunk that has this header.
+    pub fn secret(&self, header: &Header) -> Option<ChunkSecret> {
+        let aad = Header::aad(&header.place, header.codec, header.plaintext_len, header.payload_len);
+        self.expand(&header.salt, &aad)
+    }
+}
+
+/// What opens a chunk: its pack's keys, or (for a chunk of an earlier pack) its own secret.
+#[derive(Clone, Copy)]
+pub enum Opener<'a> {
+    /// Derive from the pack key.
+    Pack(&'a ChunkKeys),
+    /// As the sealed manifest gave it.
+    Chunk(&'a ChunkSecret),
+}
+
+/// Seals chunks one after another, with its buffers kept between them (about four chunks of memory).
+pub struct Sealer {
+    backend: Backend,
+    compressor: zstd::bulk::Compressor<'static>,
+    compressed: Vec<u8>,
+    object: Vec<u8>,
+    check: Vec<u8>,
+    unpacked: Vec<u8>,
+}
+
+impl Sealer {
+    /// A sealer without buffers yet.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            backend: Backend::chosen(),
+            compressor: zstd::bulk::Compressor::new(ZSTD_LEVEL)?,
+            compressed: Vec::new(),
+            object: Vec::new(),
+            check: Vec::new(),
+            unpacked: Vec::new(),
+        })
+    }
+
+    /// The object of this plaintext at this place, and its codec. The same arguments give the same bytes.
+    ///
+    /// Before it is handed out the object is opened again from memory and compared with the plaintext: what a bad
+    /// compressor or memory did to it must not reach the disk.
+    pub fn seal(&mut self, keys: &ChunkKeys, place: &Place, plaintext: &[u8]) -> Result<&[u8], Diagnosis> {
+        if plaintext.is_empty() || plaintext.len() > MAX_PLAINTEXT {
+            return Err(Diagnosis::Header("length beyond the limits"));
+        }
+        let bound = zstd::zstd_safe::compress_bound(plaintext.len());
+        if self.compressed.len() < bound {
+            self.compressed.resize(bound, 0);
+        }
+        let size = self.compressor.compress_to_buffer(plaintext, &mut self.compressed).map_err(|_| Diagnosis::Codec)?;
+        let saves = size.saturating_mul(100) <= plaintext.len().saturating_mul(95);
+        let (codec, payload) = match self.compressed.get(..size) {
+            Some(small) if saves => (Codec::Zstd, small),
+            _ => (Codec::Raw, plaintext),
+        };
+        assemble(self.backend, keys, place, codec, plaintext.len(), payload, &mut self.object)?;
+        self.check.clear();
+        self.check.extend_from_slice(&self.object);
+        let opened = open(self.backend, &mut self.check, place, Opener::Pack(keys), &mut self.unpacked)?;
+        if opened != plaintext {
+            return Err(Diagnosis::Codec);
+        }
+        Ok(&self.object)
+    }
+}
+
+fn assemble(
+    backend: Backend,
+    keys: &ChunkKeys,
+    place: &Place,
+    codec: Codec,
+    plaintext_len: usize,
+    payload: &[u8],
+    object: &mut Vec<u8>,
+) -> Result<(), Diagnosis> {
+    let limits = |_| Diagnosis::Header("length beyond the limits");
+    let plaintext_len = u32::try_from(plaintext_len).map_err(limits)?;
+    let payload_len = u32::try_from(payload.len()).map_err(limits)?;
+    let aad = Header::aad(place, codec, plaintext_len, payload_len);
+    let salt = keys.salt(&aad, payload);
+    let secret = keys.expand(&salt, &aad).ok_or(Diagnosis::Commitment)?;
+    object.clear();
+    object.reserve(HEADER.saturating_add(payload.len()).saturating_add(TAG));
+    object.extend_from_slice(&aad);
+    object.extend_from_slice(&salt);
+    object.extend_from_slice(&secret.commitment);
+    object.extend_from_slice(payload);
+    let body = object.get_mut(HEADER..).ok_or(Diagnosis::Aead)?;
+    let tag = backend.seal(&secret.key, &secret.nonce, &aad, body).map_err(|_| Diagnosis::Aead)?;
+    object.extend_from_slice(&tag);
+    Ok(())
+}
+
+/// Checks that an object is the chunk of this place, without any key.
+pub fn check_place(object: &[u8], expected: &Place) -> Result<Header, Diagnosis> {
+    let header = Header::parse(object)?;
+    if header.place != *expected {
+        return Err(Diagnosis::Header("pack, generation, index, count or type is not that of this place"));
+    }
+    if object.len() != HEADER.saturating_add(header.payload_len as usize).saturating_add(TAG) {
+        return Err(Diagnosis::Header("length of the object is not that of its payload"));
+    }
+    Ok(header)
+}
+
+/// Opens an object in place and gives its plaintext, which lies in `object` (raw) or in `unpacked` (zstd).
+pub(crate) fn open<'a>(
+    backend: Backend,
+    object: &'a mut [u8],
+    expected: &Place,
+    opener: Opener<'_>,
+    unpacked: &'a mut Vec<u8>,
+) -> Result<&'a [u8], Diagnosis> {
+    let header = check_place(object, expected)?;
+    let secret = match opener {
+        Opener::Pack(keys) => keys.secret(&header).ok_or(Diagnosis::Commitment)?,
+        Opener::Chunk(secret) => secret.clone(),
+    };
+    if !bool::from(secret.commitment.ct_eq(&header.commitment)) {
+        return Err(Diagnosis::Commitment);
+    }
+    let damaged = Diagnosis::Header("length of the object is not that of its payload");
+    let (head, body) = object.split_at_mut_checked(HEADER).ok_or(damaged.clone())?;
+    let (payload, tag) = body.split_at_mut_checked(header.payload_len as usize).ok_or(damaged.clone())?;
+    let aad = head.get(..AAD).ok_or(damaged.clone())?;
+    let tag: [u8; TAG] = (&*tag).try_into().map_err(|_| damaged)?;
+    backend.open(&secret.key, &secret.nonce, aad, payload, &tag).map_err(|_| Diagnosis::Aead)?;
+    match header.codec {
+        Codec::Raw => Ok(payload),
+        Codec::Zstd => {
+            let len = header.plaintext_len as usize;
+            if unpacked.len() < len {
+                unpacked.resize(len, 0);
+            }
+            let room = unpacked.get_mut(..len).ok_or(Diagnosis::Codec)?;
+            match zstd::bulk::decompress_to_buffer(payload, room) {
+                Ok(size) if size == len => Ok(room),
+                _ => Err(Diagnosis::Codec),
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Bringing a pack to the destination folder.
+
+use crate::export::{MANIFEST_FILE, SUMS_FILE};
+use crate::node::{Node, ShipMode};
+use crate::seal::SealError;
+use crate::vault::Vault;
+use datanode_schema::files::{sha256_file, sync_file_system};
+use datanode_schema::records::Shipment;
+use datanode_schema::store::{Batch, StoreError};
+use datanode_schema::trees::{PACKS, SHIPMENTS};
+use std::path::{Path, PathBuf};
+
+/// A pack did not arrive, or retention stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ShipError {
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The vault refused.
+    #[error(transparent)]
+    Vault(#[from] SealError),
+    /// A file could not be read or written.
+    #[error("{path}: {cause}; check that the destination is mounted, has space, and may be written")]
+    Io {
+        /// The file.
+        path: String,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// What was written is not what was sent.
+    #[error("{0}: what arrived is not what was sent; remove it and run `datanode nightly --stages ship`")]
+    Altered(String),
+}
+
+/// What shipping did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ShipCounters {
+    /// Files written at the destination.
+    pub written: u64,
+    /// Files that were there already, compared.
+    pub present: u64,
+    /// Bytes written.
+    pub bytes: u64,
+}
+
+/// Brings `export_id` to the configured folder; without one there is nothing to do.
+///
+/// # Errors
+/// [`ShipError`]; doing it again goes on where it stopped.
+pub fn ship(node: &Node, export_id: &str) -> Result<ShipCounters, ShipError> {
+    let mut c = ShipCounters::default();
+    let Some(destination) = &node.publishing.destination else { return Ok(c) };
+    let name = format!("{}/{export_id}", destination.display());
+    if node.store.get(&SHIPMENTS, &name, |_| ())?.is_some() {
+        return Ok(c);
+    }
+    let Some(pack) = node.store.load(&PACKS, &export_id.to_owned())? else { return Ok(c) };
+    let mode = node.publishing.ship_mode;
+    if mode != ShipMode::Sealed {
+        let to = destination.join("exports").join(&node.source).join(format!("export_{export_id}"));
+        let from = node.data.pack(&node.source, export_id);
+        let mut files = list(&from)?;
+        files.retain(|f| f != Path::new(MANIFEST_FILE) && f != Path::new(SUMS_FILE));
+        files.extend([PathBuf::from(SUMS_FILE), PathBuf::from(MANIFEST_FILE)]);
+        deliver(&from, &to, &files, &mut c)?;
+    }
+    if mode != ShipMode::Plain && !pack.pack_uid.is_empty() {
+        let vault = Vault::open(&node.data.vault())?;
+        let to = destination.join("sealed").join(&node.source).join(&pack.pack_uid);
+        deliver(vault.root(), &to, &vault.files_of(&pack.pack_uid)?, &mut c)?;
+    }
+    let receipt =
+        Shipment { files: c.written + c.present, bytes: c.bytes, finished_at: node.clock.now().timestamp() };
+    let mut batch = Batch::new();
+    batch.put(&SHIPMENTS, &name, &receipt)?;
+    node.store.commit(batch)?;
+    Ok(c)
+}
+
+/// Copies `files` in order; the last one is the commit, so everything before it is made durable first.
+fn deliver(from: &Path, to: &Path, files: &[PathBuf], c: &mut ShipCounters) -> Result<(), ShipError> {
+    std::fs::create_dir_all(to).map_err(io(to))?;
+    let Some((last, before)) = files.split_last() else { return Ok(()) };
+    for f in before {
+        copy(&from.join(f), &to.join(f), c)?;
+    }
+    sync_file_system(to).map_err(io(to))?;
+    copy(&from.join(last), &to.join(last), c)?;
+    sync_file_system(to).map_err(io(to))
+}
+
+fn copy(from: &Path, to: &Path, c: &mut ShipCounters) -> Result<(), ShipError> {
+    let (want, bytes) = sha256_file(from).map_err(io(from))?;
+    if to.is_file() {
+        let (there, _) = sha256_file(to).map_err(io(to))?;
+        if there == want {
+            c.present += 1;
+            return Ok(());
+        }
+    }
+    let parent = to.parent().unwrap_or(to);
+    std::fs::create_dir_all(parent).map_err(io(parent))?;
+    let temp = parent.join(format!(".tmp-{}", std::process::id()));
+    std::fs::copy(from, &temp).map_err(io(&temp))?;
+    let (arrived, _) = sha256_file(&temp).map_err(io(&temp))?;
+    if arrived != want {
+        return Err(ShipError::Altered(temp.display().to_string()));
+    }
+    datanode_schema::failpoint::pass("ship.copied");
+    std::fs::rename(&temp, to).map_err(io(to))?;
+    c.written += 1;
+    c.bytes += bytes;
+    Ok(())
+}
+
+/// Every file below `root`, relative, sorted.
+fn list(root: &Path) -> Result<Vec<PathBuf>, ShipError> {
+    let mut out = Vec::new();
+    let mut stack = vec![root.to_owned()];
+    while let Some(dir) = stack.pop() {
+        for e in std::fs::read_dir(&dir).map_err(io(&dir))? {
+            let e = e.map_err(io(&dir))?;
+            if e.file_type().map_err(io(&dir))?.is_dir() {
+                stack.push(e.path());
+            } else if let Ok(p) = e.path().strip_prefix(root) {
+                out.push(p.to_owned());
+            }
+        }
+    }
+    out.sort();
+    Ok(out)
+}
+
+pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ShipError {
+    let path = path.display().to_string();
+    move |cause| ShipError::Io { path, cause }
+}

@@ -1,0 +1,71 @@
+//! Retention: the newest packs stay; older ones go, folder and sealing. What a kept pack needs is never removed: vault
+//! objects go by reference, not by age.
+
+use super::ShipError;
+use super::deliver::io;
+use crate::node::Node;
+use crate::vault::Vault;
+use datanode_schema::clock::date_of;
+use datanode_schema::records::PackRecord;
+use datanode_schema::store::Batch;
+use datanode_schema::trees::{CHUNKS, PACKS};
+use std::collections::BTreeSet;
+
+/// What retention did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RetentionCounters {
+    /// Packs that stay.
+    pub kept: u64,
+    /// Packs that went.
+    pub removed: u64,
+    /// Vault objects that no kept pack needs and that went to the trash.
+    pub objects: u64,
+}
+
+/// Removes what the rules no longer keep.
+///
+/// # Errors
+/// [`ShipError`]; doing it again goes on where it stopped.
+pub fn retain(node: &Node) -> Result<RetentionCounters, ShipError> {
+    let mut packs: Vec<(String, PackRecord)> =
+        node.store.load_all(&PACKS, &[])?.into_iter().filter(|(_, p)| p.removed_at == 0).collect();
+    packs.sort_by(|a, b| b.1.created_at.cmp(&a.1.created_at).then(b.0.cmp(&a.0)));
+    let keep = node.publishing.keep_packs.max(1).min(packs.len());
+    let (kept, gone) = packs.split_at(keep);
+    let mut c = RetentionCounters { kept: kept.len() as u64, ..Default::default() };
+    let kept_dates: BTreeSet<i32> = kept.iter().map(|(_, p)| p.as_of).collect();
+    let now = node.clock.now().timestamp();
+    for (id, pack) in gone {
+        let mut folders = vec![node.data.pack(&node.source, id)];
+        if !kept_dates.contains(&pack.as_of) {
+            folders.push(node.data.nightly(date_of(pack.as_of)));
+        }
+        for f in folders.iter().filter(|f| f.exists()) {
+            std::fs::remove_dir_all(f).map_err(io(f))?;
+        }
+        let mut batch = Batch::new();
+        batch.put(&PACKS, id, &PackRecord { removed_at: now, ..pack.clone() })?;
+        node.store.commit(batch)?;
+        c.removed += 1;
+    }
+    if c.removed > 0 {
+        c.objects = sweep_vault(node, kept)?;
+    }
+    Ok(c)
+}
+
+fn sweep_vault(node: &Node, kept: &[(String, PackRecord)]) -> Result<u64, ShipError> {
+    let vault = Vault::open(&node.data.vault())?;
+    let keep: BTreeSet<String> = kept.iter().map(|(_, p)| p.pack_uid.clone()).filter(|u| !u.is_empty()).collect();
+    let removed = vault.remove_unreferenced(&keep, &node.clock.now().date_naive().to_string())?;
+    let mut batch = Batch::new();
+    for (object, chunk) in node.store.load_all(&CHUNKS, &[])? {
+        if !keep.contains(&chunk.pack_uid) {
+            batch.delete(&CHUNKS, &object);
+        }
+    }
+    if !batch.is_empty() {
+        node.store.commit(batch)?;
+    }
+    Ok(removed)
+}

@@ -1,0 +1,153 @@
+//! What comes back.
+
+use super::{Ask, Next};
+use crate::frame::{Bar, Cell};
+use chrono::{DateTime, NaiveDate, Utc};
+use datanode_schema::calendar::{new_york_date, new_york_midnight_utc};
+use datanode_schema::clock::{date_of, day_number};
+use datanode_schema::names::{Dataset, Outcome};
+use std::collections::BTreeMap;
+
+/// Rows of one symbol: (`when` as in [`crate::frame::Row`], values).
+pub type SymbolRows = Vec<(i64, Cell)>;
+
+/// An answer that is not rows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{outcome}: {note}")]
+pub struct Refusal {
+    /// What it comes to.
+    pub outcome: Outcome,
+    /// The vendor's words, shortened.
+    pub note: String,
+    /// How long the vendor asked to be left alone.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Refusal {
+    /// A refusal with an outcome and words.
+    pub fn new(outcome: Outcome, note: impl Into<String>) -> Self {
+        let mut note: String = note.into().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        if note.len() > 300 {
+            let end = (0..=300).rev().find(|i| note.is_char_boundary(*i)).unwrap_or(0);
+            note.truncate(end);
+        }
+        Self { outcome, note, retry_after_ms: None }
+    }
+    /// The request as such was refused.
+    pub fn refused(note: impl Into<String>) -> Self {
+        Self::new(Outcome::Refused, note)
+    }
+    /// The body is not what the interface says.
+    pub fn unparsable(note: impl Into<String>) -> Self {
+        Self::new(Outcome::Unparsable, note)
+    }
+}
+
+/// Rows that were not taken, with the first case.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rejects {
+    /// How many.
+    pub rows: u64,
+    /// The first, in words.
+    pub first: String,
+}
+
+impl Rejects {
+    fn add(&mut self, why: impl FnOnce() -> String) {
+        if self.rows == 0 {
+            self.first = Refusal::refused(why()).note;
+        }
+        self.rows += 1;
+    }
+}
+
+/// One page of an answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page {
+    /// Rows by symbol; only symbols that were asked for.
+    pub rows: BTreeMap<String, SymbolRows>,
+    /// Where the next page is.
+    pub next: Option<Next>,
+    /// What was not taken.
+    pub rejects: Rejects,
+}
+
+/// A whole answer to an ask.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The question.
+    pub ask: Ask,
+    /// Rows by symbol; empty where the outcome is not a good answer.
+    pub rows: BTreeMap<String, SymbolRows>,
+    /// Why there are none, where the answer was not good.
+    pub refusal: Option<Refusal>,
+    /// Requests made or files read.
+    pub pages: u32,
+    /// Bytes of the bodies.
+    pub bytes: u64,
+    /// BLAKE3 of the bodies, one after the other.
+    pub body_blake3: String,
+    /// What was not taken.
+    pub rejects: Rejects,
+    /// Bodies to keep, since not all of them was taken.
+    pub kept_bodies: Vec<Vec<u8>>,
+    /// When the last page arrived.
+    pub fetched_at: DateTime<Utc>,
+}
+
+impl Page {
+    /// Takes a bar whose stamp is its start. A stamp outside the asked window, or a symbol that was not asked for, is
+    /// rejected; values are taken as they are, since judging them is not the vendor stage's work.
+    pub(super) fn take_bar(&mut self, ask: &Ask, symbol: &str, at: Option<DateTime<Utc>>, bar: Bar) {
+        let Some(at) = at else {
+            self.rejects.add(|| format!("{symbol}: a stamp that is no time"));
+            return;
+        };
+        let date = new_york_date(at);
+        let when = match ask.dataset {
+            Dataset::EquitiesBarsMinute => at.timestamp_nanos_opt(),
+            Dataset::EquitiesBars | Dataset::MacroTreasury => Some(i64::from(day_number(date))),
+        };
+        self.take(ask, symbol, date, when, Cell::Bar(bar));
+    }
+
+    /// Takes a value of a series.
+    pub(super) fn take_value(&mut self, ask: &Ask, symbol: &str, date: NaiveDate, value: Option<f64>) {
+        self.take(ask, symbol, date, Some(i64::from(day_number(date))), Cell::Value(value));
+    }
+
+    pub(super) fn take(&mut self, ask: &Ask, symbol: &str, date: NaiveDate, when: Option<i64>, cell: Cell) {
+        if !ask.symbols.iter().any(|s| s == symbol) {
+            self.rejects.add(|| format!("symbol {symbol:?} was not asked for"));
+            return;
+        }
+        let Some(when) = when.filter(|_| date >= ask.from && date <= ask.to) else {
+            self.rejects.add(|| format!("{symbol}: {date} lies outside the window {} to {}", ask.from, ask.to));
+            return;
+        };
+        // A backfill asks for a window and wants some of its days: the others are held already.
+        if !ask.wants(day_number(date)) {
+            return;
+        }
+        match self.rows.get_mut(symbol) {
+            Some(rows) => rows.push((when, cell)),
+            None => {
+                self.rows.insert(symbol.to_owned(), vec![(when, cell)]);
+            }
+        }
+    }
+}
+
+/// `at` as nanoseconds or day number leads back to the session's date.
+pub fn date_of_row(dataset: Dataset, when: i64) -> NaiveDate {
+    match dataset {
+        Dataset::EquitiesBarsMinute => new_york_date(DateTime::from_timestamp_nanos(when)),
+        Dataset::EquitiesBars | Dataset::MacroTreasury => date_of(i32::try_from(when).unwrap_or(i32::MAX)),
+    }
+}
+
+/// The first and last second of sessions `from..=to` in UTC.
+pub(super) fn utc_window(from: NaiveDate, to: NaiveDate) -> (DateTime<Utc>, DateTime<Utc>) {
+    let next = to.succ_opt().unwrap_or(to);
+    (new_york_midnight_utc(from), new_york_midnight_utc(next) - chrono::Duration::seconds(1))
+}

@@ -1,0 +1,61 @@
+//! What a vendor is asked.
+
+use datanode_schema::names::{Dataset, Vendor};
+use datanode_schema::manifest;
+use chrono::NaiveDate;
+
+/// Why it is asked.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Purpose {
+    /// What no bookmark covers yet.
+    Ingest,
+    /// Gap tasks.
+    Backfill,
+}
+
+impl Purpose {
+    /// The word in the manifest.
+    pub fn name(self) -> &'static str {
+        match self {
+            Purpose::Ingest => "ingest",
+            Purpose::Backfill => "backfill",
+        }
+    }
+}
+
+/// Sessions `from..=to` of some symbols: what one request (and its further pages) answers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ask {
+    /// Who is asked.
+    pub vendor: Vendor,
+    /// For what.
+    pub dataset: Dataset,
+    /// For which symbols or series; sorted, not empty.
+    pub symbols: Vec<String>,
+    /// First session.
+    pub from: NaiveDate,
+    /// Last session.
+    pub to: NaiveDate,
+    /// Which tape.
+    pub feed: String,
+    /// Sent explicitly, always.
+    pub adjustment: String,
+    /// Rows of a page.
+    pub max_rows: u32,
+    /// Why.
+    pub purpose: Purpose,
+    /// Of a backfill: the day numbers that are wanted; only their rows are taken. Empty: all.
+    pub days: Vec<i32>,
+}
+
+impl Ask {
+    /// The request id of one symbol of it in a run.
+    pub fn request_id(&self, run: &str, symbol: &str) -> String {
+        manifest::request_id(run, self.vendor, self.dataset, symbol, self.from, self.to, self.purpose.name())
+    }
+
+    /// Whether a session was asked for.
+    pub fn wants(&self, day: i32) -> bool {
+        self.days.is_empty() || self.days.binary_search(&day).is_ok()
+    }
+}

@@ -1,0 +1,197 @@
+//! From page to page: the whole answer to an ask, within the vendor's budget.
+//!
+//! Errors and bodies that do not parse are asked again a bounded number of times with a growing, jittered wait. A 429 is
+//! no failure: the vendor's reset is waited for where it is near, else the ask goes back to the queue.
+
+use super::http::{Answered, MAX_KEPT};
+use super::{Ask, Endpoint, Fetched, Http, Next, Page, Refusal, Rejects, SymbolRows, files, parse, request};
+use crate::queue::Purse;
+use datanode_schema::clock::Clock;
+use datanode_schema::names::{Outcome, Vendor};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Attempts at one page before the ask is given up for this run.
+const ATTEMPTS: u32 = 4;
+/// Pages of one answer; a vendor that never ends is stopped here.
+const MAX_PAGES: u32 = 20_000;
+/// A reset farther away than this sends the ask back to the queue.
+const LONGEST_WAIT: Duration = Duration::from_secs(65);
+/// How often a 429 on one page is waited for.
+const RATE_LIMIT_WAITS: u32 = 3;
+
+/// What fetching needs.
+#[derive(Clone)]
+pub struct Fetcher {
+    /// The client.
+    pub http: Http,
+    /// The vendor.
+    pub endpoint: Endpoint,
+    /// Its budget.
+    pub purse: Purse,
+    /// Time.
+    pub clock: Clock,
+}
+
+struct Gathered {
+    rows: BTreeMap<String, SymbolRows>,
+    rejects: Rejects,
+    kept: Vec<Vec<u8>>,
+    hash: blake3::Hasher,
+    pages: u32,
+    bytes: u64,
+}
+
+impl Fetcher {
+    /// The whole answer; never fails, since a refusal is an answer too.
+    pub async fn fetch(&self, ask: &Ask) -> Fetched {
+        if self.endpoint.vendor == Vendor::Files {
+            return self.read_files(ask).await;
+        }
+        let mut got = Gathered {
+            rows: BTreeMap::new(),
+            rejects: Rejects::default(),
+            kept: Vec::new(),
+            hash: blake3::Hasher::new(),
+            pages: 0,
+            bytes: 0,
+        };
+        let refusal = self.pages(ask, &mut got).await.err();
+        if refusal.is_some() {
+            got.rows.clear();
+        }
+        Fetched {
+            ask: ask.clone(),
+            rows: got.rows,
+            refusal,
+            pages: got.pages,
+            bytes: got.bytes,
+            body_blake3: got.hash.finalize().to_hex().to_string(),
+            rejects: got.rejects,
+            kept_bodies: got.kept,
+            fetched_at: self.clock.now(),
+        }
+    }
+
+    async fn read_files(&self, ask: &Ask) -> Fetched {
+        let (folder, question, now) = (self.endpoint.folder.clone(), ask.clone(), self.clock.now());
+        let read = tokio::task::spawn_blocking(move || files::read(&folder, &question, now)).await;
+        read.unwrap_or_else(|e| Fetched {
+            ask: ask.clone(),
+            rows: BTreeMap::new(),
+            refusal: Some(Refusal::new(Outcome::Error, format!("reading stopped: {e}"))),
+            pages: 0,
+            bytes: 0,
+            body_blake3: String::new(),
+            rejects: Rejects::default(),
+            kept_bodies: Vec::new(),
+            fetched_at: now,
+        })
+    }
+
+    async fn pages(&self, ask: &Ask, got: &mut Gathered) -> Result<(), Refusal> {
+        let mut next: Option<Next> = None;
+        loop {
+            if got.pages >= MAX_PAGES {
+                return Err(Refusal::unparsable(format!("more than {MAX_PAGES} pages")));
+            }
+            let page = self.page(ask, next.as_ref(), got).await?;
+            got.rejects.merge(page.rejects);
+            for (symbol, mut rows) in page.rows {
+                got.rows.entry(symbol).or_default().append(&mut rows);
+            }
+            match page.next {
+                None => return Ok(()),
+                Some(n) if Some(&n) == next.as_ref() => {
+                    return Err(Refusal::unparsable("the next page is the same page again"));
+                }
+                Some(n) => next = Some(n),
+            }
+        }
+    }
+
+    /// One page, asked as often as the rules allow.
+    async fn page(&self, ask: &Ask, next: Option<&Next>, got: &mut Gathered) -> Result<Page, Refusal> {
+        let request = request(self.endpoint.vendor, ask, next)?;
+        let (mut failures, mut waits) = (0, 0);
+        loop {
+            self.purse.take(LONGEST_WAIT).await?;
+            let answered = self.http.get(&self.endpoint, &request, self.clock.now()).await;
+            got.pages += 1;
+            let refusal = match self.read(ask, answered, got).await {
+                Ok(page) => return Ok(page),
+                Err(r) => r,
+            };
+            match refusal.outcome {
+                Outcome::RateLimited => {
+                    let wait = Duration::from_millis(refusal.retry_after_ms.unwrap_or(1000).max(50));
+                    self.purse.close(wait).await;
+                    waits += 1;
+                    if waits > RATE_LIMIT_WAITS || wait > LONGEST_WAIT {
+                        return Err(refusal);
+                    }
+                }
+                Outcome::Error | Outcome::Unparsable => {
+                    failures += 1;
+                    if failures >= ATTEMPTS {
+                        return Err(refusal);
+                    }
+                    tracing::debug!(vendor = %ask.vendor, attempt = failures, note = refusal.note, "asking again");
+                    tokio::time::sleep(backoff(failures)).await;
+                }
+                _ => return Err(refusal),
+            }
+        }
+    }
+
+    /// Reads a body off the arbiter's thread.
+    async fn read(&self, ask: &Ask, answered: Answered, got: &mut Gathered) -> Result<Page, Refusal> {
+        if let Some(refusal) = answered.refusal {
+            if refusal.outcome == Outcome::Unparsable {
+                got.keep(answered.body);
+            }
+            return Err(refusal);
+        }
+        let (vendor, question, body) = (self.endpoint.vendor, ask.clone(), answered.body);
+        let parsed = tokio::task::spawn_blocking(move || (parse(vendor, &question, &body), body)).await;
+        let (page, body) = parsed.map_err(|e| Refusal::new(Outcome::Error, format!("parsing stopped: {e}")))?;
+        match page {
+            Ok(page) => {
+                got.hash.update(&body);
+                got.bytes += body.len() as u64;
+                if page.rejects.rows > 0 {
+                    got.keep(body);
+                }
+                Ok(page)
+            }
+            Err(refusal) => {
+                got.keep(body);
+                Err(refusal)
+            }
+        }
+    }
+}
+
+impl Gathered {
+    /// Keeps a body that was not wholly taken; the first few, and no giant.
+    fn keep(&mut self, body: Vec<u8>) {
+        if !body.is_empty() && body.len() <= MAX_KEPT && self.kept.len() < 4 && !self.kept.contains(&body) {
+            self.kept.push(body);
+        }
+    }
+}
+
+impl Rejects {
+    fn merge(&mut self, other: Rejects) {
+        if self.rows == 0 {
+            self.first = other.first;
+        }
+        self.rows += other.rows;
+    }
+}
+
+/// 0.1 s, 0.2 s, 0.4 s …, each times a random share between a half and one.
+fn backoff(failures: u32) -> Duration {
+    let full = 100u64.saturating_mul(1 << failures.min(8).saturating_sub(1));
+    Duration::from_millis(full / 2 + rand::random::<u64>() % (full / 2 + 1))
+}

@@ -1,0 +1,196 @@
+//! The keys of the trees. Numbers are big-endian, so that the order of the bytes is the order of the values.
+
+use crate::names::{Dataset, Vendor};
+use crate::store::{Key, decode_str, encode_str};
+use chrono::{Datelike, NaiveDate};
+
+/// A month, as `year * 12 + month - 1`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Month(pub u32);
+
+impl Month {
+    /// The month that `date` lies in.
+    pub fn of(date: NaiveDate) -> Self {
+        Self(u32::try_from(date.year()).unwrap_or(0) * 12 + date.month0())
+    }
+    /// The first day.
+    pub fn first(self) -> NaiveDate {
+        let year = i32::try_from(self.0 / 12).unwrap_or(0);
+        NaiveDate::from_ymd_opt(year, self.0 % 12 + 1, 1).unwrap_or_default()
+    }
+    /// The last day.
+    pub fn last(self) -> NaiveDate {
+        Month(self.0 + 1).first().pred_opt().unwrap_or_default()
+    }
+}
+
+/// A dataset and one of its symbols (or series).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SeriesKey {
+    /// The dataset.
+    pub dataset: Dataset,
+    /// The symbol or the series.
+    pub symbol: String,
+}
+
+/// A month of days of one symbol: a page of the gap queue or of the ledger.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PageKey {
+    /// The dataset.
+    pub dataset: Dataset,
+    /// The symbol or the series.
+    pub symbol: String,
+    /// The month.
+    pub month: Month,
+}
+
+/// What one vendor has given of one symbol.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct BookmarkKey {
+    /// The dataset.
+    pub dataset: Dataset,
+    /// The symbol or the series.
+    pub symbol: String,
+    /// The vendor.
+    pub vendor: Vendor,
+}
+
+/// A month of days that one vendor has given of one symbol.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct HoldingKey {
+    /// The dataset.
+    pub dataset: Dataset,
+    /// The symbol or the series.
+    pub symbol: String,
+    /// The month.
+    pub month: Month,
+    /// The vendor.
+    pub vendor: Vendor,
+}
+
+/// A curated file that waits for a stage.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TouchedKey {
+    /// The dataset.
+    pub dataset: Dataset,
+    /// The file, relative to `data_layer/curated`.
+    pub path: String,
+}
+
+impl SeriesKey {
+    /// The bytes that every key of this symbol starts with.
+    pub fn prefix(dataset: Dataset, symbol: &str) -> Vec<u8> {
+        let mut out = vec![dataset.number()];
+        encode_str(&mut out, symbol);
+        out
+    }
+}
+
+fn number(bytes: &mut &[u8]) -> Option<u8> {
+    let (first, rest) = bytes.split_first()?;
+    *bytes = rest;
+    Some(*first)
+}
+
+fn month(bytes: &mut &[u8]) -> Option<Month> {
+    let (head, rest) = bytes.split_first_chunk::<4>()?;
+    *bytes = rest;
+    Some(Month(u32::from_be_bytes(*head)))
+}
+
+fn end<T>(bytes: &[u8], value: T) -> Option<T> {
+    bytes.is_empty().then_some(value)
+}
+
+impl Key for SeriesKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.dataset.number());
+        encode_str(out, &self.symbol);
+    }
+    fn decode(mut b: &[u8]) -> Option<Self> {
+        let dataset = Dataset::from_number(number(&mut b)?)?;
+        let symbol = decode_str(&mut b)?;
+        end(b, Self { dataset, symbol })
+    }
+}
+
+impl Key for PageKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.dataset.number());
+        encode_str(out, &self.symbol);
+        out.extend_from_slice(&self.month.0.to_be_bytes());
+    }
+    fn decode(mut b: &[u8]) -> Option<Self> {
+        let dataset = Dataset::from_number(number(&mut b)?)?;
+        let symbol = decode_str(&mut b)?;
+        let month = month(&mut b)?;
+        end(b, Self { dataset, symbol, month })
+    }
+}
+
+impl Key for BookmarkKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.dataset.number());
+        encode_str(out, &self.symbol);
+        out.push(self.vendor.number());
+    }
+    fn decode(mut b: &[u8]) -> Option<Self> {
+        let dataset = Dataset::from_number(number(&mut b)?)?;
+        let symbol = decode_str(&mut b)?;
+        let vendor = Vendor::from_number(number(&mut b)?)?;
+        end(b, Self { dataset, symbol, vendor })
+    }
+}
+
+impl Key for HoldingKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.dataset.number());
+        encode_str(out, &self.symbol);
+        out.extend_from_slice(&self.month.0.to_be_bytes());
+        out.push(self.vendor.number());
+    }
+    fn decode(mut b: &[u8]) -> Option<Self> {
+        let dataset = Dataset::from_number(number(&mut b)?)?;
+        let symbol = decode_str(&mut b)?;
+        let month = month(&mut b)?;
+        let vendor = Vendor::from_number(number(&mut b)?)?;
+        end(b, Self { dataset, symbol, month, vendor })
+    }
+}
+
+impl Key for TouchedKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.dataset.number());
+        encode_str(out, &self.path);
+    }
+    fn decode(mut b: &[u8]) -> Option<Self> {
+        let dataset = Dataset::from_number(number(&mut b)?)?;
+        let path = decode_str(&mut b)?;
+        end(b, Self { dataset, path })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_decode_to_what_was_encoded_and_sort_by_time() {
+        let k = |m| PageKey { dataset: Dataset::EquitiesBars, symbol: "AAPL".into(), month: Month(m) };
+        let bytes = |k: &PageKey| {
+            let mut v = Vec::new();
+            k.encode(&mut v);
+            v
+        };
+        assert_eq!(PageKey::decode(&bytes(&k(24_000))).unwrap(), k(24_000));
+        assert!(bytes(&k(255)) < bytes(&k(256)));
+        assert!(PageKey::decode(&bytes(&k(1))[..5]).is_none());
+    }
+
+    #[test]
+    fn a_month_knows_its_days() {
+        let m = Month::of("2024-02-10".parse().unwrap());
+        assert_eq!(m.first().to_string(), "2024-02-01");
+        assert_eq!(m.last().to_string(), "2024-02-29");
+    }
+}

@@ -1,0 +1,225 @@
+//! The closed sets of names: datasets, vendors, outcomes, verdicts, reasons. Each has a number that is stored and a
+//! name that is shown; neither is ever reused.
+
+use std::fmt;
+
+/// Declares an enum whose variants have a stored number and a shown name.
+macro_rules! named {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $number:literal, $text:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $text)] $variant = $number,)* }
+
+        impl $name {
+            /// Every value, in the order of the numbers.
+            pub const ALL: &'static [$name] = &[$($name::$variant),*];
+
+            /// The name that people and files see.
+            pub fn name(self) -> &'static str { match self { $($name::$variant => $text,)* } }
+
+            /// The number that records hold.
+            pub fn number(self) -> u8 { self as u8 }
+
+            /// The value of a stored number.
+            pub fn from_number(n: u8) -> Option<Self> { match n { $($number => Some($name::$variant),)* _ => None } }
+
+            /// The value of a name.
+            pub fn from_name(s: &str) -> Option<Self> { match s { $($text => Some($name::$variant),)* _ => None } }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.pad(self.name()) }
+        }
+    };
+}
+
+named! {
+    /// A kind of data with one schema, one calendar and one key column.
+    Dataset {
+        /// One bar a session.
+        EquitiesBars = 1, "equities_bars";
+        /// One bar a minute of trading, extended hours included.
+        EquitiesBarsMinute = 2, "equities_bars_minute";
+        /// Daily treasury constant-maturity yields, in per cent.
+        MacroTreasury = 3, "macro_treasury";
+    }
+}
+
+named! {
+    /// A source of data.
+    Vendor {
+        /// A folder of CSV or Parquet files.
+        Files = 1, "files";
+        /// Alpaca Markets.
+        Alpaca = 2, "alpaca";
+        /// Massive (formerly Polygon).
+        Massive = 3, "massive";
+        /// The Federal Reserve Bank of St. Louis.
+        Fred = 4, "fred";
+    }
+}
+
+named! {
+    /// What came of asking a vendor. Each is a recorded line of the manifest.
+    Outcome {
+        /// Rows for everything that was expected.
+        Filled = 1, "filled";
+        /// Rows, but not for every session that was asked for.
+        Short = 2, "short";
+        /// A good answer without a row.
+        Empty = 3, "empty";
+        /// The vendor does not give this to this key.
+        NotEntitled = 4, "not_entitled";
+        /// The vendor refused the request as such (a 4xx).
+        Refused = 5, "refused";
+        /// The vendor asked to slow down.
+        RateLimited = 6, "rate_limited";
+        /// 5xx, a broken connection, a timeout.
+        Error = 7, "error";
+        /// An answer that is not what the vendor's interface says: HTML, half a JSON document, a wrong type.
+        Unparsable = 8, "unparsable";
+    }
+}
+
+named! {
+    /// The verdict of a partition.
+    Verdict {
+        /// Good.
+        Green = 1, "GREEN";
+        /// Usable, with a reason to know.
+        Amber = 2, "AMBER";
+        /// Never ships.
+        Red = 3, "RED";
+        /// Not judged for want of rows that may still come.
+        Pending = 4, "PENDING";
+    }
+}
+
+named! {
+    /// Why a session has no rows, or not enough.
+    Absence {
+        /// Nobody has given a final answer.
+        Missing = 1, "missing";
+        /// There is a reason for it, and evidence.
+        Explained = 2, "explained";
+        /// Too early to expect rows.
+        Pending = 3, "pending";
+        /// Retries are used up: a person may revive it.
+        Unobtainable = 4, "unobtainable";
+        /// Rows, but the session is not whole.
+        Short = 5, "short";
+    }
+}
+
+named! {
+    /// A step of the nightly cycle, in order.
+    Stage {
+        /// Ask the preferred vendors for what is new.
+        Ingest = 1, "ingest";
+        /// Compare what is held with calendar and universe.
+        Audit = 2, "audit";
+        /// Drain the queue.
+        Backfill = 3, "backfill";
+        /// Rebuild the touched curated files.
+        Curate = 4, "curate";
+        /// Judge the touched partitions.
+        Qc = 5, "qc";
+        /// Write the pack.
+        Export = 6, "export";
+        /// Encrypt it into the vault.
+        Seal = 7, "seal";
+        /// Bring it to its destination.
+        Ship = 8, "ship";
+        /// Remove what the rules no longer keep.
+        Retention = 9, "retention";
+    }
+}
+
+/// A reason for a verdict; a partition has a set of them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Reason {
+    /// The bit in a record's set.
+    pub bit: u32,
+    /// The name in `partition_status.parquet`.
+    pub name: &'static str,
+    /// The verdict that it alone would give.
+    pub verdict: Verdict,
+    /// What it means, for `explain`.
+    pub means: &'static str,
+}
+
+macro_rules! reasons {
+    ($($konst:ident = $bit:literal, $name:literal, $verdict:ident, $means:literal;)*) => {
+        impl Reason {
+            $(#[doc = $means] pub const $konst: Reason =
+                Reason { bit: 1 << $bit, name: $name, verdict: Verdict::$verdict, means: $means };)*
+            /// Every reason.
+            pub const ALL: &'static [Reason] = &[$(Reason::$konst),*];
+        }
+    };
+}
+
+reasons! {
+    MISSING_SESSION = 0, "missing_session", Pending, "the calendar has a session and nobody has given rows for it yet";
+    NO_TRADE_AGREED = 1, "no_trade_agreed", Amber, "the calendar has a session; the vendors agree that nothing traded";
+    UNOBTAINABLE = 2, "unobtainable", Red, "the calendar has a session; every vendor failed for it";
+    SHORT_SESSION = 3, "short_session", Red, "rows stop (or start) far from the session's close (or open)";
+    THIN_SESSION = 4, "thin_session", Amber, "rows span the session, but fewer minutes than the threshold traded";
+    OUTSIDE_CALENDAR = 5, "outside_calendar", Red, "rows on a day that the calendar has no session for";
+    OUTSIDE_HOURS = 6, "outside_hours", Red, "stamps outside 04:00-20:00 New York";
+    OHLC_ORDER = 7, "ohlc_order", Red, "high below low, open or close, or low above open or close";
+    NOT_POSITIVE = 8, "not_positive", Red, "a price that is not above zero, or a negative volume";
+    NOT_FINITE = 9, "not_finite", Red, "a price or volume that is not a finite number";
+    DUPLICATE_STAMP = 10, "duplicate_stamp", Red, "two rows with one stamp";
+    UNSORTED = 11, "unsorted", Red, "stamps out of order";
+    NO_OBSERVATION = 12, "no_observation", Amber, "a published day of a series without a value";
+    SCHEMA = 13, "schema", Red, "columns or types that are not the dataset's";
+    TOO_MANY_ROWS = 14, "too_many_rows", Red, "more rows than the session has minutes";
+}
+
+impl Reason {
+    /// The names in a set of bits, in the order of the bits.
+    pub fn names(bits: u32) -> Vec<&'static str> {
+        Self::ALL.iter().filter(|r| bits & r.bit != 0).map(|r| r.name).collect()
+    }
+
+    /// The worst verdict in a set of bits; an empty set is GREEN. PENDING outranks AMBER, RED outranks both.
+    pub fn worst(bits: u32) -> Verdict {
+        let rank = |v: Verdict| match v {
+            Verdict::Green => 0,
+            Verdict::Amber => 1,
+            Verdict::Pending => 2,
+            Verdict::Red => 3,
+        };
+        Self::ALL.iter().filter(|r| bits & r.bit != 0).map(|r| r.verdict).max_by_key(|v| rank(*v)).unwrap_or(Verdict::Green)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_bit_and_name() {
+        let bits = Reason::ALL.iter().fold(0u32, |a, r| {
+            assert_eq!(a & r.bit, 0, "{} shares a bit", r.name);
+            a | r.bit
+        });
+        assert_eq!(bits.count_ones() as usize, Reason::ALL.len());
+    }
+
+    #[test]
+    fn the_worst_reason_gives_the_colour() {
+        assert_eq!(Reason::worst(0), Verdict::Green);
+        assert_eq!(Reason::worst(Reason::THIN_SESSION.bit), Verdict::Amber);
+        assert_eq!(Reason::worst(Reason::THIN_SESSION.bit | Reason::OHLC_ORDER.bit), Verdict::Red);
+    }
+
+    #[test]
+    fn numbers_and_names_lead_back() {
+        for d in Dataset::ALL {
+            assert_eq!(Dataset::from_number(d.number()), Some(*d));
+            assert_eq!(Dataset::from_name(d.name()), Some(*d));
+        }
+    }
+}

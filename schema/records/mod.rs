@@ -1,0 +1,13 @@
+//! The records of the trees, version 1 each.
+//!
+//! A published version is never edited: a change is a new struct in a `v2` beside it, a `From` the old one, and a new
+//! version number in `trees.rs`. No Rc, Arc, HashMap or niche in a record. Dates are day numbers (days since
+//! 1970-01-01), times unix seconds. A value stays under 4 KiB: pages are cut by month.
+
+mod collect;
+mod publish;
+mod work;
+
+pub use collect::{Bookmark, Demotion, Holding, HoldingDay, Window};
+pub use publish::{ChunkRecord, CuratedFile, PackRecord, SealingRecord, Shipment};
+pub use work::{Answer, BudgetRecord, GapPage, GapTask, Lease, LedgerDay, LedgerPage, RunRecord, Spent, StageRecord};

@@ -1,0 +1,82 @@
+//! What goes out: curated files, packs, sealings, chunks, shipments.
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// A curated file as it stands.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct CuratedFile {
+    /// SHA-256 of the file.
+    pub sha256: [u8; 32],
+    /// Its length.
+    pub bytes: u64,
+    /// Its rows.
+    pub rows: u64,
+    /// First day number in it.
+    pub from: i32,
+    /// Last day number in it.
+    pub to: i32,
+    /// Rows of worse vendors that a better one's row replaced.
+    pub superseded: u64,
+    /// Of those, rows whose prices differed.
+    pub conflicts: u64,
+    /// Unix seconds.
+    pub updated_at: i64,
+}
+
+/// A pack.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct PackRecord {
+    /// Day number of the last session considered.
+    pub as_of: i32,
+    /// Unix seconds: the recorded time of its run.
+    pub created_at: i64,
+    /// SHA-256 of manifest.json.
+    pub manifest_sha256: [u8; 32],
+    /// BLAKE3 over what the pack holds (paths and sums), without its id and times.
+    pub content: [u8; 32],
+    /// Files, manifest and sums included.
+    pub files: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Rows of the data files.
+    pub rows: u64,
+    /// Hex of the sealing's id; empty while it is not sealed.
+    pub pack_uid: String,
+    /// Merkle root of the sealing.
+    pub root: [u8; 32],
+    /// Unix seconds when retention removed the local files, else 0.
+    pub removed_at: i64,
+}
+
+/// A sealing, written before its first chunk.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct SealingRecord {
+    /// The pack that it seals.
+    pub export_id: String,
+    /// Generation of the pack_uid.
+    pub generation: u32,
+    /// Whether the descriptor stands in the vault.
+    pub done: u8,
+}
+
+/// An object of the vault; the tree is a cache of the vault's descriptors.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct ChunkRecord {
+    /// Hex of the sealing that made it.
+    pub pack_uid: String,
+    /// Its index in that sealing.
+    pub index: u32,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// A pack's arrival at a destination.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Shipment {
+    /// Files that the destination holds and that were compared.
+    pub files: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Unix seconds.
+    pub finished_at: i64,
+}

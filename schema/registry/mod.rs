@@ -1,0 +1,120 @@
+//! The registry: what the datasets are (`datasets.yaml`), what each vendor can do (`vendor_capabilities.yaml`) and
+//! what the node should hold (`universe.yaml`). It is read whole, checked whole, and refused whole: an error names the
+//! file, the line and the field.
+
+mod capabilities;
+mod datasets;
+mod universe;
+mod yaml;
+
+pub use capabilities::{Capability, Limits, VendorCaps};
+pub use datasets::{Amber, DatasetRule, NoTrade, Required, Thresholds};
+pub use universe::{Span, Universe, check_symbol};
+
+use crate::names::{Dataset, Vendor};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The generated `datasets.yaml`.
+pub const DEFAULT_DATASETS: &str = include_str!("../../ops/config/datasets.yaml");
+/// The generated `vendor_capabilities.yaml`.
+pub const DEFAULT_CAPABILITIES: &str = include_str!("../../ops/config/vendor_capabilities.yaml");
+/// The generated `universe.yaml`.
+pub const DEFAULT_UNIVERSE: &str = include_str!("../../ops/config/universe.yaml");
+
+/// A registry file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// It cannot be read.
+    #[error("{file}: cannot be read: {cause}; check the path in datanode.toml (or its environment variable)")]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// It says something that it may not.
+    #[error("{file}:{line}: {field}: {problem}")]
+    Invalid {
+        /// The file.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+        /// The field, dotted.
+        field: String,
+        /// What is wrong and what to write instead.
+        problem: String,
+    },
+}
+
+/// The three files together.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    /// By dataset.
+    pub datasets: BTreeMap<Dataset, DatasetRule>,
+    /// By vendor.
+    pub vendors: BTreeMap<Vendor, VendorCaps>,
+    /// What the node should hold.
+    pub universe: Universe,
+}
+
+/// The texts of the three files, with the names under which errors speak of them.
+pub struct Sources {
+    /// `datasets.yaml`: name, text.
+    pub datasets: (String, String),
+    /// `vendor_capabilities.yaml`: name, text.
+    pub capabilities: (String, String),
+    /// `universe.yaml`: name, text.
+    pub universe: (String, String),
+}
+
+impl Sources {
+    /// Reads each file that is given, and takes the built-in text for each that is not.
+    ///
+    /// # Errors
+    /// [`RegistryError::Read`].
+    pub fn read(datasets: Option<&Path>, capabilities: Option<&Path>, universe: Option<&Path>) -> Result<Self, RegistryError> {
+        let one = |path: Option<&Path>, name: &str, default: &str| match path {
+            Some(p) => std::fs::read_to_string(p)
+                .map(|t| (p.display().to_string(), t))
+                .map_err(|cause| RegistryError::Read { file: p.to_owned(), cause }),
+            None => Ok((format!("built-in {name}"), default.to_owned())),
+        };
+        Ok(Self {
+            datasets: one(datasets, "datasets.yaml", DEFAULT_DATASETS)?,
+            capabilities: one(capabilities, "vendor_capabilities.yaml", DEFAULT_CAPABILITIES)?,
+            universe: one(universe, "universe.yaml", DEFAULT_UNIVERSE)?,
+        })
+    }
+}
+
+impl Registry {
+    /// Parses and checks the three texts.
+    ///
+    /// # Errors
+    /// [`RegistryError::Invalid`] for the first thing that is wrong.
+    pub fn parse(s: &Sources) -> Result<Self, RegistryError> {
+        let datasets = datasets::parse(&s.datasets.0, &s.datasets.1)?;
+        let vendors = capabilities::parse(&s.capabilities.0, &s.capabilities.1, &datasets)?;
+        let universe = universe::parse(&s.universe.0, &s.universe.1, &datasets)?;
+        Ok(Self { datasets, vendors, universe })
+    }
+
+    /// The rule of a dataset.
+    pub fn rule(&self, dataset: Dataset) -> Option<&DatasetRule> {
+        self.datasets.get(&dataset)
+    }
+
+    /// What a vendor can do for a dataset.
+    pub fn capability(&self, vendor: Vendor, dataset: Dataset) -> Option<&Capability> {
+        self.vendors.get(&vendor)?.datasets.get(&dataset)
+    }
+
+    /// The vendors of a dataset, the preferred one first; ties go to the name.
+    pub fn ranked(&self, dataset: Dataset) -> Vec<(Vendor, &Capability)> {
+        let mut out: Vec<_> =
+            self.vendors.iter().filter_map(|(v, c)| c.datasets.get(&dataset).map(|d| (*v, d))).collect();
+        out.sort_by(|a, b| b.1.preference.cmp(&a.1.preference).then(a.0.name().cmp(b.0.name())));
+        out
+    }
+}

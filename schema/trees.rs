@@ -1,0 +1,98 @@
+//! The one table of trees.
+//!
+//! | tree | key | value | what it is for |
+//! |---|---|---|---|
+//! | bookmarks | dataset, symbol, vendor | windows answered | ingest asks for what no window covers |
+//! | holdings | dataset, symbol, month, vendor | sessions in raw | the audit compares these with the calendar |
+//! | gaps | dataset, symbol, month | absent and short sessions | the queue |
+//! | leases | lease number | who is at work on what | claims |
+//! | budgets | vendor | what was spent | written before a request goes out |
+//! | demotions | dataset, symbol, vendor | until when not to ask | entitlement learned from refusals |
+//! | touched | dataset, curated file | – | curated files to rebuild |
+//! | unjudged | dataset, curated file | – | curated files to judge |
+//! | curated | dataset, curated file | sums, rows | what the exporter links |
+//! | ledger | dataset, symbol, month | verdicts | the QC ledger |
+//! | contexts | hash | JSON | thresholds and calendar behind a verdict |
+//! | runs | run id | stages, counters | resuming and history |
+//! | packs | export id | sums, sealing | the pack index |
+//! | sealings | pack uid | export id | written before the first chunk |
+//! | chunks | object hash | sealing, index | a cache of the vault's descriptors |
+//! | shipments | destination, export id | receipt | what arrived where |
+//! | counters | name | number | fencing and lease numbers |
+
+use crate::keys::{BookmarkKey, HoldingKey, PageKey, TouchedKey};
+use crate::records as r;
+use crate::store::{Table, TableDef};
+
+/// See the table above.
+pub const BOOKMARKS: Table<BookmarkKey, r::Bookmark> = Table::new("bookmarks", 1, 1);
+/// See the table above.
+pub const HOLDINGS: Table<HoldingKey, r::Holding> = Table::new("holdings", 2, 1);
+/// See the table above.
+pub const GAPS: Table<PageKey, r::GapPage> = Table::new("gaps", 3, 1);
+/// See the table above.
+pub const LEASES: Table<u64, r::Lease> = Table::new("leases", 4, 1);
+/// See the table above; the key is the vendor's name.
+pub const BUDGETS: Table<String, r::BudgetRecord> = Table::new("budgets", 5, 1);
+/// See the table above.
+pub const DEMOTIONS: Table<BookmarkKey, r::Demotion> = Table::new("demotions", 6, 1);
+/// See the table above; the value is the unix second of the touch.
+pub const TOUCHED: Table<TouchedKey, i64> = Table::new("touched", 7, 1);
+/// See the table above; the value is the unix second of the rebuild.
+pub const UNJUDGED: Table<TouchedKey, i64> = Table::new("unjudged", 8, 1);
+/// See the table above.
+pub const CURATED: Table<TouchedKey, r::CuratedFile> = Table::new("curated", 9, 1);
+/// See the table above.
+pub const LEDGER: Table<PageKey, r::LedgerPage> = Table::new("ledger", 10, 1);
+/// See the table above; the key is the first 8 bytes of the JSON's BLAKE3.
+pub const CONTEXTS: Table<u64, String> = Table::new("contexts", 11, 1);
+/// See the table above.
+pub const RUNS: Table<String, r::RunRecord> = Table::new("runs", 12, 1);
+/// See the table above.
+pub const PACKS: Table<String, r::PackRecord> = Table::new("packs", 13, 1);
+/// See the table above; the key is the hex of the pack uid.
+pub const SEALINGS: Table<String, r::SealingRecord> = Table::new("sealings", 14, 1);
+/// See the table above; the key is the hex of the object's BLAKE3.
+pub const CHUNKS: Table<String, r::ChunkRecord> = Table::new("chunks", 15, 1);
+/// See the table above; the key is `destination/export_id`.
+pub const SHIPMENTS: Table<String, r::Shipment> = Table::new("shipments", 16, 1);
+/// See the table above.
+pub const COUNTERS: Table<String, u64> = Table::new("counters", 17, 1);
+
+/// Every tree, for opening, checking and rebuilding.
+pub fn all() -> Vec<TableDef> {
+    vec![
+        BOOKMARKS.def(),
+        HOLDINGS.def(),
+        GAPS.def(),
+        LEASES.def(),
+        BUDGETS.def(),
+        DEMOTIONS.def(),
+        TOUCHED.def(),
+        UNJUDGED.def(),
+        CURATED.def(),
+        LEDGER.def(),
+        CONTEXTS.def(),
+        RUNS.def(),
+        PACKS.def(),
+        SEALINGS.def(),
+        CHUNKS.def(),
+        SHIPMENTS.def(),
+        COUNTERS.def(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_two_trees_share_a_name_or_a_number() {
+        let all = super::all();
+        let mut names: Vec<_> = all.iter().map(|t| t.name).collect();
+        let mut ids: Vec<_> = all.iter().map(|t| t.id).collect();
+        names.sort_unstable();
+        names.dedup();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!((names.len(), ids.len()), (all.len(), all.len()));
+    }
+}
