@@ -73,7 +73,9 @@ pub enum StoreError {
         known: u8,
     },
     /// An older build wrote this, and no upgrade was made.
-    #[error("{what} has version {found}, this build reads {known}; upgrade the state by `datanode rebuild`")]
+    #[error(
+        "{what} has version {found}, this build reads {known}; which has no upgrade for it; use the build that wrote it"
+    )]
     Older {
         /// The record.
         what: String,

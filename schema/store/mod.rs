@@ -253,6 +253,11 @@ impl Store {
         self.0.shared.commit.load(Ordering::Acquire)
     }
 
+    /// Why the store takes no more commits; `None` while it does. The process should end and be started again.
+    pub fn stopped(&self) -> Option<String> {
+        self.0.shared.stopped()
+    }
+
     /// Records of a table as of the last commit; 0 for a table that the store does not know. Costs no scan.
     pub fn len(&self, table_name: &str) -> u64 {
         let id = self.0.shared.engine.defs.iter().find(|t| t.name == table_name).map(|t| usize::from(t.id));

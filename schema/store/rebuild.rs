@@ -175,9 +175,13 @@ impl Work {
             self.step(format!("read {} records from {}", root.count, b.path.display()));
         }
         let doubt = if reachable(&state.root) {
-            let end = replay(&self.layout, &engine, &segments, &mut state)?;
+            let replayed = replay(&self.layout, &engine, &segments, &mut state);
             self.step(format!("applied the journal up to commit {}", state.root.commit));
-            end.damage.or(end.torn.map(|t| t.why))
+            match replayed {
+                Ok(end) => end.damage.or(end.torn.map(|t| t.why)),
+                Err(StoreError::Corrupt { what, .. }) => Some(what),
+                Err(e) => return Err(e),
+            }
         } else {
             Some(format!("the journal has no segment behind commit {}", state.root.commit))
         };

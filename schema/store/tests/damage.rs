@@ -8,13 +8,13 @@ use std::{
 
 use super::{
     super::{
-        StoreError,
+        Store, StoreError, StoreOptions,
         check::{census, compare},
         engine::Engine,
         journal,
         root::State,
     },
-    A, Content, batch, copy_dir, dump, open, tables,
+    A, Content, batch, copy_dir, dump, open, options, tables,
 };
 
 /// A small generator with a seed, so that a failure can be repeated.
@@ -27,12 +27,17 @@ impl Random {
     }
 }
 
-/// A state with overwritten records, several segments and a base.
+const COMMITS: u64 = 500;
+
+/// A state of several of sled's segments, with overwritten records, segments of the journal and three bases; the
+/// journal no longer reaches back to the first commit.
 fn make(dir: &Path, clean: bool) -> Content {
-    let s = open(dir).unwrap();
-    for i in 1..=120 {
-        s.commit(batch(i)).unwrap();
-        if i == 60 {
+    let s = Store::open(dir, &tables(), &StoreOptions { segment_bytes: 64 << 10, ..options() }).unwrap();
+    for i in 1..=COMMITS {
+        let mut b = batch(i);
+        b.put(&A, &(i % 50), &(i, vec![i as u8; 1500])).unwrap();
+        s.commit(b).unwrap();
+        if i % 120 == 0 {
             s.compact_journal().unwrap();
         }
     }
@@ -52,7 +57,7 @@ fn found(dir: &Path, expected: &Content, note: &str) -> bool {
             Err(_) => true,
             Ok(content) => {
                 assert!(content == *expected, "silently wrong: {note}");
-                assert_eq!(s.commit_number(), 120, "silently older: {note}");
+                assert_eq!(s.commit_number(), COMMITS, "silently older: {note}");
                 !s.check().is_ok_and(|r| r.ok())
             }
         },

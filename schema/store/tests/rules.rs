@@ -125,6 +125,7 @@ fn a_failed_sync_stops_the_store_for_good_and_the_next_open_is_whole() {
     s.0.fail_sync.store(true, Ordering::Relaxed);
     assert!(matches!(s.commit(batch(2)), Err(StoreError::Stopped { cause }) if cause.contains("could not sync")));
     s.0.fail_sync.store(false, Ordering::Relaxed);
+    assert!(s.stopped().is_some());
     assert!(matches!(s.commit(batch(3)), Err(StoreError::Stopped { .. })));
     assert!(matches!(s.compact_journal(), Err(StoreError::Stopped { .. })));
     assert_eq!(s.load(&A, &1).unwrap().map(|r| r.0), Some(1));
