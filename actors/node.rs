@@ -1,6 +1,6 @@
 //! What every stage shares: the store, the folder, the clock, the registry, and the run that is under way.
 
-use crate::seal::keys::{Identity, Recipient};
+use crate::seal::{Identity, Recipient};
 use crate::vendor::Ask;
 use chrono::{DateTime, NaiveDate, Utc};
 use datanode_schema::clock::{Clock, day_number};

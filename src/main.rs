@@ -1,1 +1,8 @@
-fn main() {}
+//! `datanode`: see `datanode --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    datanode::panic::install();
+    datanode::commands::main()
+}

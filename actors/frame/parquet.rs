@@ -1,4 +1,4 @@
-//! Writing tables as Parquet: zstd level 1, statistics, one row group a file unless it is large, no pandas metadata.
+//! Writing tables as Parquet: zstd, statistics, one row group a file unless it is large, no pandas metadata.
 //! The same rows give the same bytes.
 
 use super::{Cell, FrameError, Table};
@@ -96,9 +96,8 @@ fn write(path: &Path, columns: Vec<Column>, height: usize) -> Result<(), FrameEr
 
 /// The one way in which Parquet is written.
 pub(super) fn options<W: std::io::Write>(to: W) -> ParquetWriter<W> {
-    let level = ZstdLevel::try_new(1).ok();
     ParquetWriter::new(to)
-        .with_compression(ParquetCompression::Zstd(level))
+        .with_compression(ParquetCompression::Zstd(None))
         .with_statistics(StatisticsOptions::default())
         .with_row_group_size(Some(ROW_GROUP))
         .set_parallel(false)

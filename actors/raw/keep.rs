@@ -273,11 +273,12 @@ impl Keeping<'_> {
                     continue;
                 }
                 let date = date_of(task.day);
+                let session = self.rule.calendar().session(date);
                 let said = Said {
                     vendor: ask.vendor,
                     outcome,
                     held: part.held.get(&task.day),
-                    session: self.rule.calendar().session(date).as_ref(),
+                    session: session.as_ref(),
                     today: self.run.today(),
                     vendors: ranked.iter().filter(|(_, c)| c.clip(date, date).is_some()).count(),
                 };

@@ -34,8 +34,8 @@ pub struct Scheduler {
     pub nightly_at: NaiveTime,
     /// How often to look for what is new between; None: never.
     pub ingest_every: Option<Duration>,
-    /// One cycle at a time.
-    busy: Arc<AtomicBool>,
+    /// One cycle at a time: true while it is under way.
+    pub busy: Arc<AtomicBool>,
 }
 
 impl Scheduler {

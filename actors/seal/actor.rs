@@ -1,6 +1,6 @@
 //! The shell of sealing.
 
-use super::stage::{SealCounters, SealStageError, seal_pack};
+use crate::seal::stage::{SealCounters, SealStageError, seal_pack};
 use crate::node::Node;
 use actix::{Actor, Handler, Message, SyncContext};
 use std::sync::Arc;

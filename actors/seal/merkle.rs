@@ -3,15 +3,30 @@
 //! Leaf input is the 32-byte BLAKE3 of an object; the order is data, sealed manifest, parity. The descriptor binds the
 //! leaf count, so that a root cannot be passed off as that of a smaller tree.
 
-use ct_merkle::mem_backed_tree::MemoryBackedTree;
-
 /// Root over object hashes in order. Of no leaves: BLAKE3 of nothing.
+///
+/// Complete subtrees wait on a stack, sizes falling: the binary digits of the count so far. Folding them from the
+/// right at the end is the RFC's split at the largest power of two.
 pub fn root(leaves: impl IntoIterator<Item = [u8; 32]>) -> [u8; 32] {
-    let mut tree = MemoryBackedTree::<blake3::Hasher, [u8; 32]>::new();
-    for leaf in leaves {
-        tree.push(leaf);
+    let mut complete: Vec<[u8; 32]> = Vec::new();
+    for (count, input) in (0u64..).zip(leaves) {
+        let mut right = leaf(&input);
+        for _ in 0..count.trailing_ones() {
+            let Some(left) = complete.pop() else { break };
+            right = node(&left, &right);
+        }
+        complete.push(right);
     }
-    (*tree.root().as_bytes()).into()
+    let folded = complete.into_iter().rev().reduce(|right, left| node(&left, &right));
+    folded.unwrap_or_else(|| *blake3::hash(b"").as_bytes())
+}
+
+fn leaf(input: &[u8; 32]) -> [u8; 32] {
+    *blake3::Hasher::new().update(&[0]).update(input).finalize().as_bytes()
+}
+
+fn node(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
+    *blake3::Hasher::new().update(&[1]).update(left).update(right).finalize().as_bytes()
 }
 
 #[cfg(test)]

@@ -1,1 +1,69 @@
-//! Seal.
+//! Sealing: a finished pack becomes ciphertext that can be proved without its keys, and plaintext again with them.
+//!
+//! ```text
+//! pack folder ─▶ stream of new files ─▶ chunks ─▶ zstd? ─▶ encrypt ─▶ check from memory ─▶ vault.put
+//!                (SHA256SUMS order)      └ last: the sealed manifest        then: descriptor (the commit)
+//! ```
+//!
+//! The pack's new files are one stream in the order of `SHA256SUMS.stable.txt`, cut into chunks of one size; the last
+//! one is padded. The sealed manifest, in chunks of its own after the data, says where each file lies. A file that an
+//! earlier pack holds is not sealed again: the manifest names that pack's chunks, each with its own secret, never a
+//! pack key. The same pack, uid, key and base give the same bytes, so a sealing that was killed is simply run again.
+//!
+//! This folder is the only place that names a cipher. It must not know of actix, sled or the clock.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `chunk` | the chunk object, byte for byte |
+//! | `aead` | the cipher and which implementation runs |
+//! | `keys` | pack keys, age identities and stanzas |
+//! | `descriptor`, `manifest`, `canonical` | the public record, the secret record, their text form |
+//! | `merkle` | the root |
+//! | `paths`, `pack`, `beneath` | what a pack folder may look like; reading one; writing one |
+//! | `pipeline`, `filehash` | many chunks at once, in order, in bounded memory |
+//! | `borrow` | files that an earlier sealing holds already |
+//! | `write`, `verify`, `open` | the three verbs |
+
+pub mod actor;
+mod aead;
+mod beneath;
+mod borrow;
+mod canonical;
+pub mod chunk;
+mod descriptor;
+mod error;
+mod filehash;
+mod keys;
+mod manifest;
+pub mod merkle;
+mod open;
+mod pack;
+pub mod paths;
+mod pipeline;
+pub mod stage;
+mod verify;
+mod write;
+
+pub use descriptor::{Descriptor, MAX_DESCRIPTOR, ObjectRef, Parity};
+pub use error::{Diagnosis, Kind, SealError};
+pub use keys::{Identity, PackKey, Recipient, unwrap, wrap};
+pub use manifest::{BorrowedChunk, BorrowedSealing, FileRef, SealedManifest};
+pub use open::{OpenReport, open, read_manifest};
+pub use verify::{Finding, VerifyReport, check, verify};
+pub use write::{Base, SealPlan, Sealed, prepare, rewrap, seal, unwrap_key};
+
+/// Names one sealing: 16 random bytes, public.
+pub type PackUid = [u8; 16];
+
+/// Chunk size where nothing else is configured, bytes.
+pub const DEFAULT_CHUNK: usize = 8 << 20;
+
+/// A new random uid from the operating system's generator.
+pub fn new_uid() -> Result<PackUid, SealError> {
+    use rand::TryRngCore;
+    let mut uid = PackUid::default();
+    rand::rngs::OsRng
+        .try_fill_bytes(&mut uid)
+        .map_err(|error| SealError::contract("random generator", format!("{error}; nothing was sealed")))?;
+    Ok(uid)
+}

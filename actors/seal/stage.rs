@@ -1,6 +1,6 @@
 //! The seal stage: a pack of the index becomes a sealing of the vault.
 
-use super::{SealError, SealPlan, prepare, seal};
+use crate::seal::{Base, ObjectRef, PackKey, PackUid, SealError, SealPlan, new_uid, prepare, seal, unwrap_key};
 use crate::node::Node;
 use crate::vault::Vault;
 use datanode_schema::failpoint;
@@ -30,6 +30,8 @@ pub struct SealCounters {
     pub objects: u64,
     /// Objects that were not in the vault before.
     pub new_objects: u64,
+    /// Files that an earlier sealing holds and that were not sealed again.
+    pub borrowed_files: u64,
     /// Plaintext bytes.
     pub bytes: u64,
     /// Bytes of the objects.
@@ -52,21 +54,25 @@ pub fn seal_pack(node: &Node, export_id: &str) -> Result<SealCounters, SealStage
     let key = prepare(&vault, uid, &node.publishing.recipients, &node.publishing.identity)?;
     failpoint::pass("seal.prepared");
     let pack_dir = node.data.pack(&node.source, export_id);
+    let base = last_sealing(node, &vault)?;
     let plan = SealPlan {
         pack_dir: &pack_dir,
         pack_uid: uid,
         generation: 0,
         chunk_size: node.publishing.chunk_bytes,
         threads: node.threads,
+        base: base.as_ref().map(|(pack_uid, key)| Base { pack_uid: *pack_uid, key }),
     };
     let sealed = seal(&vault, &key, &plan)?;
     failpoint::pass("seal.stored");
     pack.pack_uid.clone_from(&hex_uid);
     pack.root = sealed.root;
     let mut batch = Batch::new();
-    for (i, (object, len)) in sealed.objects.iter().enumerate() {
+    let objects: Vec<&ObjectRef> = sealed.descriptor.data_objects.iter().chain(&sealed.descriptor.manifest_objects).collect();
+    for (i, o) in objects.iter().enumerate() {
         let index = u32::try_from(i).unwrap_or(u32::MAX);
-        batch.put(&CHUNKS, &hex::encode(object), &ChunkRecord { pack_uid: hex_uid.clone(), index, bytes: *len })?;
+        let record = ChunkRecord { pack_uid: hex_uid.clone(), index, bytes: o.object_len };
+        batch.put(&CHUNKS, &hex::encode(o.object_blake3), &record)?;
     }
     batch.put(&PACKS, &export_id.to_owned(), &pack)?;
     let record = SealingRecord { export_id: export_id.to_owned(), generation: 0, done: 1 };
@@ -75,22 +81,42 @@ pub fn seal_pack(node: &Node, export_id: &str) -> Result<SealCounters, SealStage
     Ok(SealCounters {
         pack_uid: hex_uid,
         unchanged: 0,
-        objects: sealed.objects.len() as u64,
-        new_objects: sealed.new_objects,
+        objects: sealed.objects as u64,
+        new_objects: sealed.new_objects as u64,
+        borrowed_files: sealed.borrowed_files as u64,
         bytes: sealed.plaintext_bytes,
         stored_bytes: sealed.stored_bytes,
     })
 }
 
+/// The newest sealing that stands, with its key: what it holds is not sealed again. One whose stanza this node cannot
+/// unwrap is no base; the pack is then sealed whole.
+fn last_sealing(node: &Node, vault: &Vault) -> Result<Option<(PackUid, PackKey)>, SealStageError> {
+    let packs = node.store.load_all(&PACKS, &[])?;
+    let sealed = packs.into_iter().filter(|(_, p)| p.removed_at == 0 && !p.pack_uid.is_empty());
+    let Some((_, pack)) = sealed.max_by_key(|(_, p)| p.created_at) else { return Ok(None) };
+    let mut uid = PackUid::default();
+    if hex::decode_to_slice(&pack.pack_uid, &mut uid).is_err() {
+        return Ok(None);
+    }
+    match unwrap_key(vault, uid, &node.publishing.identity) {
+        Ok(key) => Ok(Some((uid, key))),
+        Err(e) => {
+            tracing::warn!(pack_uid = pack.pack_uid, error = %e, "the last sealing cannot be built on; sealing everything");
+            Ok(None)
+        }
+    }
+}
+
 /// The id of the sealing: that of one that was begun, else a new one, written before anything is sealed under it.
-fn begin(node: &Node, export_id: &str) -> Result<[u8; 16], StoreError> {
+fn begin(node: &Node, export_id: &str) -> Result<PackUid, SealStageError> {
     for (uid, s) in node.store.load_all(&SEALINGS, &[])? {
-        let mut bytes = [0u8; 16];
+        let mut bytes = PackUid::default();
         if s.export_id == export_id && s.done == 0 && hex::decode_to_slice(&uid, &mut bytes).is_ok() {
             return Ok(bytes);
         }
     }
-    let uid: [u8; 16] = rand::random();
+    let uid = new_uid()?;
     let mut batch = Batch::new();
     let record = SealingRecord { export_id: export_id.to_owned(), generation: 0, done: 0 };
     batch.put(&SEALINGS, &hex::encode(uid), &record)?;

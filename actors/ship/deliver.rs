@@ -2,7 +2,7 @@
 
 use crate::export::{MANIFEST_FILE, SUMS_FILE};
 use crate::node::{Node, ShipMode};
-use crate::seal::SealError;
+use crate::seal::{PackUid, SealError};
 use crate::vault::Vault;
 use datanode_schema::files::{sha256_file, sync_file_system};
 use datanode_schema::records::Shipment;
@@ -67,7 +67,7 @@ pub fn ship(node: &Node, export_id: &str) -> Result<ShipCounters, ShipError> {
     if mode != ShipMode::Plain && !pack.pack_uid.is_empty() {
         let vault = Vault::open(&node.data.vault())?;
         let to = destination.join("sealed").join(&node.source).join(&pack.pack_uid);
-        deliver(vault.root(), &to, &vault.files_of(&pack.pack_uid)?, &mut c)?;
+        deliver(vault.root(), &to, &sealing_files(&vault, &pack.pack_uid)?, &mut c)?;
     }
     let receipt =
         Shipment { files: c.written + c.present, bytes: c.bytes, finished_at: node.clock.now().timestamp() };
@@ -75,6 +75,24 @@ pub fn ship(node: &Node, export_id: &str) -> Result<ShipCounters, ShipError> {
     batch.put(&SHIPMENTS, &name, &receipt)?;
     node.store.commit(batch)?;
     Ok(c)
+}
+
+/// The files of a sealing, relative to the vault, its descriptor last. Sealings that it builds on come with it, so that
+/// what arrives opens by itself.
+fn sealing_files(vault: &Vault, pack_uid: &str) -> Result<Vec<PathBuf>, ShipError> {
+    let mut uid = PackUid::default();
+    if hex::decode_to_slice(pack_uid, &mut uid).is_err() {
+        return Ok(Vec::new());
+    }
+    let own = vault.descriptor(&uid)?;
+    let mut out = Vec::new();
+    for of in own.requires.iter().chain([&uid]) {
+        let d = vault.descriptor(of)?;
+        let objects = d.data_objects.iter().chain(&d.manifest_objects);
+        out.extend(objects.map(|o| vault.object_path(&o.object_blake3)));
+        out.extend([vault.stanza_path(of), vault.stanza_sum_path(of), vault.descriptor_path(of)]);
+    }
+    Ok(out.into_iter().filter_map(|p| p.strip_prefix(vault.root()).ok().map(Path::to_owned)).collect())
 }
 
 /// Copies `files` in order; the last one is the commit, so everything before it is made durable first.

@@ -4,6 +4,7 @@
 use super::ShipError;
 use super::deliver::io;
 use crate::node::Node;
+use crate::seal::PackUid;
 use crate::vault::Vault;
 use datanode_schema::clock::date_of;
 use datanode_schema::records::PackRecord;
@@ -56,16 +57,27 @@ pub fn retain(node: &Node) -> Result<RetentionCounters, ShipError> {
 
 fn sweep_vault(node: &Node, kept: &[(String, PackRecord)]) -> Result<u64, ShipError> {
     let vault = Vault::open(&node.data.vault())?;
-    let keep: BTreeSet<String> = kept.iter().map(|(_, p)| p.pack_uid.clone()).filter(|u| !u.is_empty()).collect();
-    let removed = vault.remove_unreferenced(&keep, &node.clock.now().date_naive().to_string())?;
+    let mut keep = BTreeSet::new();
+    for (_, p) in kept.iter().filter(|(_, p)| !p.pack_uid.is_empty()) {
+        let mut uid = PackUid::default();
+        if hex::decode_to_slice(&p.pack_uid, &mut uid).is_ok() {
+            keep.insert(uid);
+        }
+    }
+    let today = node.clock.now().date_naive();
+    let removed = vault.remove_unreferenced(&keep, &today.to_string())?;
+    let wait = chrono::Duration::days(i64::from(node.publishing.trash_days));
+    vault.empty_trash(&(today - wait).to_string())?;
     let mut batch = Batch::new();
-    for (object, chunk) in node.store.load_all(&CHUNKS, &[])? {
-        if !keep.contains(&chunk.pack_uid) {
+    for (object, _) in node.store.load_all(&CHUNKS, &[])? {
+        let mut hash = [0u8; 32];
+        let gone = hex::decode_to_slice(&object, &mut hash).is_err() || !vault.object_path(&hash).is_file();
+        if gone {
             batch.delete(&CHUNKS, &object);
         }
     }
     if !batch.is_empty() {
         node.store.commit(batch)?;
     }
-    Ok(removed)
+    Ok(removed.objects as u64)
 }

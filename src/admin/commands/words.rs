@@ -1,0 +1,168 @@
+//! From what a person types to a request.
+
+use super::{COMMANDS, Command, Kind, nearest};
+use crate::admin::protocol::{AdminError, Code};
+use serde_json::{Map, Value};
+
+/// A line that was understood; its arguments are checked by the node.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// The command.
+    pub command: &'static Command,
+    /// Its arguments.
+    pub args: Map<String, Value>,
+    /// Whether `--json` stood among them.
+    pub json: bool,
+}
+
+/// Cuts a line into words at blanks; quotes keep blanks together.
+///
+/// # Errors
+/// A quote that is not closed.
+pub fn split(line: &str) -> Result<Vec<String>, AdminError> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote: Option<char> = None;
+    for c in line.chars() {
+        match quote {
+            Some(q) if c == q => quote = None,
+            Some(_) => word.get_or_insert_default().push(c),
+            None if c == '"' || c == '\'' => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            None if c.is_whitespace() => words.extend(word.take()),
+            None => word.get_or_insert_default().push(c),
+        }
+    }
+    if let Some(q) = quote {
+        return Err(AdminError::new(Code::BadArgs, format!("a {q} is not closed: write it once more")));
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+/// Understands the words of one command: `queue equities_bars --state missing`, `qc show …`, `runs RUN_ID`; wire names
+/// (`queue.list`) are taken too.
+///
+/// # Errors
+/// `unknown_command` or `bad_args`, naming the nearest.
+pub fn parse(words: &[String]) -> Result<Said, AdminError> {
+    let mut rest: Vec<&str> = words.iter().map(String::as_str).collect();
+    let before = rest.len();
+    rest.retain(|w| *w != "--json");
+    let json = rest.len() < before;
+    let (first, rest) = match rest.split_first() {
+        Some((first, rest)) => (*first, rest),
+        None => return Err(AdminError::new(Code::BadArgs, "no command was given; `help` lists them")),
+    };
+    let (command, rest) = command(first, rest)?;
+    Ok(Said { command, args: arguments(command, rest)?, json })
+}
+
+fn command<'a, 'w>(first: &str, rest: &'a [&'w str]) -> Result<(&'static Command, &'a [&'w str]), AdminError> {
+    if let Some(c) = COMMANDS.iter().find(|c| c.name == first && c.verb().is_some()) {
+        return Ok((c, rest));
+    }
+    let of_noun: Vec<&'static Command> = COMMANDS.iter().filter(|c| c.noun() == first).collect();
+    let unknown = |m: String| Err(AdminError::new(Code::UnknownCommand, m));
+    let Some(plain) = of_noun.iter().find(|c| c.words == first) else {
+        let near = nearest(first, COMMANDS.iter().map(|c| c.words)).unwrap_or("help");
+        return unknown(format!("there is no command {first:?}; did you mean `{near}`? `help` lists them all"));
+    };
+    let Some((second, after)) = rest.split_first().filter(|(w, _)| !w.starts_with("--")) else { return Ok((plain, rest)) };
+    if let Some(c) = of_noun.iter().find(|c| c.verb() == Some(second)) {
+        return Ok((c, after));
+    }
+    let like = |v: &&str| strsim::damerau_levenshtein(v, second) <= 2;
+    if let Some(v) = of_noun.iter().filter_map(|c| c.verb()).find(like) {
+        return unknown(format!("{first} has no {second:?}; did you mean `{first} {v}`?"));
+    }
+    // `runs RUN_ID`: a noun that takes nothing by place, and can show one of its things.
+    let show = of_noun.iter().find(|c| c.verb() == Some("show"));
+    match show.filter(|_| !plain.args.iter().any(|a| a.placed)) {
+        Some(c) => Ok((c, rest)),
+        None => Ok((plain, rest)),
+    }
+}
+
+fn arguments(command: &'static Command, words: &[&str]) -> Result<Map<String, Value>, AdminError> {
+    let bad = |m: String| Err(AdminError::new(Code::BadArgs, m));
+    let usage = || format!("usage: {}", command.usage());
+    let mut out = Map::new();
+    let mut places = command.args.iter().filter(|a| a.placed);
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let (arg, value) = if let Some(flag) = word.strip_prefix("--") {
+            let (name, given) = flag.split_once('=').map_or((flag, None), |(n, v)| (n, Some(v)));
+            let Some(arg) = command.args.iter().find(|a| a.name == name.replace('-', "_")) else {
+                return bad(match nearest(name, command.args.iter().map(|a| a.name)) {
+                    Some(near) => format!("`{}` has no --{name}; did you mean --{near}? {}", command.words, usage()),
+                    None => format!("`{}` has no --{name}: it takes nothing", command.words),
+                });
+            };
+            match given.or_else(|| words.next().copied()) {
+                Some(v) => (arg, v),
+                None => return bad(format!("--{name} has no value; {}", usage())),
+            }
+        } else {
+            match places.find(|a| !out.contains_key(a.name)) {
+                Some(arg) => (arg, *word),
+                None => return bad(format!("{word:?} is one word too many; {}", usage())),
+            }
+        };
+        if out.insert(arg.name.to_owned(), value_of(arg.kind, value)).is_some() {
+            return bad(format!("--{} was given twice; {}", arg.name, usage()));
+        }
+    }
+    Ok(out)
+}
+
+fn value_of(kind: Kind, word: &str) -> Value {
+    match kind {
+        Kind::Number => word.parse::<u64>().map_or_else(|_| word.into(), Value::from),
+        Kind::Verdict => word.to_ascii_uppercase().into(),
+        Kind::Dataset | Kind::Vendor | Kind::State => word.to_ascii_lowercase().into(),
+        _ => word.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(line: &str) -> String {
+        let s = parse(&split(line).unwrap()).unwrap();
+        format!("{} {}", s.command.name, Value::Object(s.args))
+    }
+
+    fn refused(line: &str) -> String {
+        split(line).and_then(|w| parse(&w)).unwrap_err().message
+    }
+
+    #[test]
+    fn words_become_a_request() {
+        assert_eq!(said("queue"), "queue.list {}");
+        assert_eq!(said("queue.list --limit=3"), r#"queue.list {"limit":3}"#);
+        assert_eq!(said("queue list EQUITIES_BARS"), r#"queue.list {"dataset":"equities_bars"}"#);
+        assert_eq!(said("qc"), "qc.summary {}");
+        assert_eq!(said("qc equities_bars"), r#"qc.summary {"dataset":"equities_bars"}"#);
+        assert_eq!(said("runs 20260302T230000Z"), r#"runs.show {"run_id":"20260302T230000Z"}"#);
+        assert_eq!(said("runs --limit 2"), r#"runs {"limit":2}"#);
+        assert_eq!(said("gaps --dataset equities_bars AAPL"), r#"gaps {"dataset":"equities_bars","symbol":"AAPL"}"#);
+        assert_eq!(said("gaps 'A B'"), r#"gaps {"symbol":"A B"}"#);
+        assert!(parse(&split("status --json").unwrap()).unwrap().json);
+    }
+
+    #[test]
+    fn words_that_are_not_understood_name_the_nearest() {
+        assert!(refused("qeue").contains("did you mean `queue`?"));
+        assert!(refused("qc rde").contains("did you mean `qc red`?"));
+        assert!(refused("queue --sate short").contains("did you mean --state?"));
+        assert!(refused("queue --state").contains("--state has no value"));
+        assert!(refused("queue --limit 1 --limit 2").contains("given twice"));
+        assert!(refused("status now").contains("one word too many"));
+        assert!(refused("gaps 'AAPL").contains("not closed"));
+        assert!(refused("").contains("no command was given"));
+    }
+}

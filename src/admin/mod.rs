@@ -1,0 +1,65 @@
+//! The admin socket and its REPL: how the owner asks a running node what it knows.
+//!
+//! Owns `<data_dir>/admin.sock`, the commands that are answered over it, and the client `datanode-admin`. Everything
+//! here reads: no command changes the state, so that a wrong word in the REPL costs nothing. The queries are given the
+//! store and the registry and know nothing of actors; what only the running process knows (what it is at work on, when
+//! it wakes) comes as JSON through [`AdminContext::live`].
+//!
+//! | file | owns |
+//! |---|---|
+//! | `commands` | the one table of commands: names, arguments, usage; both ends read it |
+//! | `protocol` | one JSON object a line, requests and answers |
+//! | `server` | the socket, the clients, the bounds |
+//! | `queries` | one function a command, over the store |
+//! | `render` | answers as text |
+//! | `client` | the command line and the REPL |
+
+pub mod client;
+pub mod commands;
+pub mod protocol;
+pub mod queries;
+pub mod render;
+mod server;
+
+pub use server::{BindError, MAX_CLIENTS, bind, may_ask, serve};
+
+use chrono::{DateTime, Utc};
+use datanode_schema::clock::Clock;
+use datanode_schema::names::Vendor;
+use datanode_schema::paths::DataDir;
+use datanode_schema::registry::Registry;
+use datanode_schema::store::Store;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What the answers are made of.
+pub struct AdminContext {
+    /// Durable state.
+    pub store: Store,
+    /// The data folder.
+    pub data: DataDir,
+    /// Time.
+    pub clock: Clock,
+    /// The registry as it stands when it is asked for.
+    pub registry: Box<dyn Fn() -> Arc<Registry> + Send + Sync>,
+    /// Vendors that are enabled.
+    pub enabled: BTreeSet<Vendor>,
+    /// When the process started.
+    pub started_at: DateTime<Utc>,
+    /// Version of the program.
+    pub version: String,
+    /// Facts of the running process, a flat JSON object that `status` shows as it is (`{"busy":false}`).
+    pub live: Box<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// Bytes free on the disk of the data folder; see [`free_bytes`].
+    pub disk_free: Box<dyn Fn() -> Option<u64> + Send + Sync>,
+    /// What `status` counted last; starts empty.
+    pub counted: queries::Counted,
+}
+
+/// Bytes that this user may still write on the disk of `path`; None where the system does not say.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let s = nix::sys::statvfs::statvfs(path).ok()?;
+    let (blocks, size): (u64, u64) = (s.blocks_available(), s.fragment_size());
+    blocks.checked_mul(size)
+}

@@ -1,0 +1,70 @@
+//! `help` and `names`: what can be asked, and about what.
+
+use super::not_found;
+use crate::admin::AdminContext;
+use crate::admin::commands::{COMMANDS, Command, nearest};
+use crate::admin::protocol::AdminError;
+use datanode_schema::names::{Dataset, Vendor};
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// The most symbols that `names` lists.
+const MAX_SYMBOLS: usize = 20_000;
+
+/// A command, explained.
+#[derive(Clone, Debug, Serialize)]
+pub struct CommandHelp {
+    /// Its name on the wire.
+    pub name: &'static str,
+    /// What a person types, with its arguments.
+    pub usage: String,
+    /// What it shows.
+    pub summary: &'static str,
+    /// A line to try.
+    pub example: &'static str,
+}
+
+/// The answer of `help`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Help {
+    /// The commands.
+    pub commands: Vec<CommandHelp>,
+}
+
+/// The answer of `names`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Names {
+    /// Datasets that the registry has.
+    pub datasets: Vec<&'static str>,
+    /// Symbols of the universe, sorted, at most 20,000.
+    pub symbols: Vec<String>,
+    /// Vendors that the registry has.
+    pub vendors: Vec<&'static str>,
+}
+
+/// Explains all commands, or those of one name: a wire name, what a person types, or a noun.
+pub(super) fn help(of: Option<&str>) -> Result<Help, AdminError> {
+    let wanted = |c: &&Command| of.is_none_or(|n| c.name == n || c.words == n || c.noun() == n);
+    let commands: Vec<CommandHelp> = COMMANDS
+        .iter()
+        .filter(wanted)
+        .map(|c| CommandHelp { name: c.name, usage: c.usage(), summary: c.summary, example: c.example })
+        .collect();
+    match of {
+        Some(n) if commands.is_empty() => {
+            let near = nearest(n, COMMANDS.iter().map(|c| c.words)).unwrap_or("status");
+            Err(not_found(format!("there is no command {n:?}; did you mean `{near}`? `help` lists them all")))
+        }
+        _ => Ok(Help { commands }),
+    }
+}
+
+pub(super) fn names(ctx: &AdminContext) -> Names {
+    let registry = (ctx.registry)();
+    let symbols: BTreeSet<&str> = registry.universe.iter().map(|(_, s, _)| s).collect();
+    Names {
+        datasets: registry.datasets.keys().map(|d: &Dataset| d.name()).collect(),
+        symbols: symbols.into_iter().take(MAX_SYMBOLS).map(str::to_owned).collect(),
+        vendors: registry.vendors.keys().map(|v: &Vendor| v.name()).collect(),
+    }
+}

@@ -1,0 +1,166 @@
+//! One function a command, over the store. Each returns a typed result, whose fields are the wire's fields.
+//!
+//! On the wire a day is `YYYY-MM-DD`, a time RFC 3339 in UTC, a hash hex, an absent thing null. Lists come as pages:
+//! `total` (matches), `offset`, `limit`, `rows`.
+
+mod gaps;
+mod help;
+mod ledger;
+mod packs;
+mod runs;
+mod status;
+mod vendors;
+mod work;
+
+pub use gaps::{Gaps, Run as GapRun};
+pub use help::{CommandHelp, Help, Names};
+pub use ledger::{DecidedBy, LedgerList, LedgerRow, Meaning, QcSummary, ReasonCount, VerdictCount};
+pub use packs::{PackDetails, PackRow, ShipmentRow};
+pub use runs::{RunDetails, RunRow, StageRow};
+pub use status::{Counted, Status};
+pub use vendors::{CapabilityRow, DemotionRow, VendorDetails, VendorRow, Vendors};
+pub use work::{AnswerRow, BookmarkRow, LeaseRow, QueueList, TaskRow, WindowRow};
+
+use super::AdminContext;
+use super::commands::{Args, find, nearest};
+use super::protocol::{AdminError, Code};
+use datanode_schema::clock::{date_of, rfc3339_of};
+use datanode_schema::keys::SeriesKey;
+use datanode_schema::names::{Dataset, Vendor};
+use datanode_schema::registry::Registry;
+use datanode_schema::store::{Key, Record, Store, StoreError, Table};
+use datanode_schema::trees::{BOOKMARKS, GAPS, HOLDINGS, LEDGER};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::ops::ControlFlow;
+
+/// Answers a command. Blocking: it reads the store.
+///
+/// # Errors
+/// What the wire says instead of a result.
+pub fn answer(ctx: &AdminContext, cmd: &str, args: Map<String, Value>) -> Result<Value, AdminError> {
+    let command = find(cmd)?;
+    let a = Args::check(command, args)?;
+    match command.name {
+        "status" => value(status::status(ctx)?),
+        "vendors" => value(vendors::vendors(ctx)?),
+        "vendors.show" => value(vendors::show(ctx, &a)?),
+        "queue.list" => value(work::queue(ctx, &a)?),
+        "leases" => value(work::leases(ctx, &a)?),
+        "bookmarks" => value(work::bookmarks(ctx, &a)?),
+        "gaps" => value(gaps::gaps(ctx, &a)?),
+        "qc.summary" => value(ledger::summary(ctx, &a)?),
+        "qc.show" => value(ledger::show(ctx, &a)?),
+        "qc.red" => value(ledger::red(ctx, &a)?),
+        "runs" => value(runs::list(ctx, &a)?),
+        "runs.show" => value(runs::show(ctx, &a)?),
+        "packs" => value(packs::list(ctx, &a)?),
+        "packs.show" => value(packs::show(ctx, &a)?),
+        "names" => value(help::names(ctx)),
+        "help" => value(help::help(a.text("command"))?),
+        other => Err(AdminError::new(Code::UnknownCommand, format!("`{other}` is in the table and not answered"))),
+    }
+}
+
+/// `help` without a node: it comes from the table alone.
+///
+/// # Errors
+/// `not_found` for a command that does not exist.
+pub fn help_alone(command: Option<&str>) -> Result<Value, AdminError> {
+    value(help::help(command)?)
+}
+
+fn value(result: impl Serialize) -> Result<Value, AdminError> {
+    serde_json::to_value(result).map_err(|e| AdminError::new(Code::Failed, format!("the result is no JSON: {e}")))
+}
+
+/// A part of a list.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Page<T> {
+    /// Matches in all.
+    pub total: u64,
+    /// Matches before the page.
+    pub offset: u64,
+    /// The most rows of a page.
+    pub limit: u64,
+    /// The rows.
+    pub rows: Vec<T>,
+}
+
+impl<T> Page<T> {
+    fn new(a: &Args) -> Self {
+        Self { total: 0, offset: a.offset(), limit: a.limit(), rows: Vec::new() }
+    }
+
+    /// Counts a match; makes its row only where the page shows it.
+    fn offer(&mut self, make: impl FnOnce() -> T) {
+        if self.total >= self.offset && (self.rows.len() as u64) < self.limit {
+            self.rows.push(make());
+        }
+        self.total += 1;
+    }
+}
+
+fn not_found(message: impl Into<String>) -> AdminError {
+    AdminError::new(Code::NotFound, message)
+}
+
+fn day(n: i32) -> String {
+    date_of(n).to_string()
+}
+
+/// A time, or None for the 0 that records hold where there is none.
+fn time(seconds: i64) -> Option<String> {
+    (seconds != 0).then(|| rfc3339_of(seconds))
+}
+
+fn text(s: &str) -> Option<String> {
+    (!s.is_empty()).then(|| s.to_owned())
+}
+
+fn dataset_name(n: u8) -> String {
+    Dataset::from_number(n).map_or_else(|| format!("#{n}"), |d| d.name().to_owned())
+}
+
+fn vendor_name(n: u8) -> String {
+    Vendor::from_number(n).map_or_else(|| format!("#{n}"), |v| v.name().to_owned())
+}
+
+/// The prefixes of keys that begin with dataset and symbol, as far as these are given.
+fn prefixes(dataset: Option<Dataset>, symbol: Option<&str>) -> Vec<Vec<u8>> {
+    match (dataset, symbol) {
+        (None, None) => vec![Vec::new()],
+        (Some(d), None) => vec![vec![d.number()]],
+        (Some(d), Some(s)) => vec![SeriesKey::prefix(d, s)],
+        (None, Some(s)) => Dataset::ALL.iter().map(|d| SeriesKey::prefix(*d, s)).collect(),
+    }
+}
+
+/// Refuses a symbol that neither the universe nor the store knows: an empty list would read as "all is well".
+fn require_symbol(ctx: &AdminContext, registry: &Registry, a: &Args) -> Result<(), AdminError> {
+    let Some(symbol) = a.symbol() else { return Ok(()) };
+    let datasets: Vec<Dataset> = a.dataset().map_or_else(|| Dataset::ALL.to_vec(), |d| vec![d]);
+    let universe = &registry.universe;
+    if datasets.iter().any(|d| !universe.spans(*d, symbol).is_empty()) {
+        return Ok(());
+    }
+    for prefix in prefixes(a.dataset(), Some(symbol)) {
+        let s = &ctx.store;
+        if any(s, &HOLDINGS, &prefix)? || any(s, &GAPS, &prefix)? || any(s, &LEDGER, &prefix)? || any(s, &BOOKMARKS, &prefix)? {
+            return Ok(());
+        }
+    }
+    let known = universe.iter().filter(|(d, _, _)| datasets.contains(d)).map(|(_, s, _)| s);
+    let within = a.dataset().map_or(String::new(), |d| format!(" in {d}"));
+    let hint = nearest(symbol, known).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
+    Err(not_found(format!("neither the universe nor the store has a symbol {symbol:?}{within}{hint}")))
+}
+
+fn any<K: Key, V: Record>(store: &Store, table: &Table<K, V>, prefix: &[u8]) -> Result<bool, StoreError> {
+    let mut found = false;
+    store.scan(table, prefix, |_, _| {
+        found = true;
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
+}

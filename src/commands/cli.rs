@@ -1,0 +1,186 @@
+//! The command line of `datanode`.
+
+use super::{demo, doctor, init, key, nightly, pack, rebuild, run};
+use crate::config::{self, Settings};
+use crate::failure::{Code, Done, Failure};
+use chrono::{DateTime, NaiveDate, Utc};
+use clap::{Parser, Subcommand};
+use datanode_schema::clock::Clock;
+use datanode_schema::names::Stage;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A market-data node: collects from several vendors, knows exactly which sessions it lacks, judges every partition, and
+/// publishes sealed, immutable packs.
+#[derive(Parser)]
+#[command(name = "datanode", version, max_term_width = 110, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done · 1 failed · 2 usage or configuration · 3 integrity · 4 contract · \
+5 not found · 6 busy (another process holds the data folder)";
+
+/// Options of every command.
+#[derive(clap::Args, Clone)]
+pub struct Global {
+    /// The configuration file [default: ./datanode.toml where it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The data folder, before what the configuration says
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Freeze wall time, for tests and comparisons
+    #[arg(long, global = true, value_name = "RFC3339")]
+    pub now: Option<DateTime<Utc>>,
+    /// Print the result as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+impl Global {
+    /// The settings.
+    ///
+    /// # Errors
+    /// Exit 2.
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        config::load(self.config.as_deref(), self.data_dir.as_deref()).map_err(Failure::usage)
+    }
+
+    /// The clock, frozen where `--now` says so.
+    pub fn clock(&self) -> Clock {
+        self.now.map_or_else(Clock::system, Clock::frozen)
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The whole way on a fresh machine: simulator and node, one nightly cycle, pack verified. No network, no key
+    Demo {
+        /// Keep everything in DIR instead of a temporary folder
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+        /// Seed of the simulated market
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Write a commented configuration, registries, a key and a systemd unit into DIR
+    Init {
+        /// The folder; existing files are not touched
+        dir: PathBuf,
+    },
+    /// The appliance: foreground, nightly on schedule, systemd notify and watchdog, SIGTERM drains
+    Run,
+    /// One cycle in the foreground, for cron and CI
+    Nightly {
+        /// The last session considered [default: the last one that can be complete]
+        #[arg(long, value_name = "DATE")]
+        as_of: Option<NaiveDate>,
+        /// First session to ask for
+        #[arg(long, value_name = "DATE", requires = "to")]
+        from: Option<NaiveDate>,
+        /// Last session to ask for
+        #[arg(long, value_name = "DATE", requires = "from")]
+        to: Option<NaiveDate>,
+        /// Only these stages: ingest, audit, backfill, curate, qc, export, seal, ship, retention
+        #[arg(long, value_delimiter = ',', value_parser = stage)]
+        stages: Vec<Stage>,
+    },
+    /// Packs: list, verify, open
+    #[command(subcommand)]
+    Pack(pack::PackCommand),
+    /// Keys
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Check configuration, secrets, disk, state, key and packs; each failure names its cause and the next command
+    Doctor,
+    /// Make the state again from its journal, after it was found damaged
+    Rebuild,
+    /// The simulated vendors; `datanode vendorsim --help` tells its options
+    #[command(disable_help_flag = true)]
+    Vendorsim {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Commits for ever and prints what is durable (for power-cut tests)
+    #[command(hide = true)]
+    PowercutWrite {
+        dir: PathBuf,
+    },
+    /// Judges a folder that a power cut left (for power-cut tests)
+    #[command(hide = true)]
+    PowercutVerify {
+        dir: PathBuf,
+        #[arg(allow_negative_numbers = true)]
+        acked: i64,
+    },
+}
+
+fn stage(s: &str) -> Result<Stage, String> {
+    Stage::from_name(s).ok_or_else(|| {
+        let nearest = Stage::ALL.iter().min_by_key(|k| strsim::levenshtein(k.name(), s));
+        format!("no such stage; did you mean {}?", nearest.map_or("", |n| n.name()))
+    })
+}
+
+/// Parses the arguments, runs the command, and prints why where it fails.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(c) => c,
+        Err(e) => {
+            let _ = e.print();
+            return if e.use_stderr() { ExitCode::from(Code::Usage as u8) } else { ExitCode::SUCCESS };
+        }
+    };
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(f) => {
+            eprintln!("datanode: {}", f.message);
+            ExitCode::from(f.code as u8)
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+    let g = &cli.global;
+    let done: Done = match cli.command {
+        Command::Demo { keep, seed } => demo::demo(g, keep, seed),
+        Command::Init { dir } => init::init(&dir),
+        Command::Run => run::run(g),
+        Command::Nightly { as_of, from, to, stages } => {
+            nightly::nightly(g, &nightly::Options { as_of, window: from.zip(to), stages })
+        }
+        Command::Pack(p) => pack::pack(g, p),
+        Command::Key(k) => key::key(g, &k),
+        Command::Doctor => doctor::doctor(g),
+        Command::Rebuild => rebuild::rebuild(g),
+        Command::Vendorsim { args } => {
+            let name = OsString::from("datanode vendorsim");
+            return Ok(datanode_vendorsim::cli(std::iter::once(name).chain(args)));
+        }
+        Command::PowercutWrite { dir } => datanode_schema::store::powercut::write(&dir).map_err(crate::wiring::of_store),
+        Command::PowercutVerify { dir, acked } => {
+            datanode_schema::store::powercut::verify(&dir, acked).map_err(Failure::failed)
+        }
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+/// Starts logging to stderr.
+pub fn start_logging(settings: &Settings) {
+    use tracing_subscriber::EnvFilter;
+    use std::io::IsTerminal;
+    let filter = EnvFilter::try_new(&settings.log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let out = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if settings.log.format == "json" {
+        out.json().try_init()
+    } else {
+        out.with_ansi(std::io::stderr().is_terminal()).try_init()
+    };
+    // A second start in one process keeps the first; that is fine.
+    drop(started);
+}

@@ -1,0 +1,14 @@
+//! What a person types: one file a command. Progress goes to stderr, results to stdout.
+
+mod cli;
+mod demo;
+mod doctor;
+mod init;
+mod key;
+mod nightly;
+mod pack;
+mod rebuild;
+mod run;
+mod table;
+
+pub use cli::main;

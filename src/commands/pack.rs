@@ -1,0 +1,248 @@
+//! `datanode pack`. None of it opens the state: a training box has only the files.
+
+use super::cli::Global;
+use super::table::{print, thousands};
+use crate::failure::{Code, Done, Failure};
+use crate::wiring::key_file;
+use clap::Subcommand;
+use datanode_actors::export::{MANIFEST_FILE, PackManifest, PackProblem, PackReport, verify_pack};
+use datanode_actors::seal::Identity;
+use datanode_actors::seal::{self, Kind, SealError};
+use datanode_actors::vault::Vault;
+use datanode_schema::paths::DataDir;
+use std::path::{Path, PathBuf};
+
+/// What can be done with packs.
+#[derive(Subcommand)]
+pub enum PackCommand {
+    /// The packs of the data folder, the newest last
+    List,
+    /// Verify a pack folder, a vault (or a shipped sealing), or a data folder with all it holds
+    Verify {
+        /// A pack, a vault, or a data folder
+        path: PathBuf,
+        /// The secret key that opens sealings [default: the configured seal.key_file, where it exists]
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+    },
+    /// Open a sealed pack into a new folder
+    Open {
+        /// A vault or a shipped sealing
+        path: PathBuf,
+        /// Where to; must not exist
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// Which sealing, where the vault has several: its id, or the beginning of it [default: the only one]
+        #[arg(long, value_name = "UID")]
+        id: Option<String>,
+        /// The secret key [default: the configured seal.key_file]
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+    },
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// 3 integrity, 4 contract, 5 not found.
+pub fn pack(g: &Global, p: PackCommand) -> Done {
+    match p {
+        PackCommand::List => list(g),
+        PackCommand::Verify { path, key } => verify(g, &path, key.as_deref()),
+        PackCommand::Open { path, to, id, key } => open(g, &path, &to, id.as_deref(), key.as_deref()),
+    }
+}
+
+/// The exit code of a sealing's error.
+pub fn of_seal(e: &SealError) -> Failure {
+    let code = match e.kind() {
+        Kind::Integrity => Code::Integrity,
+        Kind::Contract => Code::Contract,
+        Kind::NotFound => Code::NotFound,
+        Kind::Busy => Code::Busy,
+        Kind::Io => Code::Failed,
+    };
+    Failure::new(code, e.to_string())
+}
+
+/// The pack folders of a data folder, by name.
+pub fn pack_folders(data: &DataDir) -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    for source in folders(&data.exports()).into_iter().filter(|d| !d.ends_with("nightly")) {
+        out.extend(folders(&source).into_iter().filter(|d| d.join(MANIFEST_FILE).is_file()));
+    }
+    out.sort_by_key(|p| p.file_name().map(|n| n.to_owned()));
+    out
+}
+
+fn folders(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut out: Vec<PathBuf> = entries.map(|e| e.path()).filter(|p| p.is_dir()).collect();
+    out.sort();
+    out
+}
+
+fn list(g: &Global) -> Done {
+    let settings = g.settings()?;
+    let mut rows = Vec::new();
+    for folder in pack_folders(&DataDir::new(settings.data_dir)) {
+        let text = std::fs::read(folder.join(MANIFEST_FILE)).map_err(Failure::failed)?;
+        let m = PackManifest::parse(&text).map_err(|e| Failure::new(Code::Contract, format!("{}: {e}", folder.display())))?;
+        let bytes: u64 = m.files.iter().map(|f| f.bytes).sum();
+        let data_rows: u64 = m.files.iter().filter(|f| f.dataset != "qc").map(|f| f.rows).sum();
+        if g.json {
+            println!(
+                "{}",
+                serde_json::json!({"export_id": m.export_id, "created_at_utc": m.created_at_utc, "files": m.files.len(),
+                    "rows": data_rows, "bytes": bytes, "excluded": m.qc.excluded.len(), "path": folder})
+            );
+        }
+        let window = format!("{} {}", m.time_window.start, m.time_window.end);
+        let counts = [m.files.len() as u64, data_rows, bytes, m.qc.excluded.len() as u64].map(thousands);
+        rows.push([vec![m.export_id, window], counts.to_vec()].concat());
+    }
+    if !g.json {
+        print(&["export_id", "sessions", "files", "rows", "bytes", "excluded"], &rows);
+    }
+    Ok(())
+}
+
+fn verify(g: &Global, path: &Path, key: Option<&Path>) -> Done {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let is_vault = |p: &Path| p.join("descriptors").is_dir();
+    if path.join(MANIFEST_FILE).is_file() || path.join("SHA256SUMS.stable.txt").is_file() {
+        return report(g, path, verify_pack(path, threads));
+    }
+    if is_vault(path) {
+        return verify_vault(g, path, key);
+    }
+    let data = DataDir::new(path);
+    let packs = pack_folders(&data);
+    if packs.is_empty() && !is_vault(&data.vault()) {
+        return Err(Failure::new(Code::NotFound, format!("{}: no pack, no vault and no data folder", path.display())));
+    }
+    let mut worst: Option<Failure> = None;
+    let mut note = |done: Done| {
+        if let Err(f) = done {
+            eprintln!("datanode: {}", f.message);
+            if worst.as_ref().is_none_or(|w| f.code == Code::Integrity && w.code != Code::Integrity) {
+                worst = Some(f);
+            }
+        }
+    };
+    for p in &packs {
+        note(report(g, p, verify_pack(p, threads)));
+    }
+    if is_vault(&data.vault()) {
+        note(verify_vault(g, &data.vault(), key));
+    }
+    match worst {
+        Some(f) => Err(Failure::new(f.code, format!("{}: not everything verifies; see above", path.display()))),
+        None => Ok(()),
+    }
+}
+
+fn report(g: &Global, path: &Path, found: Option<PackReport>) -> Done {
+    let Some(r) = found else {
+        return Err(Failure::new(Code::NotFound, format!("{}: no pack", path.display())));
+    };
+    let words = |p: &PackProblem| match p {
+        PackProblem::Contract(w) | PackProblem::Integrity(w) => w.clone(),
+    };
+    let problems: Vec<String> = r.problems.iter().map(words).collect();
+    if g.json {
+        println!(
+            "{}",
+            serde_json::json!({"path": path, "export_id": r.export_id, "files": r.files, "bytes": r.bytes, "rows": r.rows,
+                "problems": problems})
+        );
+    }
+    if problems.is_empty() {
+        if !g.json {
+            println!("good     {}  {} files, {} rows, {} bytes", r.export_id, thousands(r.files), thousands(r.rows), thousands(r.bytes));
+        }
+        return Ok(());
+    }
+    let code =
+        if r.problems.iter().any(|p| matches!(p, PackProblem::Integrity(_))) { Code::Integrity } else { Code::Contract };
+    Err(Failure::new(code, format!("{}: {}", path.display(), problems.join("\n  "))))
+}
+
+/// The key that was named, or the configured one where it is there.
+fn identity(g: &Global, key: Option<&Path>) -> Result<Option<Identity>, Failure> {
+    let path = match key {
+        Some(p) => p.to_owned(),
+        None => match g.settings().ok().map(|s| key_file(&s)).filter(|p| p.is_file()) {
+            Some(p) => p,
+            None => return Ok(None),
+        },
+    };
+    Identity::read(&path).map(Some).map_err(|e| of_seal(&e))
+}
+
+fn verify_vault(g: &Global, path: &Path, key: Option<&Path>) -> Done {
+    let vault = Vault::open(path).map_err(|e| of_seal(&e))?;
+    let identity = identity(g, key)?;
+    let mut problems = Vec::new();
+    let uids = vault.descriptors().map_err(|e| of_seal(&e))?;
+    for uid in &uids {
+        let hex_uid = hex::encode(uid);
+        let checked = match &identity {
+            Some(i) => seal::unwrap_key(&vault, *uid, i).and_then(|k| seal::verify(&vault, *uid, Some(&k))),
+            None => seal::verify(&vault, *uid, None),
+        };
+        match checked {
+            Ok(r) if r.is_ok() => {
+                let how = if identity.is_some() { "decrypted and compared" } else { "objects and root only: no key at hand" };
+                if g.json {
+                    println!("{}", serde_json::json!({"pack_uid": hex_uid, "objects": r.objects, "bytes": r.stored_bytes, "key": identity.is_some()}));
+                } else {
+                    println!("good     {hex_uid}  {} objects, {} bytes, {how}", r.objects, thousands(r.stored_bytes));
+                }
+            }
+            Ok(r) => problems.extend(r.findings.iter().map(|p| format!("{hex_uid}: {p}"))),
+            Err(e) => {
+                if matches!(e.kind(), Kind::Busy | Kind::Io) {
+                    return Err(of_seal(&e));
+                }
+                problems.push(format!("{hex_uid}: {e}"));
+                // Without its key the objects can still be compared with their names.
+                if let Ok(r) = seal::verify(&vault, *uid, None) {
+                    problems.extend(r.findings.iter().map(|p| format!("{hex_uid}: {p}")));
+                }
+            }
+        }
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Integrity, format!("{}: {}", path.display(), problems.join("\n  "))))
+}
+
+fn open(g: &Global, path: &Path, to: &Path, id: Option<&str>, key: Option<&Path>) -> Done {
+    if !path.join("descriptors").is_dir() {
+        return Err(Failure::new(Code::NotFound, format!("{}: no vault and no sealing (it has no descriptors/)", path.display())));
+    }
+    let vault = Vault::open(path).map_err(|e| of_seal(&e))?;
+    let uids = vault.descriptors().map_err(|e| of_seal(&e))?;
+    let chosen: Vec<&[u8; 16]> = uids.iter().filter(|u| id.is_none_or(|i| hex::encode(u).starts_with(i))).collect();
+    let uid = match chosen.as_slice() {
+        [one] => **one,
+        [] => return Err(Failure::new(Code::NotFound, format!("{}: no such sealing", path.display()))),
+        _ => {
+            let all: Vec<String> = chosen.iter().map(hex::encode).collect();
+            return Err(Failure::usage(format!("several sealings; choose with --id: {}", all.join(", "))));
+        }
+    };
+    let Some(identity) = identity(g, key)? else {
+        return Err(Failure::usage("no key: name the secret key with --key FILE"));
+    };
+    let key = seal::unwrap_key(&vault, uid, &identity).map_err(|e| of_seal(&e))?;
+    let r = seal::open(&vault, uid, &key, to, None).map_err(|e| of_seal(&e))?;
+    if g.json {
+        println!("{}", serde_json::json!({"pack_uid": hex::encode(uid), "to": to, "files": r.files, "bytes": r.bytes}));
+    } else {
+        println!("opened   {}  {} files, {} bytes", to.display(), thousands(r.files as u64), thousands(r.bytes));
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! `datanode run`: the appliance.
+
+use super::cli::{Global, start_logging};
+use crate::admin;
+use crate::config::Settings;
+use crate::failure::{Done, Failure};
+use crate::system::{self, Appliance};
+use crate::wiring::{Wired, of_store, wire};
+use datanode_schema::clock::Clock;
+use datanode_schema::names::Vendor;
+use sd_notify::NotifyState;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest that a stop may take: what is under way then is taken up at the next start.
+const DRAIN: Duration = Duration::from_secs(9);
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// With the exit code of what stopped it.
+pub fn run(g: &Global) -> Done {
+    let settings = g.settings()?;
+    start_logging(&settings);
+    let clock = g.clock();
+    let wired = wire(&settings, &clock)?;
+    let store = wired.node.store.clone();
+    let served = system::block_on(serve(settings, clock, wired))?;
+    store.close().map_err(of_store)?;
+    tracing::info!("stopped");
+    served
+}
+
+async fn serve(settings: Settings, clock: Clock, wired: Wired) -> Done {
+    let node = wired.node.clone();
+    let nightly_at = settings.schedule.at().map_err(Failure::usage)?;
+    let minutes = u64::from(settings.schedule.ingest_every_minutes);
+    let every = (minutes > 0).then(|| Duration::from_secs(minutes * 60));
+    let socket = node.data.admin_socket();
+    let listener = admin::bind(&socket).map_err(Failure::failed)?;
+    let appliance = Appliance::start(wired, nightly_at, every)?;
+    let live = live_facts(&node, &settings, &clock);
+    let context = Arc::new(admin::AdminContext::new(node.clone(), clock.now(), live));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = tokio::spawn(admin::serve(listener, context, async move {
+        let _ = stopped.await;
+    }));
+    let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("collecting")]);
+    tracing::info!(data_dir = %node.data.root().display(), socket = %socket.display(), "ready");
+    let watchdog = tokio::spawn(watchdog(appliance.clone()));
+    system::stop_requested().await.map_err(Failure::failed)?;
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    tracing::info!("stopping: nothing new is claimed; waiting for what is under way");
+    node.stop();
+    if tokio::time::timeout(DRAIN, drained(&appliance)).await.is_err() {
+        tracing::warn!("what is under way is left; the next start takes it up");
+    }
+    watchdog.abort();
+    let _ = stop.send(());
+    let _ = tokio::time::timeout(Duration::from_millis(500), server).await;
+    if let Err(e) = std::fs::remove_file(&socket) {
+        tracing::debug!(error = %e, "the socket was gone");
+    }
+    Ok(())
+}
+
+/// Waits until no cycle is under way.
+async fn drained(appliance: &Appliance) {
+    while appliance.busy() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Tells systemd that the arbiter still turns.
+async fn watchdog(appliance: Appliance) {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    loop {
+        tokio::time::sleep(limit / 2).await;
+        if appliance.alive() {
+            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        }
+    }
+}
+
+fn live_facts(
+    node: &Arc<datanode_actors::node::Node>,
+    settings: &Settings,
+    clock: &Clock,
+) -> Box<dyn Fn() -> serde_json::Value + Send + Sync> {
+    let (node, clock, schedule) = (node.clone(), clock.clone(), settings.schedule.clone());
+    Box::new(move || {
+        let enabled: Vec<&str> = node.enabled.iter().map(|v: &Vendor| v.name()).collect();
+        let next = schedule.at().map(|t| datanode_actors::schedule::next_wake(clock.now(), t).to_rfc3339()).unwrap_or_default();
+        json!({"vendors": enabled, "next_nightly": next, "host_id": node.host_id, "source": node.source})
+    })
+}

@@ -1,0 +1,186 @@
+//! Settings: defaults, then `datanode.toml`, then the environment (`DATANODE__SECTION__KEY`).
+//!
+//! The generated file is the manual; it is embedded and a test reads it. Unknown keys are errors that name the nearest
+//! known one, wherever they come from.
+
+mod settings;
+
+pub use settings::{
+    HttpSettings, LogSettings, NodeSettings, QueueSettings, RetentionSettings, ScheduleSettings, SealSettings, Settings,
+    ShipSettings, StoreSettings, VendorSettings, VendorsSettings,
+};
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// The generated `datanode.toml`.
+pub const DEFAULT_TOML: &str = include_str!("../../ops/config/datanode.toml");
+
+/// A configuration that cannot be used: exit 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+/// Reads the settings. `file` must exist where it is given; without it `./datanode.toml` is read where it exists.
+/// Relative paths in a file are relative to the file.
+///
+/// # Errors
+/// The first thing that is wrong, with its name.
+pub fn load(file: Option<&Path>, data_dir: Option<&Path>) -> Result<Settings, ConfigError> {
+    let here = Path::new("datanode.toml");
+    let file = match file {
+        Some(f) if !f.is_file() => {
+            return Err(ConfigError(format!("{}: no such file; `datanode init DIR` writes one", f.display())));
+        }
+        Some(f) => Some(f),
+        None => here.is_file().then_some(here),
+    };
+    let mut settings = merge(file)?;
+    if let Some(d) = data_dir {
+        settings.data_dir = d.to_owned();
+    }
+    check(&settings)?;
+    Ok(settings)
+}
+
+fn merge(file: Option<&Path>) -> Result<Settings, ConfigError> {
+    let wrong = |e: config::ConfigError| ConfigError(format!("configuration: {e}"));
+    let known = serde_json::to_value(Settings::default()).unwrap_or_default();
+    let mut builder = config::Config::builder();
+    if let Some(f) = file {
+        let read = config::Config::builder()
+            .add_source(config::File::from(f).format(config::FileFormat::Toml))
+            .build()
+            .map_err(|e| ConfigError(format!("{}: {e}", f.display())))?;
+        let tree: Value = read.clone().try_deserialize().map_err(wrong)?;
+        find_unknown(&tree, &known, "").map_err(|e| ConfigError(format!("{}: {e}", f.display())))?;
+        let folder = f.parent().unwrap_or(Path::new("")).to_owned();
+        builder = builder.add_source(Anchored { tree: read, folder });
+    }
+    let environment = config::Environment::with_prefix("DATANODE").prefix_separator("__").separator("__");
+    let from_env = config::Config::builder().add_source(environment.clone()).build().map_err(wrong)?;
+    let tree: Value = from_env.try_deserialize().map_err(wrong)?;
+    find_unknown(&tree, &known, "").map_err(|e| ConfigError(format!("environment (DATANODE__…): {e}")))?;
+    builder.add_source(environment).build().map_err(wrong)?.try_deserialize().map_err(wrong)
+}
+
+/// A file's settings whose paths are relative to the file.
+#[derive(Clone, Debug)]
+struct Anchored {
+    tree: config::Config,
+    folder: PathBuf,
+}
+
+/// Settings that are paths.
+const PATHS: [&str; 6] = ["data_dir", "universe", "datasets", "capabilities", "seal.key_file", "ship.folder"];
+
+impl config::Source for Anchored {
+    fn clone_into_box(&self) -> Box<dyn config::Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<config::Map<String, config::Value>, config::ConfigError> {
+        let mut builder = config::Config::builder().add_source(self.tree.clone());
+        for path in PATHS {
+            let Ok(text) = self.tree.get_string(path) else { continue };
+            if !text.is_empty() && Path::new(&text).is_relative() {
+                builder = builder.set_override(path, self.folder.join(text).to_string_lossy().into_owned())?;
+            }
+        }
+        config::Source::collect(&builder.build()?)
+    }
+}
+
+/// Names the first key of `tree` that `known` does not have, and the nearest one that it has.
+fn find_unknown(tree: &Value, known: &Value, at: &str) -> Result<(), String> {
+    let (Some(tree), Some(known)) = (tree.as_object(), known.as_object()) else { return Ok(()) };
+    for (key, value) in tree {
+        let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+        match known.get(key) {
+            Some(k) => find_unknown(value, k, &path)?,
+            None => {
+                let nearest = known.keys().min_by_key(|k| strsim::damerau_levenshtein(k, key));
+                let hint = nearest.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
+                return Err(format!("unknown key `{path}`{hint}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check(s: &Settings) -> Result<(), ConfigError> {
+    let wrong = |m: &str| Err(ConfigError(m.to_owned()));
+    if s.node.source.is_empty() || !s.node.source.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+        return wrong("node.source: lower-case letters, digits and - only, since it is part of every export id");
+    }
+    if !(1..=16).contains(&s.seal.chunk_mib) {
+        return wrong("seal.chunk_mib: from 1 to 16");
+    }
+    if s.vendors.polymarket.enabled {
+        return wrong("vendors.polymarket.enabled: this version has no collector for prediction markets; set it to false");
+    }
+    if s.node.threads == 0 || s.queue.lease_seconds == 0 || s.retention.keep_packs == 0 {
+        return wrong("node.threads, queue.lease_seconds and retention.keep_packs are 1 or more");
+    }
+    s.schedule.at().map_err(ConfigError)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load_text(text: &str) -> Result<Settings, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("datanode.toml");
+        std::fs::write(&file, text).unwrap();
+        load(Some(&file), None)
+    }
+
+    #[test]
+    fn the_generated_file_is_valid_and_names_every_setting() {
+        let from_file = load_text(DEFAULT_TOML).unwrap();
+        let mut defaults = Settings::default();
+        defaults.data_dir.clone_from(&from_file.data_dir);
+        defaults.universe.clone_from(&from_file.universe);
+        defaults.datasets.clone_from(&from_file.datasets);
+        defaults.capabilities.clone_from(&from_file.capabilities);
+        defaults.seal.key_file.clone_from(&from_file.seal.key_file);
+        let known = serde_json::to_value(&defaults).unwrap();
+        assert_eq!(serde_json::to_value(&from_file).unwrap(), known, "the file's values are the defaults");
+        let keys = DEFAULT_TOML.lines().filter_map(|l| l.trim_start_matches('#').trim().split_once(" = ")).map(|(k, _)| k);
+        let in_file: std::collections::BTreeSet<&str> = keys.collect();
+        fn leaves<'a>(v: &'a Value, out: &mut Vec<&'a str>) {
+            for (k, v) in v.as_object().into_iter().flatten() {
+                if v.is_object() { leaves(v, out) } else { out.push(k) }
+            }
+        }
+        let mut all = Vec::new();
+        leaves(&known, &mut all);
+        for k in all {
+            assert!(in_file.contains(k), "{k} is not in the generated file");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_known_one() {
+        let e = load_text("[vendors.alpaca]\nbase_ulr = \"x\"\n").unwrap_err().to_string();
+        assert!(e.contains("`vendors.alpaca.base_ulr`") && e.contains("`base_url`"), "{e}");
+    }
+
+    #[test]
+    fn paths_of_a_file_are_relative_to_it_and_the_flag_wins() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("datanode.toml");
+        std::fs::write(&file, "data_dir = \"d\"\n").unwrap();
+        assert_eq!(load(Some(&file), None).unwrap().data_dir, dir.path().join("d"));
+        assert_eq!(load(Some(&file), Some(Path::new("/x"))).unwrap().data_dir, Path::new("/x"));
+    }
+
+    #[test]
+    fn wrong_types_and_impossible_values_are_refused() {
+        assert!(load_text("[seal]\nchunk_mib = 99\n").unwrap_err().to_string().contains("seal.chunk_mib"));
+        assert!(load_text("[node]\nsource = \"Über\"\n").unwrap_err().to_string().contains("node.source"));
+        assert!(load_text("[node]\nthreads = \"many\"\n").is_err());
+    }
+}

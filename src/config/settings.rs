@@ -1,0 +1,144 @@
+//! The settings and their defaults. What each means stands in the generated `datanode.toml`.
+
+use chrono::NaiveTime;
+use datanode_actors::node::ShipMode;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// All settings.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs, reason = "the generated datanode.toml documents each, and a test keeps the two together")]
+pub struct Settings {
+    pub data_dir: PathBuf,
+    pub universe: PathBuf,
+    pub datasets: PathBuf,
+    pub capabilities: PathBuf,
+    pub node: NodeSettings,
+    pub schedule: ScheduleSettings,
+    pub queue: QueueSettings,
+    pub store: StoreSettings,
+    pub http: HttpSettings,
+    pub vendors: VendorsSettings,
+    pub seal: SealSettings,
+    pub ship: ShipSettings,
+    pub retention: RetentionSettings,
+    pub log: LogSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("data"),
+            universe: PathBuf::new(),
+            datasets: PathBuf::new(),
+            capabilities: PathBuf::new(),
+            node: NodeSettings::default(),
+            schedule: ScheduleSettings::default(),
+            queue: QueueSettings::default(),
+            store: StoreSettings::default(),
+            http: HttpSettings::default(),
+            vendors: VendorsSettings::default(),
+            seal: SealSettings::default(),
+            ship: ShipSettings::default(),
+            retention: RetentionSettings::default(),
+            log: LogSettings::default(),
+        }
+    }
+}
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty = $default:expr),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Serialize, Deserialize)]
+        #[serde(default)]
+        #[allow(missing_docs, reason = "the generated datanode.toml documents each, and a test keeps the two together")]
+        pub struct $name { $(pub $field: $type),* }
+        impl Default for $name {
+            fn default() -> Self { Self { $($field: $default),* } }
+        }
+    };
+}
+
+section! { /// `[node]`
+    NodeSettings { host_id: String = String::new(), source: String = "datanode".into(), threads: usize = 2 } }
+section! { /// `[schedule]`
+    ScheduleSettings { nightly_at: String = "06:30".into(), ingest_every_minutes: u32 = 60 } }
+section! { /// `[queue]`
+    QueueSettings { lease_seconds: u32 = 300 } }
+section! { /// `[store]`
+    StoreSettings { cache_mib: u64 = 32, free_space_floor_mib: u64 = 256 } }
+section! { /// `[http]`
+    HttpSettings { timeout_seconds: u32 = 60 } }
+section! { /// `[seal]`
+    SealSettings { key_file: PathBuf = PathBuf::new(), recipients: String = String::new(), chunk_mib: u32 = 8 } }
+section! { /// `[ship]`
+    ShipSettings { folder: PathBuf = PathBuf::new(), mode: ShipMode = ShipMode::Both } }
+section! { /// `[retention]`
+    RetentionSettings { keep_packs: usize = 30, trash_days: u32 = 7 } }
+section! { /// `[log]`
+    LogSettings { level: String = "info".into(), format: String = "human".into() } }
+
+/// `[vendors.*]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs, reason = "the generated datanode.toml documents each, and a test keeps the two together")]
+pub struct VendorsSettings {
+    pub files: VendorSettings,
+    pub alpaca: VendorSettings,
+    pub massive: VendorSettings,
+    pub fred: VendorSettings,
+    pub polymarket: VendorSettings,
+}
+
+section! { /// One vendor.
+    VendorSettings {
+        enabled: bool = false,
+        base_url: String = String::new(),
+        trading_base_url: String = String::new(),
+        clob_base_url: String = String::new(),
+        key: String = String::new(),
+        secret: String = String::new(),
+        feed: String = String::new(),
+        adjustment: String = String::new(),
+        per_second: Option<u32> = None,
+        per_minute: Option<u32> = None,
+        per_day: Option<u64> = None,
+        concurrency: Option<u32> = None,
+    }
+}
+
+impl Default for VendorsSettings {
+    fn default() -> Self {
+        let at = |base_url: &str, key: &str, secret: &str| VendorSettings {
+            base_url: base_url.into(),
+            key: key.into(),
+            secret: secret.into(),
+            ..VendorSettings::default()
+        };
+        Self {
+            files: at("", "", ""),
+            alpaca: VendorSettings {
+                trading_base_url: "https://api.alpaca.markets".into(),
+                ..at("https://data.alpaca.markets", "env:APCA_API_KEY_ID", "env:APCA_API_SECRET_KEY")
+            },
+            massive: at("https://api.massive.com", "env:MASSIVE_API_KEY", ""),
+            fred: at("https://api.stlouisfed.org", "env:FRED_API_KEY", ""),
+            polymarket: VendorSettings {
+                clob_base_url: "https://clob.polymarket.com".into(),
+                ..at("https://gamma-api.polymarket.com", "", "")
+            },
+        }
+    }
+}
+
+impl ScheduleSettings {
+    /// `nightly_at` as a time of day, UTC.
+    ///
+    /// # Errors
+    /// It is not HH:MM.
+    pub fn at(&self) -> Result<NaiveTime, String> {
+        NaiveTime::parse_from_str(&self.nightly_at, "%H:%M")
+            .map_err(|_| format!("schedule.nightly_at: {:?} is not HH:MM", self.nightly_at))
+    }
+}

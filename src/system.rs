@@ -1,0 +1,119 @@
+//! The one place beside the actors that names actix: systems are made here, cycles run in them.
+
+use crate::failure::{Code, Failure};
+use crate::wiring::Wired;
+use actix::Actor;
+use datanode_actors::export::ExportError;
+use datanode_actors::schedule::actor::{RunNow, Scheduler};
+use datanode_actors::schedule::{CycleError, CyclePlan, RunSummary, StageDone, Stages, cycle};
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Runs one cycle in the foreground.
+///
+/// # Errors
+/// The cycle's.
+pub fn run_cycle(wired: Wired, plan: &CyclePlan, progress: impl Fn(&StageDone)) -> Result<RunSummary, Failure> {
+    let store = wired.node.store.clone();
+    let result = block_on(async {
+        let stages = Stages::start(&wired.node, wired.fetchers).map_err(CycleError::from)?;
+        let node = wired.node.clone();
+        let on_stop = node.clone();
+        let signals = tokio::spawn(async move {
+            if let Ok(()) = stop_requested().await {
+                on_stop.stop();
+            }
+        });
+        let done = cycle(&node, &stages, plan, progress).await;
+        signals.abort();
+        done
+    })?;
+    let summary = result.map_err(of_cycle);
+    store.close().map_err(crate::wiring::of_store)?;
+    summary
+}
+
+/// Runs a future inside an actix system.
+///
+/// # Errors
+/// The system cannot be made.
+pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
+    // `System::new` panics where the runtime cannot be made; making the runtime here gives an error instead.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
+    let mut runtime = Some(runtime);
+    let system = actix::System::with_tokio_rt(move || runtime.take().unwrap_or_else(never));
+    Ok(system.block_on(future))
+}
+
+/// The factory of `with_tokio_rt` is called once; a second call would find no runtime.
+fn never() -> tokio::runtime::Runtime {
+    std::process::abort()
+}
+
+/// Waits for SIGTERM or SIGINT.
+///
+/// # Errors
+/// The handlers cannot be installed.
+pub async fn stop_requested() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(())
+}
+
+/// The running scheduler.
+#[derive(Clone)]
+pub struct Appliance(actix::Addr<Scheduler>, Arc<AtomicBool>);
+
+impl Appliance {
+    /// Starts stages and scheduler on the current system.
+    ///
+    /// # Errors
+    /// Leases of an earlier process could not be voided.
+    pub fn start(
+        wired: Wired,
+        nightly_at: chrono::NaiveTime,
+        ingest_every: Option<std::time::Duration>,
+    ) -> Result<Self, Failure> {
+        let stages = Stages::start(&wired.node, wired.fetchers).map_err(Failure::failed)?;
+        let scheduler = Scheduler::new(wired.node, stages, nightly_at, ingest_every);
+        let busy = scheduler.busy.clone();
+        Ok(Self(scheduler.start(), busy))
+    }
+
+    /// Whether a cycle is under way.
+    pub fn busy(&self) -> bool {
+        self.1.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Whether the scheduler answers.
+    pub fn alive(&self) -> bool {
+        self.0.connected()
+    }
+
+    /// Runs a cycle now and waits for it; None where one was under way.
+    ///
+    /// # Errors
+    /// The cycle's.
+    pub async fn run_now(&self, only: Vec<datanode_schema::names::Stage>) -> Result<Option<RunSummary>, Failure> {
+        match self.0.send(RunNow { only }).await {
+            Ok(done) => done.map_err(of_cycle),
+            Err(e) => Err(Failure::failed(e)),
+        }
+    }
+}
+
+/// The exit code of a cycle's error.
+pub fn of_cycle(e: CycleError) -> Failure {
+    match e {
+        CycleError::Store(s) => crate::wiring::of_store(s),
+        CycleError::Export(ExportError::Damaged { .. } | ExportError::Manifest(_)) => {
+            Failure::new(Code::Integrity, e.to_string())
+        }
+        other => Failure::failed(other),
+    }
+}

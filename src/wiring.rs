@@ -1,0 +1,255 @@
+//! A node made of settings: registry, secrets, key, store, endpoints.
+
+use crate::config::{Settings, VendorSettings};
+use crate::failure::{Code, Failure};
+use crate::secrets;
+use datanode_actors::node::{Node, NodeParts, Publishing};
+use datanode_actors::queue::Purse;
+use datanode_actors::seal::{Identity, Recipient};
+use datanode_actors::vendor::fetch::Fetcher;
+use datanode_actors::vendor::{Endpoint, Http};
+use datanode_schema::clock::Clock;
+use datanode_schema::files::{self, sha256_hex};
+use datanode_schema::names::Vendor;
+use datanode_schema::paths::DataDir;
+use datanode_schema::registry::{Registry, Sources};
+use datanode_schema::store::{Store, StoreError, StoreOptions};
+use datanode_schema::trees;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A node with the means to fetch.
+pub struct Wired {
+    /// The node.
+    pub node: Arc<Node>,
+    /// One a vendor, with the requests that may be under way at once.
+    pub fetchers: Vec<(Fetcher, u32)>,
+}
+
+/// Reads registry and secrets and opens the state.
+///
+/// # Errors
+/// With the exit code of what is wrong.
+pub fn wire(settings: &Settings, clock: &Clock) -> Result<Wired, Failure> {
+    let registry = registry(settings)?;
+    let endpoints = endpoints(settings, &registry)?;
+    let enabled: BTreeSet<Vendor> = endpoints.iter().map(|e| e.vendor).collect();
+    warn_unserved(&registry, &enabled);
+    let data = DataDir::new(settings.data_dir.clone());
+    make_private(data.root())?;
+    let store = open_store(settings)?;
+    files::sweep(data.root()).map_err(|e| Failure::failed(format!("{}/tmp: {e}", data.root().display())))?;
+    let publishing = publishing(settings)?;
+    let http = Http::new(Duration::from_secs(u64::from(settings.http.timeout_seconds))).map_err(Failure::failed)?;
+    let node = Arc::new(Node::new(NodeParts {
+        store: store.clone(),
+        data,
+        clock: clock.clone(),
+        enabled,
+        lease_ms: u64::from(settings.queue.lease_seconds) * 1000,
+        host_id: host_id(settings),
+        source: settings.node.source.clone(),
+        config_sha256: config_sha256(settings, &registry),
+        threads: settings.node.threads,
+        publishing,
+        registry,
+    }));
+    let mut fetchers = Vec::new();
+    for endpoint in endpoints {
+        let registry = node.registry();
+        let Some(caps) = registry.vendors.get(&endpoint.vendor) else { continue };
+        let purse = Purse::open(endpoint.vendor, caps.limits, store.clone(), clock.clone()).map_err(of_store)?;
+        let fetcher = Fetcher { http: http.clone(), endpoint, purse, clock: clock.clone() };
+        fetchers.push((fetcher, caps.limits.concurrency));
+    }
+    Ok(Wired { node, fetchers })
+}
+
+/// The registry with the overrides of the settings.
+///
+/// # Errors
+/// Exit 2.
+pub fn registry(settings: &Settings) -> Result<Registry, Failure> {
+    let given = |p: &PathBuf| (!p.as_os_str().is_empty()).then(|| p.clone());
+    let (d, c, u) = (given(&settings.datasets), given(&settings.capabilities), given(&settings.universe));
+    let sources = Sources::read(d.as_deref(), c.as_deref(), u.as_deref()).map_err(Failure::usage)?;
+    let mut registry = Registry::parse(&sources).map_err(Failure::usage)?;
+    for (vendor, s) in by_vendor(settings) {
+        let Some(caps) = registry.vendors.get_mut(&vendor) else { continue };
+        let limits = &mut caps.limits;
+        limits.per_second = s.per_second.unwrap_or(limits.per_second);
+        limits.per_minute = s.per_minute.unwrap_or(limits.per_minute);
+        limits.per_day = s.per_day.unwrap_or(limits.per_day);
+        limits.concurrency = s.concurrency.unwrap_or(limits.concurrency).max(1);
+        for c in caps.datasets.values_mut() {
+            if !s.feed.is_empty() {
+                c.feed.clone_from(&s.feed);
+            }
+            if !s.adjustment.is_empty() {
+                c.adjustment.clone_from(&s.adjustment);
+            }
+        }
+    }
+    Ok(registry)
+}
+
+fn by_vendor(s: &Settings) -> [(Vendor, &VendorSettings); 4] {
+    [
+        (Vendor::Files, &s.vendors.files),
+        (Vendor::Alpaca, &s.vendors.alpaca),
+        (Vendor::Massive, &s.vendors.massive),
+        (Vendor::Fred, &s.vendors.fred),
+    ]
+}
+
+fn endpoints(settings: &Settings, registry: &Registry) -> Result<Vec<Endpoint>, Failure> {
+    let mut out = Vec::new();
+    for (vendor, s) in by_vendor(settings) {
+        if !s.enabled {
+            continue;
+        }
+        if !registry.vendors.contains_key(&vendor) {
+            return Err(Failure::usage(format!(
+                "vendors.{vendor}.enabled: {vendor} is not in vendor_capabilities.yaml; add it there or disable it"
+            )));
+        }
+        if s.base_url.is_empty() {
+            return Err(Failure::usage(format!("vendors.{vendor}.base_url is empty; set it, or disable {vendor}")));
+        }
+        let secret = |part: &str, reference: &str| {
+            secrets::resolve(&format!("vendors.{vendor}.{part}"), reference).map_err(Failure::usage)
+        };
+        let key = secret("key", &s.key)?;
+        if key.is_empty() && vendor != Vendor::Files {
+            return Err(Failure::usage(format!("vendors.{vendor}.key: a reference is needed, for example env:NAME")));
+        }
+        out.push(Endpoint {
+            vendor,
+            base_url: s.base_url.trim_end_matches('/').to_owned(),
+            folder: PathBuf::from(&s.base_url),
+            key,
+            secret: secret("secret", &s.secret)?,
+        });
+    }
+    Ok(out)
+}
+
+fn warn_unserved(registry: &Registry, enabled: &BTreeSet<Vendor>) {
+    for dataset in registry.universe.datasets.keys() {
+        if !registry.ranked(*dataset).iter().any(|(v, _)| enabled.contains(v)) {
+            tracing::warn!(%dataset, "no enabled vendor has this dataset: its sessions stay missing");
+        }
+    }
+}
+
+fn make_private(dir: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|e| Failure::failed(format!("{}: cannot be made: {e}; check data_dir", dir.display())))
+}
+
+/// Opens the state with its lock.
+///
+/// # Errors
+/// Exit 6 where another process holds it, 3 where it is damaged.
+pub fn open_store(settings: &Settings) -> Result<Store, Failure> {
+    let data = DataDir::new(settings.data_dir.clone());
+    Store::open(&data.state(), &trees::all(), &store_options(settings)).map_err(of_store)
+}
+
+/// The store's limits.
+pub fn store_options(settings: &Settings) -> StoreOptions {
+    StoreOptions {
+        cache_bytes: settings.store.cache_mib << 20,
+        free_space_floor: settings.store.free_space_floor_mib << 20,
+        ..StoreOptions::default()
+    }
+}
+
+/// The exit code of a store's error.
+pub fn of_store(e: StoreError) -> Failure {
+    let code = match &e {
+        StoreError::Busy { .. } => Code::Busy,
+        StoreError::Corrupt { .. } | StoreError::BadRecord { .. } => Code::Integrity,
+        StoreError::Newer { .. } | StoreError::Older { .. } => Code::Contract,
+        _ => Code::Failed,
+    };
+    Failure::new(code, e.to_string())
+}
+
+/// Where the node's key is.
+pub fn key_file(settings: &Settings) -> PathBuf {
+    if settings.seal.key_file.as_os_str().is_empty() {
+        settings.data_dir.join("keys/node.key")
+    } else {
+        settings.seal.key_file.clone()
+    }
+}
+
+fn publishing(settings: &Settings) -> Result<Publishing, Failure> {
+    let path = key_file(settings);
+    let identity = if path.is_file() {
+        Identity::read(&path).map_err(Failure::usage)?
+    } else {
+        let identity = write_new_key(&path)?;
+        tracing::warn!(path = %path.display(), "a new key was made; keep a copy elsewhere: without it no sealed pack opens");
+        identity
+    };
+    let mut recipients = vec![identity.to_public()];
+    for r in settings.seal.recipients.split(',').map(str::trim).filter(|r| !r.is_empty()) {
+        recipients.push(r.parse::<Recipient>().map_err(|e| Failure::usage(format!("seal.recipients: {e}")))?);
+    }
+    let folder = &settings.ship.folder;
+    Ok(Publishing {
+        recipients,
+        identity,
+        chunk_bytes: settings.seal.chunk_mib as usize * 1024 * 1024,
+        destination: (!folder.as_os_str().is_empty()).then(|| folder.clone()),
+        ship_mode: settings.ship.mode,
+        keep_packs: settings.retention.keep_packs,
+        trash_days: settings.retention.trash_days,
+    })
+}
+
+/// Makes a key and writes it, 0600; an existing file is never replaced.
+///
+/// # Errors
+/// It exists, or cannot be written.
+pub fn write_new_key(path: &Path) -> Result<Identity, Failure> {
+    if let Some(parent) = path.parent() {
+        make_private(parent)?;
+    }
+    let identity = Identity::generate();
+    identity.write_new(path).map_err(Failure::failed)?;
+    Ok(identity)
+}
+
+fn host_id(settings: &Settings) -> String {
+    if !settings.node.host_id.is_empty() {
+        return settings.node.host_id.clone();
+    }
+    nix::unistd::gethostname().ok().and_then(|h| h.into_string().ok()).unwrap_or_default()
+}
+
+/// Hex SHA-256 of what decides a pack's content: registries with their overrides, universe, source, enabled vendors. Not
+/// of addresses, limits, keys or folders.
+fn config_sha256(settings: &Settings, registry: &Registry) -> String {
+    let vendors: Vec<_> = by_vendor(settings)
+        .into_iter()
+        .filter(|(_, s)| s.enabled)
+        .filter_map(|(v, _)| registry.vendors.get(&v).map(|c| (v, &c.datasets)))
+        .collect();
+    let universe: Vec<_> = registry.universe.iter().collect();
+    let text = serde_json::json!({
+        "source": settings.node.source,
+        "datasets": registry.datasets,
+        "vendors": vendors,
+        "universe": universe,
+    });
+    sha256_hex(text.to_string().as_bytes())
+}
