@@ -35,6 +35,8 @@ pub enum Code {
     Forbidden,
     /// Too many clients.
     Busy,
+    /// No node answers. The client says this, never the node.
+    NoNode,
 }
 
 impl Code {
@@ -43,7 +45,7 @@ impl Code {
         match self {
             Self::UnknownCommand | Self::BadArgs => 2,
             Self::NotFound => 5,
-            Self::BadRequest | Self::TooLong | Self::Failed | Self::Forbidden | Self::Busy => 1,
+            Self::BadRequest | Self::TooLong | Self::Failed | Self::Forbidden | Self::Busy | Self::NoNode => 1,
         }
     }
 }

@@ -162,7 +162,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             let name = OsString::from("datanode vendorsim");
             return Ok(datanode_vendorsim::cli(std::iter::once(name).chain(args)));
         }
-        Command::PowercutWrite { dir } => datanode_schema::store::powercut::write(&dir).map_err(crate::wiring::of_store),
+        Command::PowercutWrite { dir } => datanode_schema::store::powercut::write(&dir).map(|_| ()).map_err(crate::wiring::of_store),
         Command::PowercutVerify { dir, acked } => {
             datanode_schema::store::powercut::verify(&dir, acked).map_err(Failure::failed)
         }

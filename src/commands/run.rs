@@ -6,7 +6,9 @@ use crate::config::Settings;
 use crate::failure::{Done, Failure};
 use crate::system::{self, Appliance};
 use crate::wiring::{Wired, of_store, wire};
-use datanode_schema::clock::Clock;
+use datanode_actors::node::Node;
+use datanode_actors::schedule::next_wake;
+use datanode_schema::clock::{Clock, rfc3339};
 use datanode_schema::names::Vendor;
 use sd_notify::NotifyState;
 use serde_json::json;
@@ -40,8 +42,7 @@ async fn serve(settings: Settings, clock: Clock, wired: Wired) -> Done {
     let socket = node.data.admin_socket();
     let listener = admin::bind(&socket).map_err(Failure::failed)?;
     let appliance = Appliance::start(wired, nightly_at, every)?;
-    let live = live_facts(&node, &settings, &clock);
-    let context = Arc::new(admin::AdminContext::new(node.clone(), clock.now(), live));
+    let context = Arc::new(admin_context(&node, &settings, &clock, &appliance));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(admin::serve(listener, context, async move {
         let _ = stopped.await;
@@ -83,15 +84,24 @@ async fn watchdog(appliance: Appliance) {
     }
 }
 
-fn live_facts(
-    node: &Arc<datanode_actors::node::Node>,
-    settings: &Settings,
-    clock: &Clock,
-) -> Box<dyn Fn() -> serde_json::Value + Send + Sync> {
-    let (node, clock, schedule) = (node.clone(), clock.clone(), settings.schedule.clone());
-    Box::new(move || {
-        let enabled: Vec<&str> = node.enabled.iter().map(|v: &Vendor| v.name()).collect();
-        let next = schedule.at().map(|t| datanode_actors::schedule::next_wake(clock.now(), t).to_rfc3339()).unwrap_or_default();
-        json!({"vendors": enabled, "next_nightly": next, "host_id": node.host_id, "source": node.source})
-    })
+fn admin_context(node: &Arc<Node>, settings: &Settings, clock: &Clock, appliance: &Appliance) -> admin::AdminContext {
+    let (n, c, schedule, appliance) = (node.clone(), clock.clone(), settings.schedule.clone(), appliance.clone());
+    let live = move || {
+        let enabled: Vec<&str> = n.enabled.iter().map(|v: &Vendor| v.name()).collect();
+        let next = schedule.at().map(|t| rfc3339(next_wake(c.now(), t))).unwrap_or_default();
+        json!({"vendors": enabled, "busy": appliance.busy(), "next_nightly": next, "host_id": n.host_id, "source": n.source})
+    };
+    let (registry, root) = (node.clone(), node.data.root().to_owned());
+    admin::AdminContext {
+        store: node.store.clone(),
+        data: node.data.clone(),
+        clock: clock.clone(),
+        registry: Box::new(move || registry.registry()),
+        enabled: node.enabled.clone(),
+        started_at: clock.now(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        live: Box::new(live),
+        disk_free: Box::new(move || admin::free_bytes(&root)),
+        counted: Default::default(),
+    }
 }

@@ -5,7 +5,7 @@ mod args;
 mod words;
 
 pub use args::Args;
-pub use words::{Said, parse, split};
+pub use words::{Said, parse, resolve, split};
 
 use super::protocol::{AdminError, Code};
 

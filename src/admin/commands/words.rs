@@ -52,15 +52,18 @@ pub fn parse(words: &[String]) -> Result<Said, AdminError> {
     let before = rest.len();
     rest.retain(|w| *w != "--json");
     let json = rest.len() < before;
-    let (first, rest) = match rest.split_first() {
-        Some((first, rest)) => (*first, rest),
-        None => return Err(AdminError::new(Code::BadArgs, "no command was given; `help` lists them")),
-    };
-    let (command, rest) = command(first, rest)?;
+    let (command, rest) = resolve(&rest)?;
     Ok(Said { command, args: arguments(command, rest)?, json })
 }
 
-fn command<'a, 'w>(first: &str, rest: &'a [&'w str]) -> Result<(&'static Command, &'a [&'w str]), AdminError> {
+/// The command that words begin with, and the words after it.
+///
+/// # Errors
+/// `unknown_command`, naming the nearest.
+pub fn resolve<'a, 'w>(words: &'a [&'w str]) -> Result<(&'static Command, &'a [&'w str]), AdminError> {
+    let Some((&first, rest)) = words.split_first() else {
+        return Err(AdminError::new(Code::BadArgs, "no command was given; `help` lists them"));
+    };
     if let Some(c) = COMMANDS.iter().find(|c| c.name == first && c.verb().is_some()) {
         return Ok((c, rest));
     }

@@ -16,7 +16,9 @@ const MAX_SYMBOLS: usize = 20_000;
 pub struct CommandHelp {
     /// Its name on the wire.
     pub name: &'static str,
-    /// What a person types, with its arguments.
+    /// What a person types.
+    pub words: &'static str,
+    /// The same with its arguments.
     pub usage: String,
     /// What it shows.
     pub summary: &'static str,
@@ -48,7 +50,7 @@ pub(super) fn help(of: Option<&str>) -> Result<Help, AdminError> {
     let commands: Vec<CommandHelp> = COMMANDS
         .iter()
         .filter(wanted)
-        .map(|c| CommandHelp { name: c.name, usage: c.usage(), summary: c.summary, example: c.example })
+        .map(|c| CommandHelp { name: c.name, words: c.words, usage: c.usage(), summary: c.summary, example: c.example })
         .collect();
     match of {
         Some(n) if commands.is_empty() => {

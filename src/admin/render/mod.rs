@@ -16,6 +16,11 @@ use table::{Head, fields, table};
 
 /// The answer of the command with the wire name `cmd`, ready to print; ends with a newline.
 pub fn text(cmd: &str, result: &Value, style: &Style) -> String {
+    if let ("help", Some(commands)) = (cmd, result.pointer("/commands").and_then(Value::as_array))
+        && commands.len() <= A_FEW
+    {
+        return commands.iter().map(|c| usage_of(c, style)).collect::<Vec<_>>().join("\n");
+    }
     let mut parts = Vec::new();
     for block in blocks(cmd) {
         let part = match block {
@@ -35,6 +40,15 @@ pub fn text(cmd: &str, result: &Value, style: &Style) -> String {
         return format!("{}\n", cells::clean(&result.to_string()));
     }
     parts.join("\n")
+}
+
+/// So many commands are explained at length; more are listed.
+const A_FEW: usize = 4;
+
+fn usage_of(command: &Value, style: &Style) -> String {
+    let lines = [("usage", "usage"), ("shows", "summary"), ("example", "example"), ("on the wire", "name")];
+    let line = |(label, at): &(&str, &str)| ((*label).to_owned(), Show::Plain.cell(command.get(*at).unwrap_or(&Value::Null)));
+    fields(&lines.iter().map(line).collect::<Vec<_>>(), style)
 }
 
 fn fields_of(list: &[Field], result: &Value, style: &Style) -> String {

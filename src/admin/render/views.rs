@@ -344,7 +344,7 @@ const NAMES: &[Block] = &[Block::Fields(&[
 const HELP: &[Block] = &[list(
     "",
     "/commands",
-    &[c("command", "/usage", Plain), c("shows", "/summary", Plain), c("example", "/example", Plain)],
+    &[c("command", "/words", Plain), c("shows", "/summary", Plain), c("example", "/example", Plain)],
     "",
 )];
 
