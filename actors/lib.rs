@@ -3,13 +3,15 @@
 //!
 //! `vendor` asks · `queue` says what · `raw` keeps · `audit` compares with the calendar · `curate` merges · `qc` judges ·
 //! `export` packs · `seal` and `vault` encrypt and keep · `ship` delivers and removes · `schedule` leads them through a
-//! nightly cycle. `frame` is the one place that names polars; `node` is what all of them share.
+//! nightly cycle. `frame` is the one place that names polars; `node` is what all of them
+//! share, `parallel` how some of them use two cores.
 
 pub mod audit;
 pub mod curate;
 pub mod export;
 pub mod frame;
 pub mod node;
+pub mod parallel;
 pub mod qc;
 pub mod queue;
 pub mod raw;

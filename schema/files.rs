@@ -31,15 +31,6 @@ impl Batch {
         temp
     }
 
-    /// Takes back a temp: its target stays as it is.
-    ///
-    /// # Errors
-    /// The temp cannot be removed.
-    pub fn forget(&mut self, temp: &Path) -> io::Result<()> {
-        self.moves.retain(|(t, _)| t != temp);
-        std::fs::remove_file(temp)
-    }
-
     /// Files that will appear.
     pub fn len(&self) -> usize {
         self.moves.len()
@@ -184,10 +175,15 @@ pub fn sweep(root: &Path) -> io::Result<u64> {
     }
 }
 
+/// SHA-256 of bytes.
+pub fn sha256_of(bytes: &[u8]) -> [u8; 32] {
+    use sha2::Digest;
+    sha2::Sha256::digest(bytes).into()
+}
+
 /// Hex SHA-256 of bytes.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    use sha2::Digest;
-    hex::encode(sha2::Sha256::digest(bytes))
+    hex::encode(sha256_of(bytes))
 }
 
 /// SHA-256 and length of a file, read in pieces.

@@ -1,11 +1,11 @@
 //! Rebuilding what is touched.
 
 use super::{Merge, by_preference};
-use crate::frame::{FrameError, Table, read_raw, session_day, write_curated};
+use crate::frame::{FrameError, Table, encode_curated, read_raw, session_day};
 use crate::node::Node;
 use chrono::{Datelike, NaiveDate};
 use datanode_schema::clock::date_of;
-use datanode_schema::files::{self, sha256_file};
+use datanode_schema::files::{self, sha256_of};
 use datanode_schema::keys::TouchedKey;
 use datanode_schema::names::{Dataset, Vendor};
 use datanode_schema::paths::{BadName, DataDir, Grain};
@@ -75,21 +75,45 @@ pub fn curate(node: &Node) -> Result<CurateCounters, CurateError> {
         c.touched += 1;
     }
     let contributors = contributors(node, &registry, &buckets)?;
-    let mut work = Publishing::new(node)?;
-    for ((dataset, start), files) in &buckets {
-        let Some(rule) = registry.rule(*dataset) else { continue };
-        let none = BTreeSet::new();
-        let who = contributors.get(&(*dataset, *start)).unwrap_or(&none);
-        let tables = read_bucket(node, &registry, rule, *dataset, *start, who)?;
-        for (key, date) in files {
-            work.rebuild(node, rule, key, *date, &tables, &mut c)?;
-            if work.files.len() >= PUBLISH {
-                work.publish(node)?;
-            }
+    let work: Vec<(&Bucket, &Vec<(TouchedKey, NaiveDate)>)> = buckets.iter().collect();
+    for done in crate::parallel::each(node.threads, &work, |share| {
+        let mut counters = CurateCounters::default();
+        let mut out = Publishing::new(node)?;
+        while let Some((bucket, files)) = share.next() {
+            rebuild_bucket(node, &registry, **bucket, files, contributors.get(*bucket), &mut out, &mut counters)?;
+        }
+        out.publish(node)?;
+        Ok::<_, CurateError>(counters)
+    }) {
+        let d = done?;
+        c.written += d.written;
+        c.rows += d.rows;
+        c.superseded += d.superseded;
+        c.conflicts += d.conflicts;
+    }
+    Ok(c)
+}
+
+/// Rebuilds the touched files of one bucket: its raw files are read once.
+fn rebuild_bucket(
+    node: &Node,
+    registry: &Registry,
+    (dataset, start): Bucket,
+    files: &[(TouchedKey, NaiveDate)],
+    who: Option<&BTreeSet<(String, Vendor)>>,
+    out: &mut Publishing,
+    c: &mut CurateCounters,
+) -> Result<(), CurateError> {
+    let Some(rule) = registry.rule(dataset) else { return Ok(()) };
+    let none = BTreeSet::new();
+    let tables = read_bucket(node, registry, rule, dataset, start, who.unwrap_or(&none))?;
+    for (key, date) in files {
+        out.rebuild(node, rule, key, *date, &tables, c)?;
+        if out.files.len() >= PUBLISH {
+            out.publish(node)?;
         }
     }
-    work.publish(node)?;
-    Ok(c)
+    Ok(())
 }
 
 fn bucket_of(rule: &DatasetRule, date: NaiveDate) -> NaiveDate {
@@ -205,21 +229,20 @@ impl Publishing {
             return Ok(());
         }
         let target = node.data.curated().join(&key.path);
-        let temp = self.files.temp_for(target.clone());
         let view: Vec<(&str, &Table)> = merged.iter().map(|(s, m)| (*s, &m.table)).collect();
-        write_curated(&temp, key.dataset, &view)?;
-        let (sha256, bytes) = sha256_file(&temp).map_err(io(&temp))?;
+        let encoded = encode_curated(&key.path, key.dataset, &view)?;
+        let sha256 = sha256_of(&encoded);
         let before = node.store.load(&CURATED, key)?;
         if before.is_some_and(|b| b.sha256 == sha256) && target.is_file() {
-            self.files.forget(&temp).map_err(io(&temp))?;
             return Ok(());
         }
+        self.files.add(target, &encoded).map_err(io(node.data.root()))?;
         c.written += 1;
         let days = merged.iter().flat_map(|(_, m)| [m.table.rows.first(), m.table.rows.last()]).flatten();
         let days: Vec<i32> = days.map(|r| session_day(key.dataset, r.when)).collect();
         let record = CuratedFile {
             sha256,
-            bytes,
+            bytes: encoded.len() as u64,
             rows,
             from: days.iter().min().copied().unwrap_or(first),
             to: days.iter().max().copied().unwrap_or(last),

@@ -4,11 +4,11 @@ use super::gather::{Gathered, gather};
 use super::{
     CalendarOf, ExportError, MANIFEST_FILE, PackFile, PackManifest, Producer, SCHEMA_VERSION, SUMS_FILE, TimeWindow, format_sums,
 };
-use crate::frame::{Table, read_curated, session_day, write_curated};
+use crate::frame::{Table, encode_curated, read_curated, session_day};
 use crate::node::{Node, RunContext};
 use datanode_schema::calendar::Calendar;
 use datanode_schema::clock::{compact, date_of, day_number, rfc3339};
-use datanode_schema::files::{sha256_file, sha256_hex, sync_file_system, sync_folder};
+use datanode_schema::files::{sha256_file, sha256_hex, sha256_of, sync_file_system, sync_folder};
 use datanode_schema::keys::TouchedKey;
 use datanode_schema::names::Dataset;
 use datanode_schema::records::{CuratedFile, PackRecord};
@@ -137,9 +137,10 @@ fn place(
     }
     parents(&target)?;
     let view: Vec<(&str, &Table)> = kept.iter().map(|(s, t)| (s.as_str(), t)).collect();
-    write_curated(&target, key.dataset, &view)?;
+    let encoded = encode_curated(&path, key.dataset, &view)?;
+    std::fs::write(&target, &encoded).map_err(io(&target))?;
     c.rewritten += 1;
-    let (sha256, bytes) = sha256_file(&target).map_err(io(&target))?;
+    let (sha256, bytes) = (sha256_of(&encoded), encoded.len() as u64);
     let days: Vec<i32> =
         kept.iter().flat_map(|(_, t)| t.rows.iter().map(|r| session_day(key.dataset, r.when))).collect();
     let edge = |d: Option<&i32>| d.map_or(window.start, |d| date_of(*d));

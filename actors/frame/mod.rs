@@ -13,7 +13,7 @@ mod parquet;
 mod read;
 mod status;
 
-pub use parquet::{write_curated, write_raw};
+pub use parquet::{encode_curated, encode_raw};
 pub use read::{read_curated, read_raw, read_vendor_file};
 pub use status::{StatusRow, StatusWriter};
 

@@ -1,34 +1,32 @@
-//! Writing tables as Parquet: zstd, statistics, one row group a file unless it is large, no pandas metadata.
+//! Encoding tables as Parquet: zstd, statistics, one row group a file unless it is large, no pandas metadata.
 //! The same rows give the same bytes.
 
 use super::{Cell, FrameError, Table};
 use datanode_schema::names::Dataset;
 use polars::prelude::*;
-use std::fs::File;
-use std::path::Path;
 
 /// Rows of a row group: small enough that a reader on a small machine can hold one.
 const ROW_GROUP: usize = 65_536;
 
-/// Writes a raw file: one symbol's rows, in the order given. Returns nothing but the error; the caller knows the rows.
+/// The bytes of a raw file: one symbol's rows, in the order given.
 ///
 /// # Errors
-/// The file cannot be written.
-pub fn write_raw(path: &Path, dataset: Dataset, table: &Table) -> Result<(), FrameError> {
+/// The rows cannot be encoded; `name` is what the error speaks of.
+pub fn encode_raw(name: &str, dataset: Dataset, table: &Table) -> Result<Vec<u8>, FrameError> {
     let mut columns = value_columns(dataset, table.rows.iter().map(|r| (r.when, &r.cell)));
     let origin = |f: fn(&super::Origin) -> &str| -> Vec<&str> {
         table.rows.iter().map(|r| table.origin(r).map_or("", f)).collect()
     };
     columns.push(Column::new("feed".into(), origin(|o| &o.feed)));
     columns.push(Column::new("request_id".into(), origin(|o| &o.request_id)));
-    write(path, columns, table.rows.len())
+    encode(name, columns, table.rows.len())
 }
 
-/// Writes a curated file: all symbols, each with its rows in the order given.
+/// The bytes of a curated file: all symbols, each with its rows in the order given.
 ///
 /// # Errors
-/// The file cannot be written.
-pub fn write_curated(path: &Path, dataset: Dataset, symbols: &[(&str, &Table)]) -> Result<(), FrameError> {
+/// The rows cannot be encoded; `name` is what the error speaks of.
+pub fn encode_curated(name: &str, dataset: Dataset, symbols: &[(&str, &Table)]) -> Result<Vec<u8>, FrameError> {
     let rows = || symbols.iter().flat_map(|(s, t)| t.rows.iter().map(move |r| (*s, *t, r)));
     let height = symbols.iter().map(|(_, t)| t.rows.len()).sum();
     let text = |f: &dyn Fn(&super::Origin) -> String| -> Vec<String> {
@@ -42,7 +40,7 @@ pub fn write_curated(path: &Path, dataset: Dataset, symbols: &[(&str, &Table)]) 
         columns.push(Column::new("feed".into(), text(&|o| o.feed.to_string())));
     }
     columns.push(Column::new("request_id".into(), text(&|o| o.request_id.to_string())));
-    write(path, columns, height)
+    encode(name, columns, height)
 }
 
 /// The name of the key column.
@@ -87,11 +85,13 @@ fn value_columns<'a>(dataset: Dataset, rows: impl Iterator<Item = (i64, &'a Cell
     columns
 }
 
-fn write(path: &Path, columns: Vec<Column>, height: usize) -> Result<(), FrameError> {
-    let fail = |cause: String| FrameError { file: path.display().to_string(), cause };
-    let mut frame = DataFrame::new(height, columns).map_err(|e| fail(e.to_string()))?;
-    let file = File::create(path).map_err(|e| fail(e.to_string()))?;
-    options(file).finish(&mut frame).map(|_| ()).map_err(|e| fail(e.to_string()))
+/// Encoded in memory: polars writes page by page, and a file of some kilobytes would cost dozens of system calls.
+fn encode(name: &str, columns: Vec<Column>, height: usize) -> Result<Vec<u8>, FrameError> {
+    let fail = |e: PolarsError| FrameError { file: name.to_owned(), cause: e.to_string() };
+    let mut frame = DataFrame::new(height, columns).map_err(fail)?;
+    let mut out = Vec::with_capacity(16 * 1024);
+    options(&mut out).finish(&mut frame).map_err(fail)?;
+    Ok(out)
 }
 
 /// The one way in which Parquet is written.

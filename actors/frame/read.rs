@@ -3,7 +3,6 @@
 use super::{Bar, Cell, FrameError, Origin, Row, Table};
 use datanode_schema::names::{Dataset, Vendor};
 use polars::prelude::*;
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -80,12 +79,12 @@ impl Opened {
     fn new(path: &Path) -> Result<Self, FrameError> {
         let name = path.display().to_string();
         let fail = |cause: String| FrameError { file: name.clone(), cause };
-        let file = File::open(path).map_err(|e| fail(e.to_string()))?;
-        // A damaged file must be an error of this file, not the end of the process: polars' reader may panic on one.
-        let read = std::panic::AssertUnwindSafe(|| {
-            ParquetReader::new(file).read_parallel(ParallelStrategy::None).set_rechunk(true).finish()
-        });
-        let frame = read().map_err(|e| fail(format!("not a readable Parquet file: {e}")))?;
+        let bytes = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
+        let frame = ParquetReader::new(std::io::Cursor::new(bytes))
+            .read_parallel(ParallelStrategy::None)
+            .set_rechunk(true)
+            .finish()
+            .map_err(|e| fail(format!("not a readable Parquet file: {e}")))?;
         Ok(Self { file: name, frame })
     }
 

@@ -9,7 +9,7 @@ use datanode_schema::keys::{Month, PageKey, TouchedKey};
 use datanode_schema::names::{Absence, Dataset, Reason, Verdict};
 use datanode_schema::paths::Cut;
 use datanode_schema::records::{LedgerDay, LedgerPage};
-use datanode_schema::registry::DatasetRule;
+use datanode_schema::registry::{DatasetRule, Registry};
 use datanode_schema::store::{Batch, StoreError};
 use datanode_schema::trees::{CONTEXTS, COUNTERS, CURATED, GAPS, LEDGER, UNJUDGED};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +17,8 @@ use std::ops::ControlFlow;
 
 /// Puts of one commit.
 const COMMIT: usize = 500;
+/// Files that are judged between two commits.
+const JUDGE: usize = 64;
 /// 1 while the ledger says more than the status file; set in the commits that change the ledger.
 pub(super) const STATUS_DIRTY: &str = "status_dirty";
 
@@ -78,17 +80,23 @@ pub fn qc(node: &Node) -> Result<QcCounters, QcError> {
     for (dataset, rule) in &registry.datasets {
         reopen_where_rules_changed(node, *dataset, rule)?;
     }
-    let mut batch = Batch::new();
-    for (key, _) in node.store.load_all(&UNJUDGED, &[])? {
-        let Some(rule) = registry.rule(key.dataset) else { continue };
-        c.judged += judge_file(node, rule, &key, &mut batch, &mut c.pages_written)?;
-        c.files += 1;
-        if batch.len() >= COMMIT {
-            node.store.commit(std::mem::take(&mut batch))?;
+    let unjudged: Vec<TouchedKey> = node.store.load_all(&UNJUDGED, &[])?.into_iter().map(|(k, _)| k).collect();
+    for some in unjudged.chunks(JUDGE) {
+        let judged = crate::parallel::each(node.threads, some, |share| {
+            let mut out = Vec::new();
+            while let Some(key) = share.next() {
+                if let Some(rule) = registry.rule(key.dataset) {
+                    out.push(judge_file(node, rule, key)?);
+                }
+            }
+            Ok::<_, QcError>(out)
+        });
+        let mut files = Vec::new();
+        for j in judged {
+            files.extend(j?);
         }
-    }
-    if !batch.is_empty() {
-        node.store.commit(batch)?;
+        files.sort_by(|a: &JudgedFile, b| a.key.cmp(&b.key));
+        enter_files(node, &registry, &files, &mut c)?;
     }
     let contexts: BTreeMap<Dataset, u64> =
         registry.datasets.iter().map(|(d, r)| (*d, Context::of(*d, r).keyed().0)).collect();
@@ -115,29 +123,28 @@ fn reopen_where_rules_changed(node: &Node, dataset: Dataset, rule: &DatasetRule)
     Ok(())
 }
 
-fn judge_file(
-    node: &Node,
-    rule: &DatasetRule,
-    key: &TouchedKey,
-    batch: &mut Batch,
-    pages_written: &mut u64,
-) -> Result<u64, QcError> {
+/// A judged curated file: its verdicts by ledger page.
+struct JudgedFile {
+    key: TouchedKey,
+    pages: BTreeMap<PageKey, Vec<LedgerDay>>,
+}
+
+fn judge_file(node: &Node, rule: &DatasetRule, key: &TouchedKey) -> Result<JudgedFile, QcError> {
     let path = node.data.curated().join(&key.path);
     let symbols = read_curated(&path, key.dataset)
         .map_err(|e| QcError::Damaged { path: path.display().to_string(), cause: e.cause })?;
     let (context, _) = Context::of(key.dataset, rule).keyed();
     let now = node.clock.now().timestamp();
     let mut seen: BTreeSet<String> = BTreeSet::new();
-    let mut judged = 0;
+    let mut pages: BTreeMap<PageKey, Vec<LedgerDay>> = BTreeMap::new();
     for (symbol, table) in symbols {
         // A symbol that comes back after another is a file that is not sorted.
         let unsorted = if seen.insert(symbol.clone()) { 0 } else { Reason::UNSORTED.bit };
-        let mut pages: BTreeMap<Month, Vec<LedgerDay>> = BTreeMap::new();
         for (day, rows) in by_day(key.dataset, &table) {
             let j = judge(key.dataset, rule, day, &table, rows);
             let reasons = j.reasons | unsorted;
-            judged += 1;
-            pages.entry(Month::of(date_of(day))).or_default().push(LedgerDay {
+            let page = PageKey { dataset: key.dataset, symbol: symbol.clone(), month: Month::of(date_of(day)) };
+            pages.entry(page).or_default().push(LedgerDay {
                 day,
                 verdict: Reason::worst(reasons).number(),
                 reasons,
@@ -150,22 +157,38 @@ fn judge_file(
                 updated_at: now,
             });
         }
-        for (month, fresh) in pages {
-            let page_key = PageKey { dataset: key.dataset, symbol: symbol.clone(), month };
-            let mut page: LedgerPage = node.store.load(&LEDGER, &page_key)?.unwrap_or_default();
-            let whole_month = rule.curated == Cut::Month;
-            if enter(&mut page, fresh, |d| whole_month && d.rows > 0) {
-                batch.put(&LEDGER, &page_key, &page)?.put(&COUNTERS, &STATUS_DIRTY.to_owned(), &1)?;
-                *pages_written += 1;
-            }
+    }
+    Ok(JudgedFile { key: key.clone(), pages })
+}
+
+/// Enters judged files into the ledger. Day files share a month's page, so pages are gathered over the whole batch and
+/// written in one commit with the files' marks.
+fn enter_files(node: &Node, registry: &Registry, files: &[JudgedFile], c: &mut QcCounters) -> Result<(), QcError> {
+    let mut batch = Batch::new();
+    let mut gathered: BTreeMap<&PageKey, Vec<LedgerDay>> = BTreeMap::new();
+    for f in files {
+        for (key, days) in &f.pages {
+            c.judged += days.len() as u64;
+            gathered.entry(key).or_default().extend(days.iter().cloned());
+        }
+        c.files += 1;
+        batch.delete(&UNJUDGED, &f.key);
+    }
+    for (key, fresh) in gathered {
+        let mut page: LedgerPage = node.store.load(&LEDGER, key)?.unwrap_or_default();
+        let whole_month = registry.rule(key.dataset).is_some_and(|r| r.curated == Cut::Month);
+        if enter(&mut page, fresh, |d| whole_month && d.rows > 0) {
+            batch.put(&LEDGER, key, &page)?;
+            c.pages_written += 1;
         }
     }
-    batch.delete(&UNJUDGED, key);
-    // Day files share a month's page: the next file must read what this one entered.
-    if rule.curated == Cut::Day {
-        node.store.commit(std::mem::take(batch))?;
+    if c.pages_written > 0 {
+        batch.put(&COUNTERS, &STATUS_DIRTY.to_owned(), &1)?;
     }
-    Ok(judged)
+    if !batch.is_empty() {
+        node.store.commit(batch)?;
+    }
+    Ok(())
 }
 
 /// Consecutive rows of one session.

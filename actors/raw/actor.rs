@@ -1,6 +1,6 @@
-//! Raw's shell: one answer after the other, on a thread of its own.
+//! Raw's shell: answers are kept on threads of their own; two answers for one symbol never at once.
 
-use super::{RawError, keep};
+use super::{RawError, Turns, keep};
 use crate::node::{Node, RunContext};
 use crate::queue::Claimed;
 use crate::vendor::Fetched;
@@ -20,8 +20,13 @@ pub struct Keep {
     pub fetched: Fetched,
 }
 
-/// The shell.
-pub struct RawActor(pub Arc<Node>);
+/// The shell; its workers share `turns`.
+pub struct RawActor {
+    /// The node.
+    pub node: Arc<Node>,
+    /// Whose turn it is, by symbol.
+    pub turns: Arc<Turns>,
+}
 
 impl Actor for RawActor {
     type Context = SyncContext<Self>;
@@ -31,6 +36,7 @@ impl Handler<Keep> for RawActor {
     type Result = Result<VendorCounters, RawError>;
 
     fn handle(&mut self, m: Keep, _: &mut Self::Context) -> Self::Result {
-        keep(&self.0, &m.run, &m.claimed, m.fetched)
+        let _turn = self.turns.take(m.claimed.ask.dataset, &m.claimed.ask.symbols);
+        keep(&self.node, &m.run, &m.claimed, m.fetched)
     }
 }

@@ -3,13 +3,13 @@
 use super::evidence::{Said, weigh};
 use super::merge::merge;
 use super::{RawError, holding_day};
-use crate::frame::{Cell, Origin, Table, read_raw, session_day, write_raw};
+use crate::frame::{Cell, Origin, Table, encode_raw, read_raw, session_day};
 use crate::node::{Node, RunContext};
 use crate::queue::Claimed;
 use crate::vendor::actor::VendorCounters;
 use crate::vendor::{Ask, Fetched, Purpose, Refusal, SymbolRows};
 use datanode_schema::clock::{date_of, day_number, rfc3339};
-use datanode_schema::files::{self, sha256_file};
+use datanode_schema::files::{self, sha256_file, sha256_hex};
 use datanode_schema::keys::{BookmarkKey, HoldingKey, Month, PageKey, SeriesKey, TouchedKey};
 use datanode_schema::manifest::{self, Line, Rejected, Written};
 use datanode_schema::names::{Outcome, Vendor};
@@ -177,10 +177,9 @@ impl Keeping<'_> {
         if merged.restated > 0 {
             keep_version(&target)?;
         }
-        let temp = self.files.temp_for(target);
-        write_raw(&temp, ask.dataset, &table)?;
-        let (sha256, _) = sha256_file(&temp).map_err(io(&temp))?;
-        part.files.push(Written { path: file, sha256: hex::encode(sha256) });
+        let bytes = encode_raw(&file, ask.dataset, &table)?;
+        part.files.push(Written { path: file, sha256: sha256_hex(&bytes) });
+        self.files.add(target, &bytes).map_err(io(self.node.data.root()))?;
         Ok(())
     }
 

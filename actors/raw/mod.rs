@@ -10,7 +10,9 @@ mod evidence;
 mod holdings;
 mod keep;
 mod merge;
+mod turns;
 
 pub use error::RawError;
 pub use holdings::holding_day;
 pub use keep::keep;
+pub use turns::Turns;

@@ -34,7 +34,9 @@ pub struct CyclePlan {
 pub struct StageDone {
     /// Which.
     pub stage: Stage,
-    /// How long it took; 0 where an earlier process had finished it.
+    /// Whether an earlier process had finished it.
+    pub before: bool,
+    /// How long it took.
     pub millis: u64,
     /// Its counters.
     pub counters: serde_json::Value,
@@ -77,7 +79,7 @@ pub async fn cycle(
         failpoint::pass("cycle.stage");
         let earlier = book.counters(*stage).filter(|_| plan.only.is_empty());
         let finished = match earlier.and_then(|c| serde_json::from_str(c).ok()) {
-            Some(counters) => StageDone { stage: *stage, millis: 0, counters },
+            Some(counters) => StageDone { stage: *stage, before: true, millis: 0, counters },
             None => run_stage(node, stages, &mut book, *stage).await?,
         };
         progress(&finished);
@@ -109,7 +111,7 @@ async fn run_stage(node: &Arc<Node>, stages: &Stages, book: &mut RunBook, stage:
     let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     book.done(node, stage, millis, counters.to_string())?;
     tracing::info!(%stage, millis, counters = %counters, "stage done");
-    Ok(StageDone { stage, millis, counters })
+    Ok(StageDone { stage, before: false, millis, counters })
 }
 
 async fn one(node: &Arc<Node>, s: &Stages, book: &mut RunBook, stage: Stage) -> Result<serde_json::Value, CycleError> {

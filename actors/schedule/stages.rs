@@ -7,6 +7,7 @@ use crate::node::Node;
 use crate::qc::actor::QcActor;
 use crate::queue::actor::QueueActor;
 use crate::queue::{Claims, QueueError};
+use crate::raw::Turns;
 use crate::raw::actor::RawActor;
 use crate::seal::actor::SealActor;
 use crate::ship::actor::ShipActor;
@@ -52,7 +53,8 @@ impl Stages {
             QueueActor::new(first.unwrap_or_else(|| Claims::unchecked(again.clone())))
         });
         let n = node.clone();
-        let raw = SyncArbiter::start(1, move || RawActor(n.clone()));
+        let turns = Arc::new(Turns::default());
+        let raw = SyncArbiter::start(node.threads, move || RawActor { node: n.clone(), turns: turns.clone() });
         let n = node.clone();
         let audit = SyncArbiter::start(1, move || AuditActor(n.clone()));
         let n = node.clone();

@@ -46,15 +46,11 @@ impl Backend {
         match self {
             Self::Reference => {
                 let cipher = XChaCha20Poly1305::new(key.into());
-                cipher
-                    .encrypt_inout_detached(nonce.into(), aad, buffer.into())
-                    .map(Into::into)
-                    .map_err(|_| TagMismatch)
+                cipher.encrypt_inout_detached(nonce.into(), aad, buffer.into()).map(Into::into).map_err(|_| TagMismatch)
             }
             Self::Ring => {
                 let (cipher, nonce) = subkey(key, nonce)?;
-                let tag =
-                    cipher.seal_in_place_separate_tag(nonce, Aad::from(aad), buffer).map_err(|_| TagMismatch)?;
+                let tag = cipher.seal_in_place_separate_tag(nonce, Aad::from(aad), buffer).map_err(|_| TagMismatch)?;
                 tag.as_ref().try_into().map_err(|_| TagMismatch)
             }
         }
@@ -72,9 +68,7 @@ impl Backend {
         match self {
             Self::Reference => {
                 let cipher = XChaCha20Poly1305::new(key.into());
-                cipher
-                    .decrypt_inout_detached(nonce.into(), aad, buffer.into(), tag.into())
-                    .map_err(|_| TagMismatch)
+                cipher.decrypt_inout_detached(nonce.into(), aad, buffer.into(), tag.into()).map_err(|_| TagMismatch)
             }
             Self::Ring => {
                 let (cipher, nonce) = subkey(key, nonce)?;
@@ -139,7 +133,9 @@ mod tests {
             let mut buffer = plain.to_vec();
             let tag = backend.seal(&key, &nonce, &aad, &mut buffer).unwrap();
             assert_eq!(hex::encode(tag), "c0875924c1c7987947deafd8780acf49");
-            assert!(hex::encode(&buffer).starts_with("bd6d179d3e83d43b9576579493c0e939572a1700252bfaccbed2902c21396cbb"));
+            assert!(
+                hex::encode(&buffer).starts_with("bd6d179d3e83d43b9576579493c0e939572a1700252bfaccbed2902c21396cbb")
+            );
         }
     }
 

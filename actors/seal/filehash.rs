@@ -36,7 +36,11 @@ impl<'a> FileHashes<'a> {
     /// The files that begin and end in this chunk.
     pub(crate) fn alongside(&self, job: &Job, plaintext: &[u8]) -> Compared {
         let whole = job.segments.iter().filter(|segment| self.is_whole(segment));
-        whole.map(|segment| (segment.file, self.matches(segment.file, Sha256::new_with_prefix(piece(segment, plaintext))))).collect()
+        whole
+            .map(|segment| {
+                (segment.file, self.matches(segment.file, Sha256::new_with_prefix(piece(segment, plaintext))))
+            })
+            .collect()
     }
 
     /// The other files of this chunk; gives those that end here. Chunks of a file must come in order.

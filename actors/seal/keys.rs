@@ -28,7 +28,10 @@ impl std::str::FromStr for Recipient {
 
     fn from_str(text: &str) -> Result<Self, SealError> {
         let parsed = text.trim().parse().map_err(|why| {
-            SealError::contract("recipient", format!("`{text}` is no age X25519 recipient ({why}); it begins with age1"))
+            SealError::contract(
+                "recipient",
+                format!("`{text}` is no age X25519 recipient ({why}); it begins with age1"),
+            )
         })?;
         Ok(Self(parsed))
     }

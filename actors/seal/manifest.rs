@@ -208,7 +208,9 @@ impl SealedManifest {
             return Ok(Some("borrows from other sealings than its descriptor requires"));
         }
         let limits = |chunk: &BorrowedChunk| {
-            chunk.object_len <= MAX_OBJECT as u64 && chunk.plaintext_len > 0 && chunk.plaintext_len <= MAX_PLAINTEXT as u64
+            chunk.object_len <= MAX_OBJECT as u64
+                && chunk.plaintext_len > 0
+                && chunk.plaintext_len <= MAX_PLAINTEXT as u64
         };
         if !self.borrowed.iter().flat_map(|borrowed| &borrowed.chunks).all(limits) {
             return Ok(Some("borrows a chunk beyond the limits"));

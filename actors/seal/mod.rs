@@ -67,3 +67,9 @@ pub fn new_uid() -> Result<PackUid, SealError> {
         .map_err(|error| SealError::contract("random generator", format!("{error}; nothing was sealed")))?;
     Ok(uid)
 }
+
+/// One encryption in place as sealing does it, for measuring that pass alone. Gives the tag; nothing on failure.
+#[doc(hidden)]
+pub fn raw_encrypt(key: &[u8; 32], nonce: &[u8; 24], aad: &[u8], buffer: &mut [u8]) -> Option<[u8; 16]> {
+    aead::Backend::chosen().seal(key, nonce, aad, buffer).ok()
+}

@@ -84,7 +84,14 @@ pub fn open(
         report.bytes = report.bytes.saturating_add(text.len() as u64);
     }
     let hashes = FileHashes::new(&manifest.files, &sums);
-    let writer = Writer { manifest: &manifest, sums: &sums, hashes, to, staging: Mutex::new(staging), handles: Mutex::default() };
+    let writer = Writer {
+        manifest: &manifest,
+        sums: &sums,
+        hashes,
+        to,
+        staging: Mutex::new(staging),
+        handles: Mutex::default(),
+    };
     for (file, matches) in writer.hashes.empty().into_iter().filter(|(file, _)| wants(*file)) {
         writer.handle(file)?;
         writer.compare(vec![(file, matches)])?;

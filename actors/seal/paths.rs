@@ -40,7 +40,10 @@ pub fn check(path: &str) -> Result<(), &'static str> {
 /// Checks a whole list: each path alone, no duplicate, none that is also the folder of another.
 pub fn check_all<'a>(paths: impl Iterator<Item = &'a str> + Clone) -> Result<(), SealError> {
     let refuse = |path: &str, why: &str| {
-        SealError::contract(format!("path {path:?} in the sealed manifest"), format!("{why}; nothing was written for it"))
+        SealError::contract(
+            format!("path {path:?} in the sealed manifest"),
+            format!("{why}; nothing was written for it"),
+        )
     };
     let mut seen = BTreeSet::new();
     for path in paths.clone() {
@@ -105,7 +108,19 @@ mod tests {
     #[test]
     fn hostile_paths_are_refused_and_plain_ones_are_not() {
         for bad in [
-            "", "/etc/passwd", "../x", "a/../b", "a/..", "./a", "a//b", "a/", "a\0b", "a\\b", "a\nb", "\u{7f}", "\u{85}",
+            "",
+            "/etc/passwd",
+            "../x",
+            "a/../b",
+            "a/..",
+            "./a",
+            "a//b",
+            "a/",
+            "a\0b",
+            "a\\b",
+            "a\nb",
+            "\u{7f}",
+            "\u{85}",
         ] {
             assert!(check(bad).is_err(), "{bad:?}");
         }

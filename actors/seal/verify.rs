@@ -134,7 +134,12 @@ pub fn verify(vault: &Vault, pack_uid: PackUid, key: Option<&PackKey>) -> Result
 }
 
 fn own_jobs(descriptor: &Descriptor) -> Vec<Job> {
-    let job = |(place, object): (_, &super::ObjectRef)| Job { place, object: object.clone(), secret: None, segments: Vec::new() };
+    let job = |(place, object): (_, &super::ObjectRef)| Job {
+        place,
+        object: object.clone(),
+        secret: None,
+        segments: Vec::new(),
+    };
     descriptor.chunks().map(job).collect()
 }
 

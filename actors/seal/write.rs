@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::borrow::Loans;
 use super::chunk::{ChunkKeys, ChunkType, MAX_PLAINTEXT, PAD, Place, Sealer};
-use super::error::SealError;
+use super::error::{Kind, SealError};
 use super::keys::{self, Identity, PackKey, Recipient};
 use super::manifest::{self, FileRef, SealedManifest};
 use super::open::chunk_keys;
@@ -77,7 +77,8 @@ pub fn prepare(
             let key = PackKey::generate()?;
             let stanza = keys::wrap(&key, recipients)?;
             keys::unwrap(&stanza, identity).map_err(|_| {
-                let why = format!("do not include this node's own, {}; add it to seal.recipients", identity.to_public());
+                let why =
+                    format!("do not include this node's own, {}; add it to seal.recipients", identity.to_public());
                 SealError::contract("recipients", why)
             })?;
             (key, stanza)
@@ -127,7 +128,8 @@ pub fn seal(vault: &Vault, key: &PackKey, plan: &SealPlan<'_>) -> Result<Sealed,
         vault,
         keys: chunk_keys(key)?,
         plan,
-        count: u32::try_from(count).map_err(|_| SealError::contract("pack", "needs more chunks than can be numbered"))?,
+        count: u32::try_from(count)
+            .map_err(|_| SealError::contract("pack", "needs more chunks than can be numbered"))?,
         source: Mutex::new(Source { stream: StreamReader::new(&pack.dir, new_files), text: &text, next: 0 }),
         made: Mutex::new(Ok(Vec::new())),
     };
@@ -155,14 +157,16 @@ pub fn seal(vault: &Vault, key: &PackKey, plan: &SealPlan<'_>) -> Result<Sealed,
 }
 
 /// Decides where every file lies before any is read, so that the manifest and the chunk count are known at once.
-fn arrange(
-    vault: &Vault,
-    pack: &PlainPack,
-    plan: &SealPlan<'_>,
-) -> Result<(SealedManifest, Vec<PackFile>), SealError> {
-    let loans = match &plan.base {
-        Some(base) => Loans::from_base(vault, base, &pack.files)?,
+fn arrange(vault: &Vault, pack: &PlainPack, plan: &SealPlan<'_>) -> Result<(SealedManifest, Vec<PackFile>), SealError> {
+    let loans = match plan.base.map(|base| Loans::from_base(vault, &base, &pack.files)) {
         None => Loans::default(),
+        Some(Ok(loans)) => loans,
+        Some(Err(error)) if error.kind() == Kind::Io => return Err(error),
+        // What is wrong with an old sealing is the scrub's to report; tonight's pack need not wait for it.
+        Some(Err(error)) => {
+            tracing::warn!(%error, "the base of this sealing cannot be built on; sealing everything");
+            Loans::default()
+        }
     };
     let mut files = Vec::with_capacity(pack.files.len());
     let mut new_files = Vec::new();
@@ -274,7 +278,11 @@ impl Run<'_> {
         let mut plaintext = Vec::new();
         let mut dirty = Dirty::new();
         while self.made.lock().unwrap_or_else(PoisonError::into_inner).is_ok() {
-            let turn = self.source.lock().unwrap_or_else(PoisonError::into_inner).next(self.plan.chunk_size, &mut plaintext)?;
+            let turn = self
+                .source
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .next(self.plan.chunk_size, &mut plaintext)?;
             let Some((kind, index)) = turn else { break };
             let (pack_uid, generation, count) = (self.plan.pack_uid, self.plan.generation, self.count);
             let place = Place { kind, pack_uid, generation, index, count };

@@ -124,7 +124,9 @@ fn relocate(from: &Path, to: &Path, dirty: &mut Dirty) -> Result<(), SealError> 
 }
 
 fn names<'a>(descriptors: impl Iterator<Item = &'a Descriptor>) -> BTreeSet<[u8; 32]> {
-    descriptors.flat_map(|descriptor| descriptor.leaves().map(|object| object.object_blake3).collect::<Vec<_>>()).collect()
+    descriptors
+        .flat_map(|descriptor| descriptor.leaves().map(|object| object.object_blake3).collect::<Vec<_>>())
+        .collect()
 }
 
 /// Objects in `<aa>/<hex>` folders: (path, name, bytes). Files with other names are left alone.

@@ -54,13 +54,19 @@ impl Vault {
     pub fn stanza_problem(&self, uid: &PackUid) -> Result<Option<(PathBuf, &'static str)>, SealError> {
         let (path, sum_path) = (self.stanza_path(uid), self.stanza_sum_path(uid));
         let Some(stanza) = self.stanza(uid)? else {
-            return Ok(Some((path, "missing: restore it from a replica, or the pack can only be opened by its raw key")));
+            return Ok(Some((
+                path,
+                "missing: restore it from a replica, or the pack can only be opened by its raw key",
+            )));
         };
         let Some(sum) = read_small(&sum_path)? else {
             return Ok(Some((sum_path, "missing: rotate the pack's key to write it again")));
         };
         if sum != sum_line(uid, &stanza).into_bytes() {
-            return Ok(Some((path, "stanza and .sha256 disagree: one of them was altered; restore them from a replica")));
+            return Ok(Some((
+                path,
+                "stanza and .sha256 disagree: one of them was altered; restore them from a replica",
+            )));
         }
         Ok(None)
     }

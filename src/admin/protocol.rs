@@ -122,7 +122,9 @@ const EXAMPLE: &str = r#"{"id":1,"cmd":"status","args":{}}"#;
 fn command(fields: &mut Map<String, Value>) -> Result<(String, Map<String, Value>), String> {
     let cmd = match fields.remove("cmd") {
         Some(Value::String(s)) => s,
-        Some(other) => return Err(format!("`cmd` is {}: give the name of a command, such as \"status\"", kind(&other))),
+        Some(other) => {
+            return Err(format!("`cmd` is {}: give the name of a command, such as \"status\"", kind(&other)));
+        }
         None => return Err(format!("`cmd` is absent; send {EXAMPLE}")),
     };
     let args = match fields.remove("args").unwrap_or(Value::Null) {
@@ -218,6 +220,14 @@ mod tests {
         ] {
             let got = refusal(line);
             assert!(got.starts_with(says), "{got}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_a_request_or_a_refusal(line in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _ = Request::parse(&line);
+            let _ = Answer::parse(&line);
         }
     }
 

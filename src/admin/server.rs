@@ -176,14 +176,17 @@ impl Client {
                     Err(_) => return,
                 },
             };
-            let last = matches!(incoming, Incoming::Half);
             let answer = match incoming {
                 Incoming::End => return,
                 Incoming::Line(line) => self.answer(line).await,
-                Incoming::TooLong => refuse(Code::TooLong, format!("a line has at most {MAX_LINE} bytes: ask in parts")),
-                Incoming::Half => refuse(Code::BadRequest, "the line ended without a newline: send one after each request"),
+                Incoming::TooLong => {
+                    refuse(Code::TooLong, format!("a line has at most {MAX_LINE} bytes: ask in parts"))
+                }
+                Incoming::Half => {
+                    refuse(Code::BadRequest, "the line ended without a newline: send one after each request")
+                }
             };
-            if say(&mut write, &answer).await.is_err() || last {
+            if say(&mut write, &answer).await.is_err() {
                 return;
             }
         }
@@ -221,7 +224,7 @@ enum Incoming {
     Line(Vec<u8>),
     /// More than [`MAX_LINE`] bytes; what follows up to the newline is dropped.
     TooLong,
-    /// Bytes, and then the end.
+    /// Bytes, and then the end: what is read next is [`Incoming::End`].
     Half,
     /// The end.
     End,

@@ -53,7 +53,7 @@ pub fn nightly(g: &Global, o: &Options) -> Done {
 /// One line a stage, on stderr.
 pub fn progress(s: &StageDone) {
     let seconds = s.millis as f64 / 1000.0;
-    let earlier = if s.millis == 0 { " (done before)" } else { "" };
+    let earlier = if s.before { " (done before)" } else { "" };
     eprintln!("{:<10} {seconds:>7.2} s  {}{earlier}", s.stage.name(), says(s));
 }
 

@@ -46,9 +46,9 @@ impl Names {
 
 /// The words that may stand at the end of `line`, sorted, and the byte at which that word begins.
 pub fn candidates(line: &str, names: &Names) -> (usize, Vec<String>) {
-    let start = line.rfind(char::is_whitespace).map_or(0, |at| {
-        at + line.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8)
-    });
+    let start = line
+        .rfind(char::is_whitespace)
+        .map_or(0, |at| at + line.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8));
     let begun = line.get(start..).unwrap_or_default();
     let before: Vec<&str> = line.get(..start).unwrap_or_default().split_whitespace().collect();
     let mut offers = offers(&before, begun, names);

@@ -26,7 +26,8 @@ impl Connection {
     /// `no_node`, with how to start one.
     pub fn open(folder: &Path) -> Result<Self, AdminError> {
         let socket = folder.join("admin.sock");
-        let stream = UnixStream::connect(&socket).map_err(|e| AdminError::new(Code::NoNode, advice(folder, &socket, &e)))?;
+        let stream =
+            UnixStream::connect(&socket).map_err(|e| AdminError::new(Code::NoNode, advice(folder, &socket, &e)))?;
         let broken = |e: io::Error| AdminError::new(Code::NoNode, format!("{}: {e}", socket.display()));
         stream.set_read_timeout(Some(PATIENCE)).map_err(broken)?;
         stream.set_write_timeout(Some(PATIENCE)).map_err(broken)?;
@@ -50,7 +51,8 @@ impl Connection {
             read?;
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let foreign = |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {why}", self.socket.display()));
+        let foreign =
+            |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {why}", self.socket.display()));
         let answer = Answer::parse(&line).map_err(|e| foreign(format!("what came is no answer: {e}")))?;
         if answer.id != id && !(answer.id.is_null() && answer.result.is_err()) {
             return Err(foreign(format!("question {id} was given the answer of {}", answer.id)));
@@ -63,11 +65,15 @@ fn advice(folder: &Path, socket: &Path, e: &io::Error) -> String {
     let (folder, path) = (folder.display(), socket.display());
     let other = "or name the folder of a running node with --data-dir";
     match e.kind() {
-        io::ErrorKind::PermissionDenied => format!("{path} belongs to another user: run this as root or as the user of the node"),
+        io::ErrorKind::PermissionDenied => {
+            format!("{path} belongs to another user: run this as root or as the user of the node")
+        }
         io::ErrorKind::InvalidInput => {
             format!("{path} is too long for a socket: go into {folder} and give `--data-dir .`")
         }
-        _ if !socket.parent().is_some_and(Path::is_dir) => format!("there is no folder {folder}: start a node with `datanode run --data-dir {folder}`, {other}"),
+        _ if !socket.parent().is_some_and(Path::is_dir) => {
+            format!("there is no folder {folder}: start a node with `datanode run --data-dir {folder}`, {other}")
+        }
         _ => format!("no node runs on {folder}: start one with `datanode run --data-dir {folder}`, {other}"),
     }
 }

@@ -66,7 +66,9 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let file = tmp.path().join("datanode.toml");
         std::fs::write(&file, "data_dir = \"there\"\n[other]\nx = 1\n").unwrap();
-        let found = |flag: Option<&str>, env: Option<&str>| data_dir(flag.map(Path::new), env.map(Into::into), Some(&file)).unwrap();
+        let found = |flag: Option<&str>, env: Option<&str>| {
+            data_dir(flag.map(Path::new), env.map(Into::into), Some(&file)).unwrap()
+        };
         assert_eq!(found(Some("/flag"), Some("/env")), Path::new("/flag"));
         assert_eq!(found(None, Some("/env")), Path::new("/env"));
         assert_eq!(found(None, Some("")), tmp.path().join("there"));

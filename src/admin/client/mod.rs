@@ -24,7 +24,11 @@ use std::path::PathBuf;
 /// Asks a running datanode what it knows, over the Unix socket in its data folder. Without a COMMAND: a REPL, or one
 /// command a line where stdin is not a terminal.
 #[derive(Parser, Debug)]
-#[command(name = "datanode-admin", version, after_help = "`datanode-admin help` lists the commands.\n\nExit codes: 0 done, 1 no node answers or it failed, 2 usage, 5 not found.")]
+#[command(
+    name = "datanode-admin",
+    version,
+    after_help = "`datanode-admin help` lists the commands.\n\nExit codes: 0 done, 1 no node answers or it failed, 2 usage, 5 not found."
+)]
 struct Options {
     /// The configuration whose data folder is meant [default: ./datanode.toml, where there is one]
     #[arg(long, value_name = "FILE")]
@@ -40,9 +44,33 @@ struct Options {
     command: Vec<String>,
 }
 
+impl Options {
+    /// Takes `--data-dir` and `--config` out of the command: no command has arguments of these names, and people write
+    /// them at either end.
+    fn lift(&mut self) {
+        let mut words = std::mem::take(&mut self.command).into_iter();
+        while let Some(word) = words.next() {
+            let (name, given) = word.split_once('=').map_or((word.as_str(), None), |(n, v)| (n, Some(v.to_owned())));
+            let place = match name {
+                "--data-dir" => &mut self.data_dir,
+                "--config" => &mut self.config,
+                _ => {
+                    self.command.push(word);
+                    continue;
+                }
+            };
+            match given.or_else(|| words.next()) {
+                Some(value) => *place = Some(value.into()),
+                // Without a value it goes back, and is refused by name.
+                None => self.command.push(word),
+            }
+        }
+    }
+}
+
 /// The program; returns its exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
-    let options = match Options::try_parse_from(args) {
+    let mut options = match Options::try_parse_from(args) {
         Ok(o) => o,
         Err(e) => {
             // Nothing is left to do where even this cannot be printed.
@@ -50,6 +78,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
             return if e.use_stderr() { 2 } else { 0 };
         }
     };
+    options.lift();
     let env = std::env::var_os("DATANODE__DATA_DIR");
     let folder = match data_dir(options.data_dir.as_deref(), env, options.config.as_deref()) {
         Ok(f) => f,
@@ -80,4 +109,20 @@ fn stdout_style() -> Style {
 fn colours_wanted() -> bool {
     let said = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
     !said("NO_COLOR") && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_may_be_named_before_the_command_or_after_it() {
+        for line in
+            ["x --data-dir d queue --limit 2", "x queue --data-dir=d --limit 2", "x queue --limit 2 --data-dir d"]
+        {
+            let mut o = Options::try_parse_from(line.split(' ')).unwrap();
+            o.lift();
+            assert_eq!((o.data_dir, o.command.join(" ")), (Some("d".into()), "queue --limit 2".to_owned()), "{line}");
+        }
+    }
 }

@@ -37,13 +37,26 @@ pub(super) fn run(session: &mut Session) -> u8 {
 }
 
 /// One command a line, without a prompt; the exit code is that of the last failure.
-pub fn script(session: &mut Session, mut from: impl BufRead, out: &mut impl Write, err: &mut impl Write, style: &Style) -> u8 {
+pub fn script(
+    session: &mut Session,
+    mut from: impl BufRead,
+    out: &mut impl Write,
+    err: &mut impl Write,
+    style: &Style,
+) -> u8 {
     let mut code = 0;
     let mut line = Vec::new();
     loop {
         line.clear();
         match io::Read::take(&mut from, MAX_SCRIPT_LINE).read_until(b'\n', &mut line) {
             Ok(0) => return code,
+            Ok(n) if n as u64 == MAX_SCRIPT_LINE && line.last() != Some(&b'\n') => {
+                let _ = writeln!(
+                    err,
+                    "error: a line has more than {MAX_SCRIPT_LINE} bytes: that is no command, and ends the script"
+                );
+                return 2;
+            }
             Ok(_) => {}
             Err(e) => {
                 let _ = writeln!(err, "error: stdin could not be read: {e}");

@@ -102,7 +102,9 @@ fn check(arg: &Arg, value: &Value) -> Result<(), String> {
     if arg.kind == Kind::Number {
         let Some(n) = value.as_u64() else { return Err(format!("`{name}` is {value}: give a whole number from 0 on")) };
         return match name {
-            "limit" if !(1..=MAX_LIMIT).contains(&n) => Err(format!("`limit` is {n}: give 1 to {MAX_LIMIT}, and page with `offset`")),
+            "limit" if !(1..=MAX_LIMIT).contains(&n) => {
+                Err(format!("`limit` is {n}: give 1 to {MAX_LIMIT}, and page with `offset`"))
+            }
             _ => Ok(()),
         };
     }

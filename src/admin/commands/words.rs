@@ -1,7 +1,8 @@
 //! From what a person types to a request.
 
-use super::{COMMANDS, Command, Kind, nearest};
+use super::{Arg, COMMANDS, Command, Kind, nearest};
 use crate::admin::protocol::{AdminError, Code};
+use datanode_schema::names::Dataset;
 use serde_json::{Map, Value};
 
 /// A line that was understood; its arguments are checked by the node.
@@ -73,7 +74,9 @@ pub fn resolve<'a, 'w>(words: &'a [&'w str]) -> Result<(&'static Command, &'a [&
         let near = nearest(first, COMMANDS.iter().map(|c| c.words)).unwrap_or("help");
         return unknown(format!("there is no command {first:?}; did you mean `{near}`? `help` lists them all"));
     };
-    let Some((second, after)) = rest.split_first().filter(|(w, _)| !w.starts_with("--")) else { return Ok((plain, rest)) };
+    let Some((second, after)) = rest.split_first().filter(|(w, _)| !w.starts_with("--")) else {
+        return Ok((plain, rest));
+    };
     if let Some(c) = of_noun.iter().find(|c| c.verb() == Some(second)) {
         return Ok((c, after));
     }
@@ -109,7 +112,8 @@ fn arguments(command: &'static Command, words: &[&str]) -> Result<Map<String, Va
                 None => return bad(format!("--{name} has no value; {}", usage())),
             }
         } else {
-            match places.find(|a| !out.contains_key(a.name)) {
+            let passes = |a: &Arg| a.kind == Kind::Dataset && !a.required && is_symbol(word);
+            match places.find(|a| !out.contains_key(a.name) && !passes(a)) {
                 Some(arg) => (arg, *word),
                 None => return bad(format!("{word:?} is one word too many; {}", usage())),
             }
@@ -119,6 +123,11 @@ fn arguments(command: &'static Command, words: &[&str]) -> Result<Map<String, Va
         }
     }
     Ok(out)
+}
+
+/// Whether a word that stands where a dataset may stand can only be a symbol: `queue AAPL`.
+fn is_symbol(word: &str) -> bool {
+    !word.contains(|c: char| c.is_ascii_lowercase()) && Dataset::from_name(&word.to_ascii_lowercase()).is_none()
 }
 
 fn value_of(kind: Kind, word: &str) -> Value {
@@ -148,6 +157,7 @@ mod tests {
         assert_eq!(said("queue"), "queue.list {}");
         assert_eq!(said("queue.list --limit=3"), r#"queue.list {"limit":3}"#);
         assert_eq!(said("queue list EQUITIES_BARS"), r#"queue.list {"dataset":"equities_bars"}"#);
+        assert_eq!(said("queue AAPL"), r#"queue.list {"symbol":"AAPL"}"#);
         assert_eq!(said("qc"), "qc.summary {}");
         assert_eq!(said("qc equities_bars"), r#"qc.summary {"dataset":"equities_bars"}"#);
         assert_eq!(said("runs 20260302T230000Z"), r#"runs.show {"run_id":"20260302T230000Z"}"#);

@@ -1,5 +1,6 @@
 //! `gaps`: the absent sessions of a symbol, as runs.
 
+use super::runs::last_audit;
 use super::work::state_name;
 use super::{Page, day, prefixes, require_symbol};
 use crate::admin::AdminContext;
@@ -39,6 +40,8 @@ pub struct Gaps {
     pub symbol: String,
     /// Sessions of all runs that match.
     pub sessions: u64,
+    /// The session up to which the last audit looked; null before the first: then no gap means nothing.
+    pub audited_as_of: Option<String>,
     /// The runs.
     #[serde(flatten)]
     pub page: Page<Run>,
@@ -122,7 +125,8 @@ pub(super) fn gaps(ctx: &AdminContext, a: &Args) -> Result<Gaps, AdminError> {
             ControlFlow::Continue(())
         })?;
     }
-    let mut out = Gaps { symbol: symbol.to_owned(), sessions: 0, page: Page::new(a) };
+    let mut out =
+        Gaps { symbol: symbol.to_owned(), sessions: 0, audited_as_of: last_audit(&ctx.store)?, page: Page::new(a) };
     for (dataset, of) in absent {
         let calendar = registry.rule(dataset).map_or(Calendar::Always, |r| r.calendar());
         out.sessions += of.len() as u64;
@@ -141,12 +145,17 @@ mod tests {
     fn a_weekend_and_a_holiday_do_not_end_a_run_and_a_held_session_or_another_state_does() {
         let at = |date: &str, state| Absent { day: day_number(date.parse().unwrap()), state, expected: 390, rows: 0 };
         // Friday, Monday (a holiday, Martin Luther King's day, is no session), Tuesday; Wednesday is held.
-        let days = [at("2024-01-11", 1), at("2024-01-12", 1), at("2024-01-16", 1), at("2024-01-18", 1), at("2024-01-19", 2)];
+        let days =
+            [at("2024-01-11", 1), at("2024-01-12", 1), at("2024-01-16", 1), at("2024-01-18", 1), at("2024-01-19", 2)];
         let got = runs(Dataset::EquitiesBarsMinute, Calendar::Xnys, &days);
         let short: Vec<_> = got.iter().map(|r| format!("{}..{} {} {}", r.from, r.to, r.sessions, r.state)).collect();
         assert_eq!(
             short,
-            ["2024-01-11..2024-01-16 3 missing", "2024-01-18..2024-01-18 1 missing", "2024-01-19..2024-01-19 1 explained"]
+            [
+                "2024-01-11..2024-01-16 3 missing",
+                "2024-01-18..2024-01-18 1 missing",
+                "2024-01-19..2024-01-19 1 explained"
+            ]
         );
         assert_eq!(got[0].expected, 1170);
         assert!(runs(Dataset::EquitiesBars, Calendar::Xnys, &[]).is_empty());

@@ -1,9 +1,8 @@
 //! `help` and `names`: what can be asked, and about what.
 
-use super::not_found;
 use crate::admin::AdminContext;
 use crate::admin::commands::{COMMANDS, Command, nearest};
-use crate::admin::protocol::AdminError;
+use crate::admin::protocol::{AdminError, Code};
 use datanode_schema::names::{Dataset, Vendor};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -55,7 +54,10 @@ pub(super) fn help(of: Option<&str>) -> Result<Help, AdminError> {
     match of {
         Some(n) if commands.is_empty() => {
             let near = nearest(n, COMMANDS.iter().map(|c| c.words)).unwrap_or("status");
-            Err(not_found(format!("there is no command {n:?}; did you mean `{near}`? `help` lists them all")))
+            Err(AdminError::new(
+                Code::UnknownCommand,
+                format!("there is no command {n:?}; did you mean `{near}`? `help` lists them all"),
+            ))
         }
         _ => Ok(Help { commands }),
     }

@@ -39,8 +39,6 @@ pub struct ReasonCount {
     pub verdict: &'static str,
     /// How many.
     pub partitions: u64,
-    /// What it means.
-    pub means: &'static str,
 }
 
 /// The answer of `qc.summary`.
@@ -50,6 +48,8 @@ pub struct QcSummary {
     pub datasets: Vec<VerdictCount>,
     /// By dataset and reason.
     pub reasons: Vec<ReasonCount>,
+    /// What these reasons mean.
+    pub meanings: Vec<Meaning>,
 }
 
 /// A verdict.
@@ -118,7 +118,9 @@ pub(super) fn summary(ctx: &AdminContext, a: &Args) -> Result<QcSummary, AdminEr
     let mut reasons: BTreeMap<(Dataset, u32), u64> = BTreeMap::new();
     for prefix in prefixes(a.dataset(), None) {
         ctx.store.scan(&LEDGER, &prefix, |k, page| {
-            let c = counts.entry(k.dataset).or_insert_with(|| VerdictCount { dataset: k.dataset.name(), ..Default::default() });
+            let c = counts
+                .entry(k.dataset)
+                .or_insert_with(|| VerdictCount { dataset: k.dataset.name(), ..Default::default() });
             for d in page.days.iter() {
                 match Verdict::from_number(d.verdict) {
                     Some(Verdict::Green) => c.green += 1,
@@ -137,9 +139,14 @@ pub(super) fn summary(ctx: &AdminContext, a: &Args) -> Result<QcSummary, AdminEr
     let reason = |((dataset, bit), partitions): ((Dataset, u32), u64)| {
         let r = Reason::ALL.iter().find(|r| r.bit == bit)?;
         let dataset = dataset.name();
-        Some(ReasonCount { dataset, reason: r.name, verdict: r.verdict.name(), partitions, means: r.means })
+        Some(ReasonCount { dataset, reason: r.name, verdict: r.verdict.name(), partitions })
     };
-    Ok(QcSummary { datasets: counts.into_values().collect(), reasons: reasons.into_iter().filter_map(reason).collect() })
+    let seen = reasons.keys().fold(0, |bits, (_, bit)| bits | bit);
+    Ok(QcSummary {
+        datasets: counts.into_values().collect(),
+        reasons: reasons.into_iter().filter_map(reason).collect(),
+        meanings: meanings(seen),
+    })
 }
 
 pub(super) fn show(ctx: &AdminContext, a: &Args) -> Result<LedgerList, AdminError> {
@@ -164,7 +171,12 @@ pub(super) fn red(ctx: &AdminContext, a: &Args) -> Result<LedgerList, AdminError
     list(ctx, a, a.days(), Some(Verdict::Red))
 }
 
-fn list(ctx: &AdminContext, a: &Args, days: RangeInclusive<i32>, verdict: Option<Verdict>) -> Result<LedgerList, AdminError> {
+fn list(
+    ctx: &AdminContext,
+    a: &Args,
+    days: RangeInclusive<i32>,
+    verdict: Option<Verdict>,
+) -> Result<LedgerList, AdminError> {
     let mut page: Page<LedgerRow> = Page::new(a);
     let (mut bits, mut contexts) = (0u32, BTreeSet::new());
     for prefix in prefixes(a.dataset(), a.symbol()) {

@@ -65,7 +65,7 @@ pub fn answer(ctx: &AdminContext, cmd: &str, args: Map<String, Value>) -> Result
 /// `help` without a node: it comes from the table alone.
 ///
 /// # Errors
-/// `not_found` for a command that does not exist.
+/// `unknown_command` for a command that does not exist.
 pub fn help_alone(command: Option<&str>) -> Result<Value, AdminError> {
     value(help::help(command)?)
 }
@@ -146,7 +146,11 @@ fn require_symbol(ctx: &AdminContext, registry: &Registry, a: &Args) -> Result<(
     }
     for prefix in prefixes(a.dataset(), Some(symbol)) {
         let s = &ctx.store;
-        if any(s, &HOLDINGS, &prefix)? || any(s, &GAPS, &prefix)? || any(s, &LEDGER, &prefix)? || any(s, &BOOKMARKS, &prefix)? {
+        if any(s, &HOLDINGS, &prefix)?
+            || any(s, &GAPS, &prefix)?
+            || any(s, &LEDGER, &prefix)?
+            || any(s, &BOOKMARKS, &prefix)?
+        {
             return Ok(());
         }
     }

@@ -104,7 +104,9 @@ pub(super) fn show(ctx: &AdminContext, a: &Args) -> Result<PackDetails, AdminErr
     };
     let Some((id, p)) = found else {
         return Err(not_found(match nearest(wanted, packs.iter().map(|(id, _)| id.as_str())) {
-            Some(near) if wanted != "last" => format!("there is no pack {wanted:?}; did you mean `{near}`? `packs` lists them"),
+            Some(near) if wanted != "last" => {
+                format!("there is no pack {wanted:?}; did you mean `{near}`? `packs` lists them")
+            }
             _ => "there is no pack yet: the next nightly cycle publishes one".to_owned(),
         }));
     };

@@ -93,6 +93,12 @@ pub(super) fn newest_run(store: &Store) -> Result<Option<(String, RunRecord)>, S
     Ok(all(store)?.into_iter().next())
 }
 
+/// The session up to which the last audit looked.
+pub(super) fn last_audit(store: &Store) -> Result<Option<String>, StoreError> {
+    let audited = |r: &RunRecord| r.stages.iter().any(|s| s.stage == Stage::Audit.number());
+    Ok(all(store)?.into_iter().find(|(_, r)| audited(r)).map(|(_, r)| day(r.as_of)))
+}
+
 pub(super) fn list(ctx: &AdminContext, a: &Args) -> Result<Page<RunRow>, AdminError> {
     let mut page = Page::new(a);
     for (id, r) in all(&ctx.store)? {
@@ -107,7 +113,9 @@ pub(super) fn show(ctx: &AdminContext, a: &Args) -> Result<RunDetails, AdminErro
     let found = if wanted == "last" { runs.first() } else { runs.iter().find(|(id, _)| id == wanted) };
     let Some((id, r)) = found else {
         return Err(not_found(match nearest(wanted, runs.iter().map(|(id, _)| id.as_str())) {
-            Some(near) if wanted != "last" => format!("there is no run {wanted:?}; did you mean `{near}`? `runs` lists them"),
+            Some(near) if wanted != "last" => {
+                format!("there is no run {wanted:?}; did you mean `{near}`? `runs` lists them")
+            }
             _ => "there is no run yet: the scheduler starts one at its time".to_owned(),
         }));
     };

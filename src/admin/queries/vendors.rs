@@ -153,7 +153,9 @@ pub(super) fn show(ctx: &AdminContext, a: &Args) -> Result<VendorDetails, AdminE
     let registry = (ctx.registry)();
     let wanted = a.vendor().and_then(|v| registry.vendors.get_key_value(&v));
     let Some((vendor, caps)) = wanted else {
-        return Err(not_found("vendor_capabilities.yaml has no such vendor: add it there; `vendors` lists those it has"));
+        return Err(not_found(
+            "vendor_capabilities.yaml has no such vendor: add it there; `vendors` lists those it has",
+        ));
     };
     let tallies = tallies(ctx)?;
     let now = ctx.clock.now().timestamp();
@@ -162,7 +164,14 @@ pub(super) fn show(ctx: &AdminContext, a: &Args) -> Result<VendorDetails, AdminE
         if k.vendor == *vendor {
             let (until, standing) = (time(d.until), d.until > now);
             let dataset = k.dataset.name();
-            demotion_list.offer(|| DemotionRow { dataset, symbol: k.symbol, until, standing, step: d.step, why: d.why });
+            demotion_list.offer(|| DemotionRow {
+                dataset,
+                symbol: k.symbol,
+                until,
+                standing,
+                step: d.step,
+                why: d.why,
+            });
         }
     }
     let capability = |(d, c): (&Dataset, &datanode_schema::registry::Capability)| CapabilityRow {

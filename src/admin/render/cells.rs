@@ -5,8 +5,12 @@ use serde_json::Value;
 /// How a value is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Show {
-    /// As it is; null as `-`, true and false as yes and no.
+    /// As it is; null as `-`, true and false as yes and no. May be cut where a table does not fit.
     Plain,
+    /// The same for what is useless in parts: a name, a day, a time, an id.
+    Name,
+    /// A sentence: where it is the last column, it goes on below itself and is not cut.
+    Prose,
     /// A number, aligned right.
     Number,
     /// A number where 0 means "no limit".
@@ -37,14 +41,25 @@ impl Show {
         matches!(self, Self::Number | Self::Limit | Self::Bytes | Self::Millis | Self::Seconds)
     }
 
+    /// Whether a cell of it may be cut.
+    pub fn is_whole(self) -> bool {
+        self.is_number() || matches!(self, Self::Name)
+    }
+
     /// The text of a value.
     pub fn cell(self, v: &Value) -> String {
         if v.is_null() {
             return "-".to_owned();
         }
         match self {
-            Self::Plain | Self::Number => plain(v),
-            Self::Limit => if v.as_u64() == Some(0) { "-".to_owned() } else { plain(v) },
+            Self::Plain | Self::Name | Self::Prose | Self::Number => plain(v),
+            Self::Limit => {
+                if v.as_u64() == Some(0) {
+                    "-".to_owned()
+                } else {
+                    plain(v)
+                }
+            }
             Self::Bytes => v.as_u64().map_or_else(|| plain(v), bytes),
             Self::Millis => v.as_u64().map_or_else(|| plain(v), millis),
             Self::Seconds => v.as_u64().map_or_else(|| plain(v), seconds),
@@ -113,7 +128,8 @@ fn answer(a: &Value) -> String {
 fn run(r: &Value) -> String {
     let mut out = format!("{} {}, as of {}", field(r, "run_id"), field(r, "state"), field(r, "as_of"));
     let took = r.get("millis").and_then(Value::as_u64).map_or_else(|| "-".to_owned(), millis);
-    out.push_str(&format!(", {} stages in {took}", field(r, "stages")));
+    let stages = r.get("stages").and_then(Value::as_u64).unwrap_or(0);
+    out.push_str(&format!(", {stages} stage{} in {took}", if stages == 1 { "" } else { "s" }));
     if let Some(e) = r.get("error").and_then(Value::as_str) {
         out.push_str(&format!(": {}", clean(e)));
     }

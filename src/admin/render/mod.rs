@@ -12,14 +12,12 @@ pub use table::Style;
 pub use views::{Block, Column, Field, blocks};
 
 use serde_json::Value;
-use table::{Head, fields, table};
+use table::{Head, fields, table, wrap};
 
 /// The answer of the command with the wire name `cmd`, ready to print; ends with a newline.
 pub fn text(cmd: &str, result: &Value, style: &Style) -> String {
-    if let ("help", Some(commands)) = (cmd, result.pointer("/commands").and_then(Value::as_array))
-        && commands.len() <= A_FEW
-    {
-        return commands.iter().map(|c| usage_of(c, style)).collect::<Vec<_>>().join("\n");
+    if let ("help", Some(commands)) = (cmd, result.pointer("/commands").and_then(Value::as_array)) {
+        return help(commands, style);
     }
     let mut parts = Vec::new();
     for block in blocks(cmd) {
@@ -45,10 +43,17 @@ pub fn text(cmd: &str, result: &Value, style: &Style) -> String {
 /// So many commands are explained at length; more are listed.
 const A_FEW: usize = 4;
 
-fn usage_of(command: &Value, style: &Style) -> String {
-    let lines = [("usage", "usage"), ("shows", "summary"), ("example", "example"), ("on the wire", "name")];
-    let line = |(label, at): &(&str, &str)| ((*label).to_owned(), Show::Plain.cell(command.get(*at).unwrap_or(&Value::Null)));
-    fields(&lines.iter().map(line).collect::<Vec<_>>(), style)
+fn help(commands: &[Value], style: &Style) -> String {
+    let text = |c: &Value, at: &str| Show::Plain.cell(c.get(at).unwrap_or(&Value::Null));
+    if commands.len() > A_FEW {
+        let lines: Vec<_> = commands.iter().map(|c| (text(c, "words"), text(c, "summary"))).collect();
+        let more =
+            "`help COMMAND` shows its arguments and an example; `--json` after a command gives JSON; `quit` ends";
+        return format!("{}\n{}\n", fields(&lines, style), wrap(more, style.width).join("\n"));
+    }
+    let labels = [("usage", "usage"), ("shows", "summary"), ("example", "example"), ("on the wire", "name")];
+    let one = |c: &Value| fields(&labels.map(|(label, at)| (label.to_owned(), text(c, at))), style);
+    commands.iter().map(one).collect::<Vec<_>>().join("\n")
 }
 
 fn fields_of(list: &[Field], result: &Value, style: &Style) -> String {
@@ -56,7 +61,9 @@ fn fields_of(list: &[Field], result: &Value, style: &Style) -> String {
     for f in list {
         if f.expand {
             let object = result.pointer(f.at).and_then(Value::as_object);
-            lines.extend(object.into_iter().flatten().map(|(k, v)| (cells::clean(&k.replace('_', " ")), Show::Plain.cell(v))));
+            lines.extend(
+                object.into_iter().flatten().map(|(k, v)| (cells::clean(&k.replace('_', " ")), Show::Plain.cell(v))),
+            );
             continue;
         }
         match result.pointer(f.at) {
@@ -71,7 +78,14 @@ fn rows_of(columns: &[Column], rows: &[Value], style: &Style) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let heads: Vec<Head> = columns.iter().map(|c| Head { text: c.head, right: c.show.is_number() }).collect();
+    let head = |c: &Column| Head {
+        text: c.head,
+        right: c.show.is_number(),
+        whole: c.show.is_whole(),
+        wraps: c.show == Show::Prose,
+        spare: c.spare,
+    };
+    let heads: Vec<Head> = columns.iter().map(head).collect();
     let cell = |c: &Column, row: &Value| c.show.cell(row.pointer(c.at).unwrap_or(&Value::Null));
     let body: Vec<Vec<String>> = rows.iter().map(|r| columns.iter().map(|c| cell(c, r)).collect()).collect();
     table(&heads, &body, style)
@@ -120,7 +134,7 @@ mod tests {
     #[test]
     fn every_command_has_a_view() {
         for c in crate::admin::commands::COMMANDS {
-            assert!(!blocks(c.name).is_empty(), "{}", c.name);
+            assert!(c.name == "help" || !blocks(c.name).is_empty(), "{}", c.name);
         }
     }
 

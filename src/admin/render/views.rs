@@ -24,6 +24,8 @@ pub struct Column {
     pub at: &'static str,
     /// How it is written.
     pub show: Show,
+    /// Left out where the table does not fit, the lowest number first; 0: never.
+    pub spare: u8,
 }
 
 /// A part of an answer.
@@ -52,7 +54,10 @@ const fn o(label: &'static str, at: &'static str, show: Show) -> Field {
     Field { label, at, show, optional: true, expand: false }
 }
 const fn c(head: &'static str, at: &'static str, show: Show) -> Column {
-    Column { head, at, show }
+    Column { head, at, show, spare: 0 }
+}
+const fn s(spare: u8, head: &'static str, at: &'static str, show: Show) -> Column {
+    Column { head, at, show, spare }
 }
 const fn page(columns: &'static [Column], empty: &'static str) -> Block {
     Block::Rows { title: "", at: "/rows", page: Some(""), columns, empty }
@@ -61,7 +66,7 @@ const fn list(title: &'static str, at: &'static str, columns: &'static [Column],
     Block::Rows { title, at, page: None, columns, empty }
 }
 
-use Show::{AllPairs, Answers, Bytes, Limit, Millis, Number, Pack, Pairs, Plain, Run, Seconds, Windows};
+use Show::{AllPairs, Answers, Bytes, Limit, Millis, Name, Number, Pack, Pairs, Plain, Prose, Run, Seconds, Windows};
 
 const STATUS: &[Block] = &[Block::Fields(&[
     f("version", "/version", Plain),
@@ -83,18 +88,18 @@ const VENDORS: &[Block] = &[list(
     "",
     "/vendors",
     &[
-        c("vendor", "/vendor", Plain),
-        c("enabled", "/enabled", Plain),
-        c("per s", "/limits/per_second", Limit),
+        c("vendor", "/vendor", Name),
+        c("enabled", "/enabled", Name),
+        s(3, "per s", "/limits/per_second", Limit),
         c("per min", "/limits/per_minute", Limit),
-        c("per day", "/limits/per_day", Limit),
-        c("at once", "/limits/concurrency", Number),
+        s(5, "per day", "/limits/per_day", Limit),
+        s(1, "at once", "/limits/concurrency", Number),
         c("today", "/spent_today", Number),
-        c("left", "/left_today", Number),
-        c("total", "/spent_total", Number),
-        c("bookmarks", "/bookmarks", Number),
-        c("demoted", "/demoted", Number),
-        c("closed until", "/closed_until", Plain),
+        s(7, "left", "/left_today", Number),
+        s(2, "total", "/spent_total", Number),
+        s(4, "bookmarks", "/bookmarks", Number),
+        s(8, "demoted", "/demoted", Number),
+        s(6, "closed until", "/closed_until", Name),
         c("datasets", "/datasets", Plain),
     ],
     "vendor_capabilities.yaml has no vendor",
@@ -115,14 +120,14 @@ const VENDOR: &[Block] = &[
         "",
         "/capabilities",
         &[
-            c("dataset", "/dataset", Plain),
+            c("dataset", "/dataset", Name),
             c("preference", "/preference", Number),
-            c("feed", "/feed", Plain),
-            c("adjustment", "/adjustment", Plain),
-            c("from", "/from", Plain),
-            c("to", "/to", Plain),
+            c("feed", "/feed", Name),
+            s(1, "adjustment", "/adjustment", Name),
+            s(2, "from", "/from", Name),
+            s(3, "to", "/to", Name),
             c("symbols", "/max_symbols", Number),
-            c("rows", "/max_rows", Number),
+            s(4, "rows", "/max_rows", Number),
         ],
         "",
     ),
@@ -131,11 +136,11 @@ const VENDOR: &[Block] = &[
         at: "/demotion_list/rows",
         page: Some("/demotion_list"),
         columns: &[
-            c("dataset", "/dataset", Plain),
-            c("symbol", "/symbol", Plain),
-            c("asked again", "/until", Plain),
-            c("times", "/step", Number),
-            c("why", "/why", Plain),
+            c("dataset", "/dataset", Name),
+            c("symbol", "/symbol", Name),
+            c("asked again", "/until", Name),
+            s(5, "times", "/step", Number),
+            c("why", "/why", Prose),
         ],
         empty: "none",
     },
@@ -144,13 +149,13 @@ const VENDOR: &[Block] = &[
 const QUEUE: &[Block] = &[
     page(
         &[
-            c("dataset", "/dataset", Plain),
-            c("symbol", "/symbol", Plain),
-            c("day", "/day", Plain),
-            c("state", "/state", Plain),
-            c("expected", "/expected", Number),
-            c("rows", "/rows", Number),
-            c("discovered", "/discovered_at", Plain),
+            c("dataset", "/dataset", Name),
+            c("symbol", "/symbol", Name),
+            c("day", "/day", Name),
+            s(4, "state", "/state", Name),
+            s(2, "expected", "/expected", Number),
+            s(3, "rows", "/rows", Number),
+            s(1, "discovered", "/discovered_at", Name),
             c("answers", "/answers", Answers),
         ],
         "nothing in the queue matches",
@@ -160,52 +165,55 @@ const QUEUE: &[Block] = &[
 
 const LEASES: &[Block] = &[page(
     &[
-        c("lease", "/lease", Number),
-        c("vendor", "/vendor", Plain),
-        c("dataset", "/dataset", Plain),
+        s(2, "lease", "/lease", Number),
+        c("vendor", "/vendor", Name),
+        c("dataset", "/dataset", Name),
         c("symbols", "/symbols", Plain),
-        c("from", "/from", Plain),
-        c("to", "/to", Plain),
-        c("claimed", "/claimed_at", Plain),
-        c("state", "/state", Plain),
-        c("expires in", "/expires_in_seconds", Seconds),
+        s(4, "from", "/from", Name),
+        s(5, "to", "/to", Name),
+        s(1, "claimed", "/claimed_at", Name),
+        c("state", "/state", Name),
+        s(3, "expires in", "/expires_in_seconds", Seconds),
     ],
     "no vendor is at work",
 )];
 
 const BOOKMARKS: &[Block] = &[page(
     &[
-        c("dataset", "/dataset", Plain),
-        c("symbol", "/symbol", Plain),
-        c("vendor", "/vendor", Plain),
+        c("dataset", "/dataset", Name),
+        c("symbol", "/symbol", Name),
+        c("vendor", "/vendor", Name),
         c("rows", "/rows", Number),
-        c("answers", "/answers", Number),
-        c("restated", "/restated", Number),
-        c("updated", "/updated_at", Plain),
+        s(3, "answers", "/answers", Number),
+        s(1, "restated", "/restated", Number),
+        s(2, "updated", "/updated_at", Name),
         c("windows", "/windows", Windows),
     ],
     "no vendor has answered for that yet",
 )];
 
-const GAPS: &[Block] = &[page(
-    &[
-        c("dataset", "/dataset", Plain),
-        c("from", "/from", Plain),
-        c("to", "/to", Plain),
-        c("sessions", "/sessions", Number),
-        c("state", "/state", Plain),
-        c("expected", "/expected", Number),
-        c("rows", "/rows", Number),
-    ],
-    "no gap: every session that the calendar has is held (as of the last audit)",
-)];
+const GAPS: &[Block] = &[
+    page(
+        &[
+            c("dataset", "/dataset", Name),
+            c("from", "/from", Name),
+            c("to", "/to", Name),
+            c("sessions", "/sessions", Number),
+            c("state", "/state", Name),
+            s(2, "expected", "/expected", Number),
+            s(1, "rows", "/rows", Number),
+        ],
+        "no gap on record",
+    ),
+    Block::Fields(&[f("audited as of", "/audited_as_of", Plain)]),
+];
 
 const QC: &[Block] = &[
     list(
         "",
         "/datasets",
         &[
-            c("dataset", "/dataset", Plain),
+            c("dataset", "/dataset", Name),
             c("GREEN", "/green", Number),
             c("AMBER", "/amber", Number),
             c("RED", "/red", Number),
@@ -217,40 +225,45 @@ const QC: &[Block] = &[
         "",
         "/reasons",
         &[
-            c("dataset", "/dataset", Plain),
-            c("reason", "/reason", Plain),
-            c("verdict", "/verdict", Plain),
+            c("dataset", "/dataset", Name),
+            c("reason", "/reason", Name),
+            c("verdict", "/verdict", Name),
             c("partitions", "/partitions", Number),
-            c("means", "/means", Plain),
         ],
         "",
     ),
+    list("", "/meanings", &[c("reason", "/reason", Name), c("means", "/means", Prose)], ""),
 ];
 
 const LEDGER: &[Block] = &[
     page(
         &[
-            c("dataset", "/dataset", Plain),
-            c("symbol", "/symbol", Plain),
-            c("day", "/day", Plain),
-            c("verdict", "/verdict", Plain),
-            c("expected", "/expected", Number),
-            c("rows", "/rows", Number),
-            c("vendor", "/vendor", Plain),
-            c("updated", "/updated_at", Plain),
+            c("dataset", "/dataset", Name),
+            c("symbol", "/symbol", Name),
+            c("day", "/day", Name),
+            c("verdict", "/verdict", Name),
+            s(3, "expected", "/expected", Number),
+            s(4, "rows", "/rows", Number),
+            s(2, "vendor", "/vendor", Name),
+            s(1, "updated", "/updated_at", Name),
             c("reasons", "/reasons", Plain),
         ],
         "no verdict matches",
     ),
-    list("", "/reasons", &[c("reason", "/reason", Plain), c("alone", "/verdict", Plain), c("means", "/means", Plain)], ""),
+    list(
+        "",
+        "/reasons",
+        &[c("reason", "/reason", Name), s(5, "alone", "/verdict", Name), c("means", "/means", Prose)],
+        "",
+    ),
     list(
         "",
         "/decided_by",
         &[
-            c("decided by", "/context", Plain),
-            c("dataset", "/decision/dataset", Plain),
-            c("calendar", "/decision/calendar", Plain),
-            c("version", "/decision/calendar_version", Plain),
+            c("decided by", "/context", Name),
+            c("dataset", "/decision/dataset", Name),
+            s(7, "calendar", "/decision/calendar", Name),
+            s(6, "version", "/decision/calendar_version", Name),
             c("thresholds", "/decision/thresholds", AllPairs),
         ],
         "",
@@ -259,14 +272,14 @@ const LEDGER: &[Block] = &[
 
 const RUNS: &[Block] = &[page(
     &[
-        c("run", "/run_id", Plain),
-        c("as of", "/as_of", Plain),
-        c("state", "/state", Plain),
-        c("finished", "/finished_at", Plain),
-        c("stages", "/stages", Number),
-        c("took", "/millis", Millis),
-        c("attempts", "/attempts", Number),
-        c("pack", "/export_id", Plain),
+        c("run", "/run_id", Name),
+        c("as of", "/as_of", Name),
+        c("state", "/state", Name),
+        s(1, "finished", "/finished_at", Name),
+        s(3, "stages", "/stages", Number),
+        s(4, "took", "/millis", Millis),
+        s(2, "attempts", "/attempts", Number),
+        s(5, "pack", "/export_id", Name),
         c("error", "/error", Plain),
     ],
     "no run yet: the scheduler starts one at its time",
@@ -289,21 +302,21 @@ const RUN: &[Block] = &[
     list(
         "",
         "/stage_list",
-        &[c("stage", "/stage", Plain), c("took", "/millis", Millis), c("counters", "/counters", Pairs)],
+        &[c("stage", "/stage", Name), c("took", "/millis", Millis), c("counters", "/counters", Pairs)],
         "no stage is done",
     ),
 ];
 
 const PACKS: &[Block] = &[page(
     &[
-        c("pack", "/export_id", Plain),
-        c("as of", "/as_of", Plain),
-        c("created", "/created_at", Plain),
-        c("files", "/files", Number),
+        c("pack", "/export_id", Name),
+        s(4, "as of", "/as_of", Name),
+        s(1, "created", "/created_at", Name),
+        s(3, "files", "/files", Number),
         c("rows", "/rows", Number),
         c("size", "/bytes", Bytes),
-        c("sealed", "/sealed", Plain),
-        c("removed", "/removed_at", Plain),
+        c("sealed", "/sealed", Name),
+        s(2, "removed", "/removed_at", Name),
     ],
     "no pack yet: the next nightly cycle publishes one",
 )];
@@ -329,7 +342,7 @@ const PACK: &[Block] = &[
             c("arrived at", "/destination", Plain),
             c("files", "/files", Number),
             c("size", "/bytes", Bytes),
-            c("when", "/finished_at", Plain),
+            s(1, "when", "/finished_at", Name),
         ],
         "it was not shipped",
     ),
@@ -340,13 +353,6 @@ const NAMES: &[Block] = &[Block::Fields(&[
     f("symbols", "/symbols", Plain),
     f("vendors", "/vendors", Plain),
 ])];
-
-const HELP: &[Block] = &[list(
-    "",
-    "/commands",
-    &[c("command", "/words", Plain), c("shows", "/summary", Plain), c("example", "/example", Plain)],
-    "",
-)];
 
 /// The parts of a command's answer, by its wire name; none where the command is not known.
 pub fn blocks(cmd: &str) -> &'static [Block] {
@@ -365,7 +371,6 @@ pub fn blocks(cmd: &str) -> &'static [Block] {
         "packs" => PACKS,
         "packs.show" => PACK,
         "names" => NAMES,
-        "help" => HELP,
         _ => &[],
     }
 }
