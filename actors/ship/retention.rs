@@ -21,7 +21,12 @@ pub struct RetentionCounters {
     pub removed: u64,
     /// Vault objects that no kept pack needs and that went to the trash.
     pub objects: u64,
+    /// 1 where the state's journal was rewritten as one base.
+    pub compacted: u64,
 }
+
+/// The state's journal is rewritten when it holds more than this: bounded disk, and a rebuild that stays short.
+const JOURNAL: u64 = 128 << 20;
 
 /// Removes what the rules no longer keep.
 ///
@@ -52,6 +57,7 @@ pub fn retain(node: &Node) -> Result<RetentionCounters, ShipError> {
     if c.removed > 0 {
         c.objects = sweep_vault(node, kept)?;
     }
+    c.compacted = u64::from(node.store.compact_journal_above(JOURNAL)?);
     Ok(c)
 }
 

@@ -183,6 +183,7 @@ fn lengths_beyond_the_limits_are_refused_from_the_header_alone() {
     for (at, value) in [(40, (16u32 << 20) + 1), (44, (16 << 20) + (64 << 10) + 1), (40, u32::MAX), (40, 0), (36, 2)] {
         let mut bad = good.clone();
         bad[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        bad[7] = 1; // zstd, whose payload may be of any length within the limits
         assert!(Header::parse(&bad).is_err(), "offset {at} value {value}");
     }
     for at in (0..8).chain(24..40) {
@@ -193,6 +194,46 @@ fn lengths_beyond_the_limits_are_refused_from_the_header_alone() {
     }
     for len in 0..104 {
         assert!(Header::parse(&good[..len]).is_err());
+    }
+}
+
+/// An object with a valid commitment and tag around any payload at all, made by hand.
+fn forge(key: [u8; 32], mut header: Vec<u8>, plaintext_len: u32, payload: &[u8]) -> Vec<u8> {
+    use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+    header.truncate(72);
+    header[7] = 1;
+    header[40..44].copy_from_slice(&plaintext_len.to_le_bytes());
+    header[44..48].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+    let (aad, salt) = header.split_at(48);
+    let mut okm = [0u8; 88];
+    let info = [b"datanode/chunk/v1\0", salt, aad].concat();
+    hkdf::Hkdf::<sha2::Sha256>::from_prk(&key).unwrap().expand(&info, &mut okm).unwrap();
+    let cipher = chacha20poly1305::XChaCha20Poly1305::new_from_slice(&okm[..32]).unwrap();
+    let nonce: [u8; 24] = okm[32..56].try_into().unwrap();
+    let sealed = cipher.encrypt(&nonce.into(), Payload { msg: payload, aad }).unwrap();
+    [&header[..], &okm[56..], &sealed].concat()
+}
+
+#[test]
+fn an_authentic_payload_that_unpacks_to_another_length_is_refused_at_that_length() {
+    let fixture = Fixture::new();
+    let key = PackKey::from_bytes([8; 32]);
+    let sealed = seal_pack(&fixture.vault, &fixture.pack(), [8; 16], &key);
+    let object = sealed.descriptor.data_objects[0].clone();
+    let honest = fs::read(fixture.vault.object_path(&object.object_blake3)).unwrap();
+    let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 1).unwrap();
+    let short = zstd::bulk::compress(&[0; 100], 1).unwrap();
+    for payload in [&bomb[..], &short[..], b"no frame at all", b""] {
+        let bytes = forge([8; 32], honest.clone(), 65536, payload);
+        let object_blake3 = fixture.vault.put(&bytes).unwrap();
+        let mut data = sealed.descriptor.data_objects.clone();
+        data[0] = seal::ObjectRef { object_blake3, object_len: bytes.len() as u64 };
+        let manifest = sealed.descriptor.manifest_objects.clone();
+        let forged = seal::Descriptor::new([8; 16], 0, data, manifest, Vec::new()).unwrap();
+        fs::write(fixture.vault.descriptor_path(&[8; 16]), forged.encode().unwrap()).unwrap();
+        let report = seal::verify(&fixture.vault, [8; 16], Some(&key)).unwrap();
+        let found = |finding: &Finding| matches!(finding, Finding::Object { diagnosis: Diagnosis::Codec, .. });
+        assert!(report.findings.iter().any(found), "{:?}", report.findings);
     }
 }
 

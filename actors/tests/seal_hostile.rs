@@ -147,6 +147,11 @@ fn authentic_chunks_that_do_not_give_the_file_its_sum_are_found() {
     let report = seal::verify(&fixture.vault, HOSTILE, Some(&fixture.key)).unwrap();
     let named: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
     assert!(named.iter().any(|finding| finding.contains("data/a/tiny.parquet")), "{named:?}");
+    // The same for a file that spans chunks.
+    seal_manifest(&fixture, |manifest| manifest.files[2].offset += 1);
+    assert_eq!(try_open(&fixture).unwrap_err().kind(), Kind::Integrity);
+    let report = seal::verify(&fixture.vault, HOSTILE, Some(&fixture.key)).unwrap();
+    assert!(report.findings.iter().any(|finding| finding.to_string().contains("data/b/long.parquet")));
     // A file of no bytes whose sum is of some.
     let fixture = Fixture::new();
     seal_manifest(&fixture, |manifest| {

@@ -281,6 +281,22 @@ impl Store {
         self.ask(Request::Compact)
     }
 
+    /// Compacts the journal where its segments hold more than `bytes`; whether it did.
+    ///
+    /// # Errors
+    /// As [`Store::compact_journal`].
+    pub fn compact_journal_above(&self, bytes: u64) -> Result<bool, StoreError> {
+        let folder = self.0.shared.layout.journal();
+        let mut held = 0;
+        for name in disk::names(&folder)?.into_iter().filter(|n| n.starts_with("seg-")) {
+            held += std::fs::metadata(folder.join(&name)).map_or(0, |m| m.len());
+        }
+        if held <= bytes {
+            return Ok(false);
+        }
+        self.compact_journal().map(|()| true)
+    }
+
     /// Ends the store with the marker of a clean stop. Other clones can still read, and commit no more.
     ///
     /// # Errors

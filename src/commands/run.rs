@@ -50,7 +50,13 @@ async fn serve(settings: Settings, clock: Clock, wired: Wired) -> Done {
     let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("collecting")]);
     tracing::info!(data_dir = %node.data.root().display(), socket = %socket.display(), "ready");
     let watchdog = tokio::spawn(watchdog(appliance.clone()));
-    system::stop_requested().await.map_err(Failure::failed)?;
+    let broken = tokio::select! {
+        asked = system::stop_requested() => {
+            asked.map_err(Failure::failed)?;
+            None
+        }
+        cause = store_stopped(&node) => Some(cause),
+    };
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     tracing::info!("stopping: nothing new is claimed; waiting for what is under way");
     node.stop();
@@ -63,7 +69,20 @@ async fn serve(settings: Settings, clock: Clock, wired: Wired) -> Done {
     if let Err(e) = std::fs::remove_file(&socket) {
         tracing::debug!(error = %e, "the socket was gone");
     }
-    Ok(())
+    match broken {
+        None => Ok(()),
+        Some(cause) => Err(Failure::failed(format!("the state takes no more commits ({cause}); start the node again"))),
+    }
+}
+
+/// A store that stopped stays stopped: the process ends, and the service manager starts it again.
+async fn store_stopped(node: &Node) -> String {
+    loop {
+        if let Some(cause) = node.store.stopped() {
+            return cause;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// Waits until no cycle is under way.

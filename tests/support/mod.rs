@@ -118,7 +118,7 @@ impl Live {
         let waiter = std::thread::spawn(move || {
             let status = child.wait().unwrap();
             // Nobody listens where the limit was over first.
-            drop(ended.send(()));
+            let _ = ended.send(());
             status
         });
         let in_time = end.recv_timeout(limit) != Err(RecvTimeoutError::Timeout);
