@@ -201,7 +201,7 @@ fn a_manifest_of_another_version_or_form_exits_4() {
     type Change = fn(&mut Value);
     let changes: [(&str, Change); 7] = [
         ("schema_version", |m| m["schema_version"] = 2.into()),
-        ("schema_version", |m| m["schema_version"] = "1".into()),
+        ("expected u32", |m| m["schema_version"] = "1".into()),
         ("export_id", |m| m["export_id"] = "../../x".into()),
         ("surprise", |m| m["surprise"] = true.into()),
         ("source", |m| {

@@ -90,8 +90,8 @@ fn absence(s: &Seen<'_>, session: &Session) -> Option<GapTask> {
     };
     let mut task = s.before.get(&day).cloned().unwrap_or_else(fresh);
     task.rows = held.map_or(0, |h| h.rows);
-    add_answers(s, day, short, &mut task);
     let ready = session.close + Duration::minutes(i64::from(s.rule.ready_after_minutes));
+    add_answers(s, day, short, ready, &mut task);
     task.state = if short {
         Absence::Short.number()
     } else if s.now < ready {
@@ -105,8 +105,8 @@ fn absence(s: &Seen<'_>, session: &Session) -> Option<GapTask> {
 }
 
 /// A bookmark that covers a session which is not held is an answer: the vendor was asked and gave nothing (or too
-/// little).
-fn add_answers(s: &Seen<'_>, day: i32, short: bool, task: &mut GapTask) {
+/// little). One given before the session's rows could be expected is no evidence of anything.
+fn add_answers(s: &Seen<'_>, day: i32, short: bool, ready: DateTime<Utc>, task: &mut GapTask) {
     for c in s.vendors {
         let said = c.bookmark.windows.iter().any(|w| w.from <= day && day <= w.to);
         if !said || task.answers.iter().any(|a| a.vendor == c.vendor.number()) {
@@ -114,6 +114,9 @@ fn add_answers(s: &Seen<'_>, day: i32, short: bool, task: &mut GapTask) {
         }
         let outcome = if short { Outcome::Short } else { Outcome::Empty };
         let at = DateTime::from_timestamp(c.bookmark.updated_at, 0).unwrap_or(s.now);
+        if at < ready {
+            continue;
+        }
         task.answers.push(Answer {
             vendor: c.vendor.number(),
             outcome: outcome.number(),
@@ -226,6 +229,16 @@ mod tests {
         let none = BTreeMap::new();
         let gaps = inventory(&seen(&rule, &spans, &BTreeMap::new(), &none, &[], "2020-01-10T21:05:00Z"));
         assert_eq!(gaps.values().next().unwrap().tasks[0].state, Absence::Pending.number());
+    }
+
+    #[test]
+    fn an_empty_answer_before_the_rows_could_be_there_is_no_evidence() {
+        let rule = rule(Dataset::EquitiesBars);
+        let spans = [Span { from: date("2020-01-10"), to: None }];
+        let none = BTreeMap::new();
+        let early = [covered(Vendor::Alpaca, "2020-01-10", "2020-01-10", "2020-01-10T21:30:00Z")];
+        let gaps = inventory(&seen(&rule, &spans, &BTreeMap::new(), &none, &early, "2020-01-12T00:00:00Z"));
+        assert!(gaps.values().next().unwrap().tasks[0].answers.is_empty());
     }
 
     #[test]

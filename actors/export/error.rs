@@ -18,6 +18,9 @@ pub enum ExportError {
         /// Which stage.
         stage: &'static str,
     },
+    /// There is nothing to pack.
+    #[error("no pack: nothing is curated yet; enable a vendor and list symbols in universe.yaml (`datanode doctor` checks both)")]
+    Empty,
     /// A field of the manifest that may not be null is not known.
     #[error("no pack: {field} is not known; set it in datanode.toml")]
     Unknown {

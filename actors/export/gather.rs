@@ -48,6 +48,9 @@ pub fn gather(node: &Node, run: &RunContext, registry: &Registry) -> Result<Gath
     }
     let mut files = node.store.load_all(&CURATED, &[])?;
     files.sort_by(|a, b| a.0.path.cmp(&b.0.path));
+    if files.is_empty() {
+        return Err(ExportError::Empty);
+    }
     for (key, file) in &files {
         let n = judged.get(&key.path).copied().unwrap_or(0);
         if n != file.rows {

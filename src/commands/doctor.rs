@@ -141,7 +141,13 @@ fn state(s: &Settings) -> Vec<Check> {
         }
         Err(f) => return vec![Check { name: "state", result: Err(f.message) }],
     };
-    let whole = store.check().map_err(|e| e.to_string()).map(|r| format!("{r:?}"));
+    let whole = store.check().map_err(|e| e.to_string()).and_then(|r| {
+        if r.problems.is_empty() {
+            Ok(format!("{} records, commit {}, journal and root agree", r.root.count, r.root.commit))
+        } else {
+            Err(format!("{}; stop the node and run `datanode rebuild`", r.problems.join("; ")))
+        }
+    });
     let last = store.load_all(&RUNS, &[]).map_err(|e| e.to_string()).and_then(|runs| match runs.last() {
         None => Ok("no run yet".to_owned()),
         Some((id, r)) if !r.error.is_empty() => Err(format!("{id} stopped: {}; run `datanode nightly` again", r.error)),

@@ -113,6 +113,9 @@ fn check(s: &Settings) -> Result<(), ConfigError> {
     if s.node.source.is_empty() || !s.node.source.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
         return wrong("node.source: lower-case letters, digits and - only, since it is part of every export id");
     }
+    if s.node.source == "nightly" {
+        return wrong("node.source: `nightly` is the name of the folder of dated links; choose another");
+    }
     if !(1..=16).contains(&s.seal.chunk_mib) {
         return wrong("seal.chunk_mib: from 1 to 16");
     }

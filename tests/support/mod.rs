@@ -161,9 +161,14 @@ pub struct Sim {
 
 impl Sim {
     pub fn new(source: Source, faults: &str) -> Self {
+        Self::at(source, faults, None)
+    }
+    /// With the vendors' clock at `now`; None is the evening after the data.
+    pub fn at(source: Source, faults: &str, now: Option<&str>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let faults = (!faults.is_empty()).then(|| Faults::from_yaml(faults).unwrap());
-        let options = SimOptions { faults, ..SimOptions::new(source) };
+        let now = now.map(|t| t.parse().unwrap());
+        let options = SimOptions { faults, now, ..SimOptions::new(source) };
         let universe = options.universe().unwrap();
         let running = runtime.block_on(serve(options)).unwrap();
         Self { url: running.url(), stats: running.stats.clone(), universe, _runtime: runtime }
@@ -174,12 +179,22 @@ impl Sim {
     }
     /// A generated market of the 20 sessions up to 2025-06-30.
     pub fn seeded(symbols: usize, minute_sessions: usize, faults: &str) -> Self {
-        let mut s = Seeded::new(11);
-        s.symbols = Seeded::names(symbols);
-        s.from = "2025-06-02".parse().unwrap();
-        s.minute_sessions = minute_sessions;
-        Self::new(Source::Seeded(s), faults)
+        Self::new(market(symbols, minute_sessions), faults)
     }
+    /// The part of the universe that is daily bars.
+    pub fn daily(&self) -> String {
+        let end = self.universe.find("  equities_bars_minute:").unwrap_or(self.universe.len());
+        self.universe[..end].to_owned()
+    }
+}
+
+/// The generated market of [`Sim::seeded`].
+pub fn market(symbols: usize, minute_sessions: usize) -> Source {
+    let mut s = Seeded::new(11);
+    s.symbols = Seeded::names(symbols);
+    s.from = "2025-06-02".parse().unwrap();
+    s.minute_sessions = minute_sessions;
+    Source::Seeded(s)
 }
 
 /// A data folder with the environment of its node.

@@ -1,0 +1,105 @@
+//! The bytes of every record, frozen: a published version is never edited, and every architecture writes the same.
+//! `UPDATE_GOLDEN=1` writes the file of a record that is new; a changed one needs a new version instead.
+
+use datanode_schema::records::*;
+use std::path::PathBuf;
+
+fn golden<T>(name: &str, value: &T)
+where
+    T: for<'a> rkyv::Serialize<rkyv::api::high::HighSerializer<Vec<u8>, rkyv::ser::allocator::ArenaHandle<'a>, rkyv::rancor::Error>>,
+{
+    let mut bytes = Vec::new();
+    bytes = rkyv::api::high::to_bytes_in(value, bytes).unwrap();
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../fixtures/golden/records", &format!("{name}.v1.hex")].iter().collect();
+    let text = format!("{}\n", hex::encode(&bytes));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() && !path.exists() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let want = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    assert_eq!(text, want, "{name}: the bytes of a published record changed; make a version 2 of it");
+}
+
+#[test]
+fn the_bytes_of_every_record_are_what_they_were() {
+    let window = Window { from: -10, to: 20_000 };
+    let answer = Answer { vendor: 2, outcome: 3, days: 1, attempts: 0, last_day: 20_513 };
+    let task = GapTask { day: 20_513, state: 1, expected: 390, rows: 6, discovered_at: 1_772_400_000, answers: vec![answer] };
+    let day = LedgerDay {
+        day: 20_513,
+        verdict: 3,
+        reasons: 0b1000,
+        expected: 390,
+        rows: 6,
+        vendor: 2,
+        digest: [7; 16],
+        context: 0x1122_3344_5566_7788,
+        first_seen: 1_772_400_000,
+        updated_at: 1_772_400_001,
+    };
+    golden("bookmark", &Bookmark { windows: vec![window], rows: 5849, answers: 1, restated: 0, updated_at: 1_772_400_000 });
+    golden("holding", &Holding { days: vec![HoldingDay { day: 20_513, rows: 400, regular: 390, first: 0, last: 389 }] });
+    golden("gap_page", &GapPage { tasks: vec![task] });
+    golden("ledger_page", &LedgerPage { days: vec![day] });
+    golden("demotion", &Demotion { until: 1_772_400_000, step: 2, why: "403".into() });
+    golden(
+        "lease",
+        &Lease {
+            vendor: 2,
+            dataset: 1,
+            symbol: "AAPL".into(),
+            from: 1,
+            to: 2,
+            fence: 3,
+            holder: 4,
+            boot_id: "boot".into(),
+            deadline_ms: 5,
+            claimed_at: 6,
+        },
+    );
+    golden(
+        "budget",
+        &BudgetRecord {
+            day: 20_513,
+            today: 7,
+            total: 8,
+            boot_id: "boot".into(),
+            recent: vec![Spent { second: 9, requests: 10 }],
+            closed_until: 11,
+        },
+    );
+    golden(
+        "run",
+        &RunRecord {
+            as_of: 20_513,
+            started_at: 1,
+            finished_at: 2,
+            stages: vec![StageRecord { stage: 1, millis: 3, counters: "{}".into() }],
+            export_id: "20260301T230000Z_datanode_full".into(),
+            error: String::new(),
+            attempts: 1,
+            window: [0, 0],
+        },
+    );
+    golden(
+        "curated",
+        &CuratedFile { sha256: [1; 32], bytes: 2, rows: 3, from: 4, to: 5, superseded: 6, conflicts: 7, updated_at: 8 },
+    );
+    golden(
+        "pack",
+        &PackRecord {
+            as_of: 1,
+            created_at: 2,
+            manifest_sha256: [3; 32],
+            content: [4; 32],
+            files: 5,
+            bytes: 6,
+            rows: 7,
+            pack_uid: "00".into(),
+            root: [8; 32],
+            removed_at: 9,
+        },
+    );
+    golden("sealing", &SealingRecord { export_id: "x".into(), generation: 0, done: 1 });
+    golden("chunk", &ChunkRecord { pack_uid: "00".into(), index: 1, bytes: 2 });
+    golden("shipment", &Shipment { files: 1, bytes: 2, finished_at: 3 });
+}
