@@ -152,7 +152,12 @@ pub struct RunContext {
 
 impl RunContext {
     /// A run.
-    pub fn new(id: String, as_of: NaiveDate, started_at: DateTime<Utc>, window: Option<(NaiveDate, NaiveDate)>) -> Self {
+    pub fn new(
+        id: String,
+        as_of: NaiveDate,
+        started_at: DateTime<Utc>,
+        window: Option<(NaiveDate, NaiveDate)>,
+    ) -> Self {
         Self { id, as_of, started_at, window, failed: Mutex::default() }
     }
 

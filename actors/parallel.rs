@@ -17,7 +17,11 @@ impl<'a, T> Share<'a, T> {
 
 /// Runs `worker` on `threads` threads over one shared list, and gives what each returned. A panic ends the process, as
 /// everywhere.
-pub fn each<'a, T: Sync, R: Send>(threads: usize, items: &'a [T], worker: impl Fn(&Share<'a, T>) -> R + Sync) -> Vec<R> {
+pub fn each<'a, T: Sync, R: Send>(
+    threads: usize,
+    items: &'a [T],
+    worker: impl Fn(&Share<'a, T>) -> R + Sync,
+) -> Vec<R> {
     let share = Share { items, next: AtomicUsize::new(0) };
     let threads = threads.clamp(1, items.len().max(1));
     if threads == 1 {

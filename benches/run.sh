@@ -124,12 +124,9 @@ if wants seal; then
   if [ -n "$seal" ]; then
     say "seal"
     run "$seal" --dir "$temp" --rounds "$reps" >"$temp/seal.txt"
-    # "NAME  1.0 ms  2 MB/s  NOTE", the name 34 characters wide.
-    awk '/ ms +[0-9.]+ MB\/s/ {
-      what = substr($0, 1, 34); sub(/ +$/, "", what); rest = substr($0, 35); split(rest, w, " ")
-      note = rest; sub(/^ *[0-9.]+ ms +[0-9.]+ MB\/s */, "", note); gsub(/["\\]/, "", note); gsub(/["\\]/, "", what)
-      printf "{\"figure\":\"seal\",\"what\":\"%s\",\"unit\":\"MB/s\",\"value\":%s,\"min\":%s,\"max\":%s,\"n\":1,\"note\":\"%s\"}\n", what, w[3], w[3], w[3], note
-    }' "$temp/seal.txt" >>"$figures"
+    # "NAME  1.0 ms  2 MB/s  NOTE"; what it prints otherwise stands below the table.
+    tr -d '"\\' <"$temp/seal.txt" |
+      sed -nE 's#^(.*[^ ]) +([0-9.]+) ms +([0-9.]+) MB/s *(.*)$#{"figure":"seal","what":"\1","unit":"MB/s","value":\3,"min":\3,"max":\3,"n":1,"note":"\4"}#p' >>"$figures"
   else
     missing+=("seal: its bench is not built")
   fi

@@ -58,9 +58,11 @@ pub fn day_number(date: NaiveDate) -> i32 {
 
 /// The date of a day number.
 pub fn date_of(day: i32) -> NaiveDate {
-    NaiveDate::default()
-        .checked_add_signed(chrono::Duration::days(i64::from(day)))
-        .unwrap_or(if day < 0 { NaiveDate::MIN } else { NaiveDate::MAX })
+    NaiveDate::default().checked_add_signed(chrono::Duration::days(i64::from(day))).unwrap_or(if day < 0 {
+        NaiveDate::MIN
+    } else {
+        NaiveDate::MAX
+    })
 }
 
 /// `YYYYMMDDTHHMMSSZ`, the form of run ids and export ids.

@@ -165,7 +165,11 @@ pub fn sweep(root: &Path) -> io::Result<u64> {
         Ok(entries) => {
             for e in entries {
                 let e = e?;
-                if e.file_type()?.is_dir() { std::fs::remove_dir_all(e.path())? } else { std::fs::remove_file(e.path())? }
+                if e.file_type()?.is_dir() {
+                    std::fs::remove_dir_all(e.path())?
+                } else {
+                    std::fs::remove_file(e.path())?
+                }
                 n += 1;
             }
             Ok(n)

@@ -86,7 +86,9 @@ pub struct Line {
 
 /// A manifest that does not parse.
 #[derive(Debug, thiserror::Error)]
-#[error("{file}:{line}: not a manifest line ({cause}); the run's record is damaged: restore the file or run `datanode nightly` for those days again")]
+#[error(
+    "{file}:{line}: not a manifest line ({cause}); the run's record is damaged: restore the file or run `datanode nightly` for those days again"
+)]
 pub struct BadLine {
     /// The file.
     pub file: PathBuf,
@@ -125,7 +127,15 @@ pub fn read(file: &Path) -> Result<Vec<Line>, BadLine> {
 
 /// The request id of (run, vendor, dataset, symbol, window, purpose): the same question in the same run has the same id,
 /// so that a run that was killed and resumed writes the same bytes.
-pub fn request_id(run: &str, vendor: Vendor, dataset: Dataset, symbol: &str, from: NaiveDate, to: NaiveDate, purpose: &str) -> String {
+pub fn request_id(
+    run: &str,
+    vendor: Vendor,
+    dataset: Dataset,
+    symbol: &str,
+    from: NaiveDate,
+    to: NaiveDate,
+    purpose: &str,
+) -> String {
     let mut h = blake3::Hasher::new_derive_key("datanode 2026 request id v1");
     for part in [run, vendor.name(), dataset.name(), symbol, &from.to_string(), &to.to_string(), purpose] {
         h.update(&(part.len() as u64).to_le_bytes());

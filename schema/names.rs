@@ -191,7 +191,12 @@ impl Reason {
             Verdict::Pending => 2,
             Verdict::Red => 3,
         };
-        Self::ALL.iter().filter(|r| bits & r.bit != 0).map(|r| r.verdict).max_by_key(|v| rank(*v)).unwrap_or(Verdict::Green)
+        Self::ALL
+            .iter()
+            .filter(|r| bits & r.bit != 0)
+            .map(|r| r.verdict)
+            .max_by_key(|v| rank(*v))
+            .unwrap_or(Verdict::Green)
     }
 }
 

@@ -118,7 +118,13 @@ impl DataDir {
         self.0.join("admin.sock")
     }
     /// A raw file, relative to `raw()`: `<vendor>/<dataset>/date=…|year=…/symbol=…|series=…/data.parquet`.
-    pub fn raw_file(vendor: Vendor, dataset: Dataset, grain: Grain, symbol: &str, date: NaiveDate) -> Result<String, BadName> {
+    pub fn raw_file(
+        vendor: Vendor,
+        dataset: Dataset,
+        grain: Grain,
+        symbol: &str,
+        date: NaiveDate,
+    ) -> Result<String, BadName> {
         let when = match grain {
             Grain::Day => format!("date={date}"),
             Grain::Year => format!("year={:04}", date.year()),

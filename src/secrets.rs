@@ -13,14 +13,15 @@ pub fn resolve(field: &str, reference: &str) -> Result<Zeroizing<String>, String
     let value = if reference.is_empty() {
         return Ok(Zeroizing::new(String::new()));
     } else if let Some(name) = reference.strip_prefix("env:") {
-        std::env::var(name)
-            .map(trimmed)
-            .map_err(|_| format!("{field}: the environment variable {name} is not set; set it, or change the reference"))?
+        std::env::var(name).map(trimmed).map_err(|_| {
+            format!("{field}: the environment variable {name} is not set; set it, or change the reference")
+        })?
     } else if let Some(path) = reference.strip_prefix("file:") {
         read(field, Path::new(path))?
     } else if let Some(name) = reference.strip_prefix("systemd:") {
-        let dir = std::env::var("CREDENTIALS_DIRECTORY")
-            .map_err(|_| format!("{field}: systemd:{name} needs $CREDENTIALS_DIRECTORY; use LoadCredential= in the unit"))?;
+        let dir = std::env::var("CREDENTIALS_DIRECTORY").map_err(|_| {
+            format!("{field}: systemd:{name} needs $CREDENTIALS_DIRECTORY; use LoadCredential= in the unit")
+        })?;
         if name.contains('/') || name.starts_with('.') {
             return Err(format!("{field}: systemd:NAME takes a plain name"));
         }

@@ -15,6 +15,9 @@ fn alone(sim: &Sim, vendors: &[&str], universe: &str) -> Node {
     Node::new(universe, SEEDED_NIGHT).vendors(vendors, sim)
 }
 
+/// All stages before the pack, for nights on which nothing at all arrives: of nothing there is no pack.
+const BEFORE_THE_PACK: [&str; 2] = ["--stages", "ingest,audit,backfill,curate,qc"];
+
 fn two() -> String {
     format!("{UNIVERSE}    AAAB: [{{from: 2025-06-02, to: 2025-06-30}}]\n")
 }
@@ -134,7 +137,7 @@ fn kept(n: &Node, line: &Line) -> Vec<Vec<u8>> {
 fn an_html_page_with_status_200_is_no_answer_and_is_kept() {
     let sim = Sim::seeded(2, 1, "alpaca: {rules: [{action: html}]}");
     let n = alone(&sim, &["alpaca"], UNIVERSE);
-    let done = n.nightly(&[]).exits(0).json();
+    let done = n.nightly(&BEFORE_THE_PACK).exits(0).json();
     let lines = n.lines();
     let first = of(&lines, Vendor::Alpaca, "AAAA")[0];
     assert_eq!((first.outcome, first.rows), (Outcome::Unparsable, 0));
@@ -159,10 +162,10 @@ fn a_body_cut_in_half_is_asked_again_and_a_body_that_never_parses_is_recorded() 
 
         let sim = Sim::seeded(2, 1, &format!("alpaca: {{rules: [{{action: {fault}}}]}}"));
         let n = alone(&sim, &["alpaca"], UNIVERSE);
-        let done = n.nightly(&[]).exits(0).json();
+        let done = n.nightly(&BEFORE_THE_PACK).exits(0).json();
         counts(&done, "backfill", &[("missing", 20), ("explained", 0)]);
         assert_eq!(of(&n.lines(), Vendor::Alpaca, "AAAA")[0].outcome, outcome, "{fault}");
-        assert_eq!(stage(&done, "export")["rows"], 0, "{fault}: half an answer is no data");
+        assert_eq!(stage(&done, "qc")["judged"], 0, "{fault}: half an answer is no data");
     }
 }
 
@@ -226,7 +229,7 @@ fn a_symbol_that_climbs_in_an_answer_writes_nothing_outside() {
     for vendor in ["alpaca", "massive"] {
         let sim = Sim::seeded(2, 1, &format!("{vendor}: {{rules: [{{action: {{bad_bar: hostile_symbol}}}}]}}"));
         let n = alone(&sim, &[vendor], UNIVERSE);
-        let done = n.nightly(&[]).exits(0).json();
+        let done = n.nightly(&BEFORE_THE_PACK).exits(0).json();
         counts(&done, "ingest", &[("rows", 0), ("rejected", 20)]);
         let lines = n.lines();
         let first = of(&lines, Vendor::from_name(vendor).unwrap(), "AAAA")[0];
@@ -337,7 +340,7 @@ fn a_vendor_that_refuses_a_key_is_demoted_and_the_other_fills() {
 fn a_refused_symbol_does_not_take_its_neighbours_with_it() {
     let sim = Sim::seeded(3, 1, "alpaca: {refused_symbols: [AAAB]}");
     let n = alone(&sim, &["alpaca"], &two());
-    let done = n.nightly(&[]).exits(0).json();
+    let done = n.nightly(&BEFORE_THE_PACK).exits(0).json();
     // Alpaca refuses a request that names one symbol too many; what it does give is to be had.
     let rows: u64 = of(&n.lines(), Vendor::Alpaca, "AAAA").iter().map(|l| l.rows).sum();
     assert_eq!(rows, 20, "{}", stage(&done, "backfill"));
@@ -346,9 +349,31 @@ fn a_refused_symbol_does_not_take_its_neighbours_with_it() {
 #[test]
 fn a_vendor_that_is_not_there_is_recorded_and_the_cycle_ends() {
     let n = Node::new(UNIVERSE, SEEDED_NIGHT).vendor("alpaca", "http://127.0.0.1:9");
-    let done = n.nightly(&[]).exits(0).json();
+    let done = n.nightly(&BEFORE_THE_PACK).exits(0).json();
     counts(&done, "backfill", &[("missing", 20)]);
     assert_eq!(of(&n.lines(), Vendor::Alpaca, "AAAA")[0].outcome, Outcome::Error);
+}
+
+#[test]
+fn a_vendor_that_is_down_keeps_no_other_dataset_from_its_pack() {
+    let sim = Sim::seeded(2, 1, "alpaca: {rules: [{action: {status: {code: 503}}}]}");
+    let n = alone(&sim, &["alpaca", "fred"], &sim.universe);
+    let done = n.nightly(&[]).exits(0).json();
+    assert!(stage(&done, "ingest")["refusals"].as_u64().unwrap() > 0);
+    assert!(stage(&done, "backfill")["missing"].as_u64().unwrap() >= 20);
+    let files = tree(&n.pack(&done));
+    assert!(
+        files.keys().any(|f| f.contains("macro_treasury")) && !files.keys().any(|f| f.contains("equities")),
+        "{files:?}"
+    );
+}
+
+#[test]
+fn a_night_without_any_data_makes_no_pack_and_says_why() {
+    let sim = Sim::seeded(2, 1, "alpaca: {rules: [{action: {status: {code: 503}}}]}");
+    let n = alone(&sim, &["alpaca"], UNIVERSE);
+    n.nightly(&[]).exits(1).says(&["no pack"]);
+    assert!(tree(&n.data().join("exports")).is_empty());
 }
 
 #[test]
@@ -356,7 +381,7 @@ fn a_vendor_that_holds_the_line_is_given_up_after_the_timeout() {
     let sim = Sim::seeded(2, 1, "alpaca: {rules: [{action: {timeout: {seconds: 60}}}]}");
     let mut n = alone(&sim, &["alpaca"], UNIVERSE);
     n.set("DATANODE__HTTP__TIMEOUT_SECONDS", "1");
-    let mut c = n.command(&n.nightly_args(&[]));
+    let mut c = n.command(&n.nightly_args(&BEFORE_THE_PACK));
     let piped = c.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
     let ran = Live::of(piped).wait_at_most(std::time::Duration::from_secs(30)).expect("it ends").exits(0);
     counts(&ran.json(), "backfill", &[("missing", 20)]);

@@ -199,13 +199,30 @@ fn doctor_is_content_with_a_good_folder_and_names_what_is_wrong_with_a_broken_on
 // --- init ---
 
 #[test]
+fn a_vendor_that_is_only_enabled_has_its_defaults() {
+    let mut n = Node::new("universe: {}\n", SEEDED_NIGHT);
+    n.set("APCA_API_KEY_ID", "x");
+    n.set("APCA_API_SECRET_KEY", "y");
+    n.set("DATANODE__VENDORS__ALPACA__ENABLED", "true");
+    n.nightly(&["--stages", "audit"]).exits(0);
+    n.unset("DATANODE__VENDORS__ALPACA__ENABLED");
+    let dir = n.root.path().join("home");
+    n.run(&["init", dir.to_str().unwrap()]).exits(0);
+    let config = dir.join("datanode.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    assert!(text.contains("[vendors.alpaca]\n# enabled = false"), "the generated file has changed");
+    std::fs::write(&config, text.replacen("# enabled = false", "enabled = true", 1)).unwrap();
+    n.nightly(&["--stages", "audit", "--config", config.to_str().unwrap()]).exits(0);
+}
+
+#[test]
 fn init_writes_what_a_first_night_needs_and_never_overwrites() {
     let sim = Sim::seeded(2, 1, "");
     let mut n = Node::new(&sim.universe, SEEDED_NIGHT).vendors(&["alpaca", "fred"], &sim);
     let dir = n.root.path().join("home");
     n.unset("DATANODE__DATA_DIR");
     n.unset("DATANODE__UNIVERSE");
-    // With the generated references, as a person would set them.
+    // With the generated references, and only what a person would set.
     for v in ["ALPACA", "FRED"] {
         n.unset(&format!("DATANODE__VENDORS__{v}__KEY"));
         n.unset(&format!("DATANODE__VENDORS__{v}__SECRET"));
@@ -243,66 +260,111 @@ fn init_writes_what_a_first_night_needs_and_never_overwrites() {
 
 // --- rebuild ---
 
-/// Flips a bit in every 97th byte of sled's own files.
+/// Damages a file of the state that every open reads first.
 fn spoil(n: &Node) {
-    let file = n.data().join("state/sled/db");
-    let mut bytes = std::fs::read(&file).unwrap();
-    for b in bytes.iter_mut().skip(5).step_by(97) {
-        *b ^= 0x40;
+    flip(n, "sled/conf", 3);
+}
+
+/// Turns all bits of one byte of a file of the state.
+fn flip(n: &Node, file: &str, at: usize) {
+    let path = n.data().join("state").join(file);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[at] ^= 0xff;
+    std::fs::write(&path, bytes).unwrap();
+}
+
+/// A node after its first night, and all that must not change when its state is made again.
+struct Night {
+    sim: Sim,
+    n: Node,
+    id: String,
+    asked: u64,
+    aside: std::path::PathBuf,
+}
+
+impl Night {
+    fn new() -> Self {
+        let sim = Sim::seeded(3, 2, "alpaca: {holes: [{symbol: AAAB, from: 2025-06-09, to: 2025-06-13}]}");
+        let n = Node::new(&sim.universe, SEEDED_NIGHT).vendors(&["alpaca", "fred"], &sim);
+        let id = n.nightly(&[]).exits(0).json()["export_id"].as_str().unwrap().to_owned();
+        let (asked, aside) = (sim.stats.requests(), n.root.path().join("state"));
+        support::copy(&n.data().join("state"), &aside);
+        Self { sim, n, id, asked, aside }
     }
-    std::fs::write(&file, bytes).unwrap();
+    /// The state as the first night left it.
+    fn restore(&self) {
+        std::fs::remove_dir_all(self.n.data().join("state")).unwrap();
+        support::copy(&self.aside, &self.n.data().join("state"));
+    }
+    /// A night that finds all as it was: nothing is asked, no file changes.
+    #[track_caller]
+    fn finds_all(&self, before: &support::Tree, ran: &Ran, what: &str) {
+        assert_eq!(ran.code, Some(0), "{what}: {}", ran.err);
+        assert_eq!(ran.json()["export_id"], self.id.as_str(), "{what}: the same pack stands");
+        assert_eq!(self.sim.stats.requests(), self.asked, "{what}: what was answered is not asked again");
+        assert!(*before == support::tree(&self.n.data().join("data_layer")), "{what}: a file changed");
+    }
+    /// Refused with exit 3 and advice, rebuilt, and then as before.
+    #[track_caller]
+    fn is_refused_and_rebuilt(&self, what: &str) {
+        let before = support::tree(&self.n.data().join("data_layer"));
+        for _ in 0..2 {
+            let refused = self.n.nightly(&[]);
+            assert_eq!(refused.code, Some(3), "{what}: {}", refused.err);
+            assert!(refused.err.contains("datanode rebuild"), "{what}: no advice: {}", refused.err);
+        }
+        assert_eq!(self.sim.stats.requests(), self.asked, "{what}: asked with a state that cannot be trusted");
+        let rebuilt = self.n.run(&["rebuild", "--json"]).exits(0).json();
+        let aside = std::path::Path::new(rebuilt["set_aside"].as_str().unwrap());
+        assert!(aside.exists(), "{what}: the damaged one is set aside: {rebuilt}");
+        self.finds_all(&before, &self.n.nightly(&[]), what);
+        self.n.run(&["pack", "verify", self.n.data().to_str().unwrap()]).exits(0);
+    }
 }
 
 #[test]
 fn a_damaged_state_is_refused_rebuilt_and_asks_nothing_again() {
-    let sim = Sim::seeded(3, 2, "alpaca: {holes: [{symbol: AAAB, from: 2025-06-09, to: 2025-06-13}]}");
-    let n = Node::new(&sim.universe, SEEDED_NIGHT).vendors(&["alpaca", "fred"], &sim);
-    let first = n.nightly(&[]).exits(0).json();
-    let asked = sim.stats.requests();
-    let curated = support::tree(&n.data().join("data_layer"));
-    spoil(&n);
-    n.nightly(&[]).exits(3).says(&["datanode rebuild"]);
-    n.nightly(&[]).exits(3).says(&["datanode rebuild"]);
-    assert_eq!(sim.stats.requests(), asked, "nothing is asked with a state that cannot be trusted");
-    let rebuilt = n.run(&["rebuild", "--json"]).exits(0).json();
-    assert!(
-        std::path::Path::new(rebuilt["set_aside"].as_str().unwrap()).exists(),
-        "the damaged one is set aside: {rebuilt}"
-    );
-    let again = n.nightly(&[]).exits(0).json();
-    assert_eq!(sim.stats.requests(), asked, "what was answered is not asked again");
-    assert_eq!(again["export_id"], first["export_id"], "the same pack stands");
-    assert!(curated == support::tree(&n.data().join("data_layer")), "no file changed");
-    n.run(&["pack", "verify", n.data().to_str().unwrap()]).exits(0);
+    let night = Night::new();
+    spoil(&night.n);
+    night.is_refused_and_rebuilt("sled/conf");
 }
 
 #[test]
-fn one_flipped_bit_anywhere_in_the_state_is_found_or_does_no_harm() {
-    let sim = Sim::seeded(1, 1, "");
-    let n = Node::new(&sim.universe, SEEDED_NIGHT).vendors(&["alpaca", "fred"], &sim);
-    let first = n.nightly(&[]).exits(0).json();
-    let aside = n.root.path().join("state");
-    support::copy(&n.data().join("state"), &aside);
+fn a_damaged_journal_is_refused_rebuilt_and_asks_nothing_again() {
+    let night = Night::new();
+    let segment = support::tree(&night.aside.join("journal")).into_keys().next().unwrap();
+    let length = std::fs::metadata(night.aside.join("journal").join(&segment)).unwrap().len();
+    flip(&night.n, &format!("journal/{segment}"), usize::try_from(length / 2).unwrap());
+    night.is_refused_and_rebuilt("the journal");
+}
+
+#[test]
+fn one_turned_byte_anywhere_in_the_state_is_found_or_does_no_harm() {
+    let night = Night::new();
+    let before = support::tree(&night.n.data().join("data_layer"));
     let mut draw = support::Draw(77);
-    let files: Vec<String> = support::tree(&aside).into_keys().filter(|f| f != "lock").collect();
-    for file in files.iter().filter(|f| std::fs::metadata(aside.join(f)).is_ok_and(|m| m.len() > 0)) {
-        for _ in 0..2 {
-            std::fs::remove_dir_all(n.data().join("state")).unwrap();
-            support::copy(&aside, &n.data().join("state"));
-            let path = n.data().join("state").join(file);
-            let mut bytes = std::fs::read(&path).unwrap();
-            let at = usize::try_from(draw.below(bytes.len() as u64)).unwrap();
-            bytes[at] ^= 1 << draw.below(8);
-            std::fs::write(&path, bytes).unwrap();
-            let ran = n.nightly(&[]);
-            let what = format!("{file}, byte {at}: {:?} {}", ran.code, ran.err);
-            match ran.code {
-                Some(0) => assert_eq!(ran.json()["export_id"], first["export_id"], "{what}"),
-                Some(3) => assert!(ran.err.contains("rebuild"), "no advice: {what}"),
-                _ => panic!("{what}"),
+    let files = support::tree(&night.aside).into_keys().filter(|f| f != "lock");
+    let mut refused = 0;
+    for file in files.filter(|f| std::fs::metadata(night.aside.join(f)).is_ok_and(|m| m.len() > 0)) {
+        for _ in 0..3 {
+            night.restore();
+            let length = std::fs::metadata(night.aside.join(&file)).unwrap().len();
+            let at = draw.below(length);
+            flip(&night.n, &file, usize::try_from(at).unwrap());
+            let ran = night.n.nightly(&[]);
+            let what = format!("{file}, byte {at} of {length}");
+            if ran.code == Some(0) {
+                night.finds_all(&before, &ran, &what);
+                continue;
             }
+            assert_eq!(ran.code, Some(3), "{what}: {}", ran.err);
+            assert!(ran.err.contains("datanode rebuild"), "{what}: no advice: {}", ran.err);
+            refused += 1;
+            night.n.run(&["rebuild"]).exits(0);
+            night.finds_all(&before, &night.n.nightly(&[]), &format!("{what}, rebuilt"));
         }
     }
+    assert!(refused > 0, "no damage was found at all");
 }
 
 #[test]

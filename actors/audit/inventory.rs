@@ -136,7 +136,8 @@ pub fn settle(rule: &DatasetRule, task: &mut GapTask, vendors: usize) {
     }
     let empty = Outcome::Empty.number();
     let agree = task.answers.iter().filter(|a| a.outcome == empty).count();
-    let sole = vendors == 1 && task.answers.iter().any(|a| a.outcome == empty && a.days >= rule.no_trade.sole_vendor_days);
+    let sole =
+        vendors == 1 && task.answers.iter().any(|a| a.outcome == empty && a.days >= rule.no_trade.sole_vendor_days);
     if agree >= usize::from(rule.no_trade.vendors_agree) || sole {
         task.state = Absence::Explained.number();
         return;
@@ -171,7 +172,10 @@ mod tests {
         assert!(is_short(&rule, &session("2014-06-23"), &held("2014-06-23", 6, 0, 5)));
         assert!(!is_short(&rule, &session("2015-12-24"), &held("2015-12-24", 210, 0, 209)));
         assert!(!is_short(&rule, &session("2008-03-07"), &held("2008-03-07", 300, 0, 380)));
-        assert!(is_short(&rule, &session("2014-06-23"), &held("2014-06-23", 0, 0, 0)), "extended hours alone are no session");
+        assert!(
+            is_short(&rule, &session("2014-06-23"), &held("2014-06-23", 0, 0, 0)),
+            "extended hours alone are no session"
+        );
     }
 
     fn seen<'a>(
@@ -205,10 +209,11 @@ mod tests {
     fn what_the_calendar_has_and_nobody_gave_is_missing_until_the_vendors_agree() {
         let rule = rule(Dataset::EquitiesBars);
         let spans = [Span { from: date("2020-01-02"), to: None }];
-        let all: BTreeMap<i32, HoldingDay> = ["2020-01-02", "2020-01-03", "2020-01-06", "2020-01-08", "2020-01-09", "2020-01-10"]
-            .iter()
-            .map(|d| (day_number(date(d)), held(d, 1, 0, 0)))
-            .collect();
+        let all: BTreeMap<i32, HoldingDay> =
+            ["2020-01-02", "2020-01-03", "2020-01-06", "2020-01-08", "2020-01-09", "2020-01-10"]
+                .iter()
+                .map(|d| (day_number(date(d)), held(d, 1, 0, 0)))
+                .collect();
         let none = BTreeMap::new();
         let one = [covered(Vendor::Alpaca, "2020-01-02", "2020-01-10", "2020-01-11T00:00:00Z")];
         let gaps = inventory(&seen(&rule, &spans, &all, &none, &one, "2020-01-12T00:00:00Z"));
@@ -244,7 +249,14 @@ mod tests {
     #[test]
     fn a_sole_vendor_must_say_so_on_two_days() {
         let rule = rule(Dataset::EquitiesBars);
-        let mut task = GapTask { day: 1, state: Absence::Missing.number(), expected: 1, rows: 0, discovered_at: 0, answers: vec![] };
+        let mut task = GapTask {
+            day: 1,
+            state: Absence::Missing.number(),
+            expected: 1,
+            rows: 0,
+            discovered_at: 0,
+            answers: vec![],
+        };
         let answer = |days| Answer { vendor: 2, outcome: Outcome::Empty.number(), days, attempts: 0, last_day: 5 };
         task.answers = vec![answer(1)];
         settle(&rule, &mut task, 1);

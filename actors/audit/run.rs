@@ -3,8 +3,8 @@
 use super::{Covered, Seen, inventory, is_short};
 use crate::node::{Node, RunContext};
 use chrono::NaiveDate;
-use datanode_schema::keys::{Month, PageKey, SeriesKey};
 use datanode_schema::clock::date_of;
+use datanode_schema::keys::{Month, PageKey, SeriesKey};
 use datanode_schema::names::{Absence, Dataset};
 use datanode_schema::records::{GapPage, GapTask, HoldingDay};
 use datanode_schema::registry::{DatasetRule, Registry};
@@ -63,7 +63,8 @@ pub fn audit(node: &Node, run: &RunContext) -> Result<AuditCounters, AuditError>
         let (pages, before) = tasks(&node.store, dataset, symbol)?;
         let vendors = vendors(node, &registry, dataset, symbol)?;
         let now = node.clock.now();
-        let seen = Seen { dataset, rule, spans, as_of: run.as_of, now, held: &held, before: &before, vendors: &vendors };
+        let seen =
+            Seen { dataset, rule, spans, as_of: run.as_of, now, held: &held, before: &before, vendors: &vendors };
         let after = inventory(&seen);
         counters.symbols += 1;
         for span in spans {
@@ -107,7 +108,12 @@ pub fn count_absences(store: &Store, c: &mut AuditCounters) -> Result<(), StoreE
 }
 
 /// The best holding of each session: a whole one before a short one, then the one with more rows.
-fn holdings(store: &Store, rule: &DatasetRule, dataset: Dataset, symbol: &str) -> Result<BTreeMap<i32, HoldingDay>, StoreError> {
+fn holdings(
+    store: &Store,
+    rule: &DatasetRule,
+    dataset: Dataset,
+    symbol: &str,
+) -> Result<BTreeMap<i32, HoldingDay>, StoreError> {
     let mut out: BTreeMap<i32, HoldingDay> = BTreeMap::new();
     let whole = |h: &HoldingDay| rule.calendar().session(date_of(h.day)).is_some_and(|s| !is_short(rule, &s, h));
     store.scan(&HOLDINGS, &SeriesKey::prefix(dataset, symbol), |_, page| {
@@ -150,7 +156,13 @@ fn vendors(node: &Node, registry: &Registry, dataset: Dataset, symbol: &str) -> 
         .collect())
 }
 
-fn write_changes(batch: &mut Batch, dataset: Dataset, symbol: &str, before: &Pages, after: Pages) -> Result<u64, StoreError> {
+fn write_changes(
+    batch: &mut Batch,
+    dataset: Dataset,
+    symbol: &str,
+    before: &Pages,
+    after: Pages,
+) -> Result<u64, StoreError> {
     let mut changed = 0;
     let key = |month| PageKey { dataset, symbol: symbol.to_owned(), month };
     for month in before.keys().filter(|m| !after.contains_key(m)) {

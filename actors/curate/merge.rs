@@ -58,7 +58,8 @@ mod tests {
             &[table(Vendor::Alpaca, &[(1, 1.0), (3, 3.0)]), table(Vendor::Massive, &[(1, 1.0), (2, 2.0), (3, 9.0)])],
             |_| true,
         );
-        let seen: Vec<(i64, Vendor)> = m.table.rows.iter().map(|r| (r.when, m.table.origin(r).unwrap().vendor)).collect();
+        let seen: Vec<(i64, Vendor)> =
+            m.table.rows.iter().map(|r| (r.when, m.table.origin(r).unwrap().vendor)).collect();
         assert_eq!(seen, vec![(1, Vendor::Alpaca), (2, Vendor::Massive), (3, Vendor::Alpaca)]);
         assert_eq!((m.superseded, m.conflicts), (2, 1));
     }

@@ -19,7 +19,9 @@ pub enum ExportError {
         stage: &'static str,
     },
     /// There is nothing to pack.
-    #[error("no pack: nothing is curated yet; enable a vendor and list symbols in universe.yaml (`datanode doctor` checks both)")]
+    #[error(
+        "no pack: nothing is curated yet; enable a vendor and list symbols in universe.yaml (`datanode doctor` checks both)"
+    )]
     Empty,
     /// A field of the manifest that may not be null is not known.
     #[error("no pack: {field} is not known; set it in datanode.toml")]
@@ -28,7 +30,9 @@ pub enum ExportError {
         field: &'static str,
     },
     /// A partition that would be in the pack has no verdict, thresholds or calendar.
-    #[error("no pack: {path} has {rows} rows and the ledger judged {judged} of them; run `datanode nightly --stages qc,export`")]
+    #[error(
+        "no pack: {path} has {rows} rows and the ledger judged {judged} of them; run `datanode nightly --stages qc,export`"
+    )]
     NoContext {
         /// The curated file.
         path: String,
@@ -44,7 +48,9 @@ pub enum ExportError {
     #[error("no pack: the run's manifest says {0}; the record is damaged")]
     OutOfRange(String),
     /// A dataset that must be complete is not.
-    #[error("no pack: {dataset} is `required: complete` and {partition} is held out ({reasons}); `datanode-admin qc` shows it")]
+    #[error(
+        "no pack: {dataset} is `required: complete` and {partition} is held out ({reasons}); `datanode-admin qc` shows it"
+    )]
     Incomplete {
         /// The dataset.
         dataset: String,
@@ -54,7 +60,9 @@ pub enum ExportError {
         reasons: String,
     },
     /// A curated file is not what was written.
-    #[error("no pack: {path} is not what curate wrote ({cause}); remove it, and `datanode nightly` rebuilds it from raw")]
+    #[error(
+        "no pack: {path} is not what curate wrote ({cause}); remove it, and `datanode nightly` rebuilds it from raw"
+    )]
     Damaged {
         /// The file.
         path: String,
@@ -62,7 +70,9 @@ pub enum ExportError {
         cause: String,
     },
     /// A pack of that id stands and holds something else.
-    #[error("no pack: {id} exists already and holds something else; packs are never changed: run again at another second")]
+    #[error(
+        "no pack: {id} exists already and holds something else; packs are never changed: run again at another second"
+    )]
     Exists {
         /// The export id.
         id: String,

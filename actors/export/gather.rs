@@ -5,7 +5,7 @@ use crate::node::{Node, RunContext};
 use datanode_schema::clock::date_of;
 use datanode_schema::keys::TouchedKey;
 use datanode_schema::manifest;
-use datanode_schema::names::{Dataset, Reason, Verdict, Vendor};
+use datanode_schema::names::{Dataset, Reason, Vendor, Verdict};
 use datanode_schema::paths::DataDir;
 use datanode_schema::records::CuratedFile;
 use datanode_schema::registry::{Amber, Registry, Required};

@@ -219,7 +219,12 @@ mod tests {
     #[test]
     fn an_export_id_has_its_form() {
         assert!(is_export_id("20260302T230000Z_home_full", "home"));
-        for bad in ["20260302T230000Z_home_all", "2026-03-02_home_full", "20260302T230000Z_other_full", "20261302T230000Z_home_full"] {
+        for bad in [
+            "20260302T230000Z_home_all",
+            "2026-03-02_home_full",
+            "20260302T230000Z_other_full",
+            "20261302T230000Z_home_full",
+        ] {
             assert!(!is_export_id(bad, "home"), "{bad}");
         }
     }

@@ -14,7 +14,8 @@ mod verify;
 
 pub use error::ExportError;
 pub use manifest::{
-    CalendarOf, Excluded, ManifestError, PackFile, PackManifest, Producer, QcSummary, SCHEMA_VERSION, TimeWindow, safe_path,
+    CalendarOf, Excluded, ManifestError, PackFile, PackManifest, Producer, QcSummary, SCHEMA_VERSION, TimeWindow,
+    safe_path,
 };
 pub use run::{ExportCounters, export};
 pub use sums::{MANIFEST_FILE, SUMS_FILE, format_sums, parse_sums};

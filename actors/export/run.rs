@@ -2,19 +2,20 @@
 
 use super::gather::{Gathered, gather};
 use super::{
-    CalendarOf, ExportError, MANIFEST_FILE, PackFile, PackManifest, Producer, SCHEMA_VERSION, SUMS_FILE, TimeWindow, format_sums,
+    CalendarOf, ExportError, MANIFEST_FILE, PackFile, PackManifest, Producer, SCHEMA_VERSION, SUMS_FILE, TimeWindow,
+    format_sums,
 };
 use crate::frame::{Table, encode_curated, read_curated, session_day};
 use crate::node::{Node, RunContext};
 use datanode_schema::calendar::Calendar;
 use datanode_schema::clock::{compact, date_of, day_number, rfc3339};
+use datanode_schema::failpoint;
 use datanode_schema::files::{sha256_file, sha256_hex, sha256_of, sync_file_system, sync_folder};
 use datanode_schema::keys::TouchedKey;
 use datanode_schema::names::Dataset;
 use datanode_schema::records::{CuratedFile, PackRecord};
 use datanode_schema::store::Batch;
 use datanode_schema::trees::PACKS;
-use datanode_schema::failpoint;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -52,7 +53,8 @@ pub fn export(node: &Node, run: &RunContext) -> Result<ExportCounters, ExportErr
         std::fs::remove_dir_all(&building).map_err(io(&building))?;
     }
     std::fs::create_dir_all(&building).map_err(io(&building))?;
-    let mut c = ExportCounters { export_id: id.clone(), excluded: gathered.qc.excluded.len() as u64, ..Default::default() };
+    let mut c =
+        ExportCounters { export_id: id.clone(), excluded: gathered.qc.excluded.len() as u64, ..Default::default() };
     let files = build(node, &gathered, &building, &mut c)?;
     let content = content_of(node, run, &files);
     if let Some(same) = same_as_last(node, run, &content)? {
@@ -128,7 +130,14 @@ fn place(
         link(&source, &target)?;
         c.linked += 1;
         let sha256 = hex::encode(file.sha256);
-        return Ok(Some(PackFile { path, sha256, bytes: file.bytes, rows: file.rows, dataset: key.dataset.to_string(), window }));
+        return Ok(Some(PackFile {
+            path,
+            sha256,
+            bytes: file.bytes,
+            rows: file.rows,
+            dataset: key.dataset.to_string(),
+            window,
+        }));
     }
     let kept = without(key.dataset, read_curated(&source, key.dataset)?, left_out);
     let rows: u64 = kept.iter().map(|(_, t)| t.rows.len() as u64).sum();
@@ -148,7 +157,11 @@ fn place(
     Ok(Some(PackFile { path, sha256: hex::encode(sha256), bytes, rows, dataset: key.dataset.to_string(), window }))
 }
 
-fn without(dataset: Dataset, symbols: Vec<(String, Table)>, left_out: &BTreeSet<(String, i32)>) -> Vec<(String, Table)> {
+fn without(
+    dataset: Dataset,
+    symbols: Vec<(String, Table)>,
+    left_out: &BTreeSet<(String, i32)>,
+) -> Vec<(String, Table)> {
     let mut out = Vec::new();
     for (symbol, mut table) in symbols {
         table.rows.retain(|r| !left_out.contains(&(symbol.clone(), session_day(dataset, r.when))));
@@ -184,9 +197,16 @@ fn content_of(node: &Node, run: &RunContext, files: &[PackFile]) -> [u8; 32] {
 
 /// The newest pack, where it holds the same and still stands.
 fn same_as_last(node: &Node, run: &RunContext, content: &[u8; 32]) -> Result<Option<String>, ExportError> {
-    let newest = node.store.load_all(&PACKS, &[])?.into_iter().filter(|(_, p)| p.removed_at == 0).max_by_key(|(_, p)| p.created_at);
+    let newest = node
+        .store
+        .load_all(&PACKS, &[])?
+        .into_iter()
+        .filter(|(_, p)| p.removed_at == 0)
+        .max_by_key(|(_, p)| p.created_at);
     let same = newest.filter(|(id, p)| {
-        p.content == *content && p.as_of == day_number(run.as_of) && node.data.pack(&node.source, id).join(MANIFEST_FILE).is_file()
+        p.content == *content
+            && p.as_of == day_number(run.as_of)
+            && node.data.pack(&node.source, id).join(MANIFEST_FILE).is_file()
     });
     Ok(same.map(|(id, _)| id))
 }

@@ -53,11 +53,9 @@ pub(super) fn key_name(dataset: Dataset) -> &'static str {
 
 fn value_columns<'a>(dataset: Dataset, rows: impl Iterator<Item = (i64, &'a Cell)> + Clone) -> Vec<Column> {
     let when = match dataset {
-        Dataset::EquitiesBarsMinute => {
-            Int64Chunked::from_vec("ts".into(), rows.clone().map(|(w, _)| w).collect())
-                .into_datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC))
-                .into_column()
-        }
+        Dataset::EquitiesBarsMinute => Int64Chunked::from_vec("ts".into(), rows.clone().map(|(w, _)| w).collect())
+            .into_datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC))
+            .into_column(),
         Dataset::EquitiesBars | Dataset::MacroTreasury => {
             let days = rows.clone().map(|(w, _)| i32::try_from(w).unwrap_or(i32::MAX)).collect();
             Int32Chunked::from_vec("dt".into(), days).into_date().into_column()
@@ -78,7 +76,8 @@ fn value_columns<'a>(dataset: Dataset, rows: impl Iterator<Item = (i64, &'a Cell
     columns.push(float("low", |b| b.low));
     columns.push(float("close", |b| b.close));
     columns.push(float("volume", |b| b.volume));
-    let trades: Vec<Option<i64>> = rows.clone().map(|(_, c)| if let Cell::Bar(b) = c { b.trades } else { None }).collect();
+    let trades: Vec<Option<i64>> =
+        rows.clone().map(|(_, c)| if let Cell::Bar(b) = c { b.trades } else { None }).collect();
     let vwap: Vec<Option<f64>> = rows.map(|(_, c)| if let Cell::Bar(b) = c { b.vwap } else { None }).collect();
     columns.push(Column::new("trade_count".into(), trades));
     columns.push(Column::new("vwap".into(), vwap));

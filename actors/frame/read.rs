@@ -54,7 +54,11 @@ pub fn read_curated(path: &Path, dataset: Dataset) -> Result<Vec<(String, Table)
         let vendor = Vendor::from_name(v).ok_or_else(|| open.bad(format!("row {i}: {v:?} is no vendor")))?;
         let feed = feed.as_ref().and_then(|f| f.get(i)).unwrap_or("");
         if let Some((_, table)) = out.last_mut() {
-            let origin = table.intern(&Origin { vendor, feed: Arc::from(feed), request_id: Arc::from(request.get(i).unwrap_or("")) });
+            let origin = table.intern(&Origin {
+                vendor,
+                feed: Arc::from(feed),
+                request_id: Arc::from(request.get(i).unwrap_or("")),
+            });
             table.rows.push(Row { when, cell, origin });
         }
     }
@@ -133,7 +137,8 @@ impl Opened {
             let values = self.floats("value", true)?;
             return Ok(when.into_iter().zip(values).map(|(w, v)| (w, Cell::Value(v))).collect());
         }
-        let [open, high, low, close, volume] = ["open", "high", "low", "close", "volume"].map(|n| self.floats(n, false));
+        let [open, high, low, close, volume] =
+            ["open", "high", "low", "close", "volume"].map(|n| self.floats(n, false));
         let (open, high, low, close, volume) = (open?, high?, low?, close?, volume?);
         let vwap = match self.frame.column("vwap") {
             Ok(_) => self.floats("vwap", true)?,

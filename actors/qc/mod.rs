@@ -7,9 +7,11 @@ pub mod actor;
 mod context;
 mod judge;
 mod ledger;
+mod outcome;
 mod run;
 mod status;
 
 pub use context::Context;
 pub use judge::{Judged, judge};
-pub use run::{QcCounters, QcError, qc};
+pub use outcome::{QcCounters, QcError};
+pub use run::qc;

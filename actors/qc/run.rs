@@ -1,16 +1,17 @@
 //! Judging what changed.
 
 use super::ledger::enter;
+use super::outcome::{QcCounters, QcError, STATUS_DIRTY};
 use super::{Context, judge, status};
-use crate::frame::{FrameError, Row, Table, read_curated, session_day};
+use crate::frame::{Row, Table, read_curated, session_day};
 use crate::node::Node;
 use datanode_schema::clock::date_of;
 use datanode_schema::keys::{Month, PageKey, TouchedKey};
-use datanode_schema::names::{Absence, Dataset, Reason, Verdict};
+use datanode_schema::names::{Absence, Dataset, Reason};
 use datanode_schema::paths::Cut;
 use datanode_schema::records::{LedgerDay, LedgerPage};
 use datanode_schema::registry::{DatasetRule, Registry};
-use datanode_schema::store::{Batch, StoreError};
+use datanode_schema::store::Batch;
 use datanode_schema::trees::{CONTEXTS, COUNTERS, CURATED, GAPS, LEDGER, UNJUDGED};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -19,56 +20,6 @@ use std::ops::ControlFlow;
 const COMMIT: usize = 500;
 /// Files that are judged between two commits.
 const JUDGE: usize = 64;
-/// 1 while the ledger says more than the status file; set in the commits that change the ledger.
-pub(super) const STATUS_DIRTY: &str = "status_dirty";
-
-/// QC cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum QcError {
-    /// The store refused.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// `partition_status.parquet` could not be written.
-    #[error("{0}")]
-    Frame(#[from] FrameError),
-    /// A file could not be published.
-    #[error("{path}: {cause}; check the disk's free space and permissions")]
-    Io {
-        /// The folder.
-        path: String,
-        /// Why.
-        cause: std::io::Error,
-    },
-    /// A curated file is not what was written.
-    #[error("{path} is damaged ({cause}); remove it and run `datanode nightly`: it is rebuilt from raw")]
-    Damaged {
-        /// The file.
-        path: String,
-        /// What is wrong.
-        cause: String,
-    },
-}
-
-/// What QC did, and the ledger as it stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct QcCounters {
-    /// Curated files judged.
-    pub files: u64,
-    /// Partitions judged.
-    pub judged: u64,
-    /// Partitions in the ledger.
-    pub partitions: u64,
-    /// Of those, by verdict.
-    pub green: u64,
-    /// Of those, by verdict.
-    pub amber: u64,
-    /// Of those, by verdict.
-    pub red: u64,
-    /// Of those, by verdict.
-    pub pending: u64,
-    /// Ledger pages that changed.
-    pub pages_written: u64,
-}
 
 /// Judges every curated file that changed, enters the absences, and writes the status file where the ledger changed.
 ///
@@ -263,15 +214,4 @@ fn enter_absences(node: &Node, contexts: &BTreeMap<Dataset, u64>) -> Result<u64,
         node.store.commit(batch)?;
     }
     Ok(changed)
-}
-
-/// Adds one verdict to the totals.
-pub(super) fn count(c: &mut QcCounters, verdict: Verdict) {
-    c.partitions += 1;
-    match verdict {
-        Verdict::Green => c.green += 1,
-        Verdict::Amber => c.amber += 1,
-        Verdict::Red => c.red += 1,
-        Verdict::Pending => c.pending += 1,
-    }
 }

@@ -1,7 +1,7 @@
 //! Writing `qc/partition_status.parquet` from the ledger, in the ledger's order: dataset, symbol, day.
 
-use super::run::{STATUS_DIRTY, count};
-use super::{Context, QcCounters, QcError};
+use super::Context;
+use super::outcome::{QcCounters, QcError, STATUS_DIRTY};
 use crate::frame::{StatusRow, StatusWriter};
 use crate::node::Node;
 use datanode_schema::files;
@@ -20,7 +20,7 @@ pub(super) fn write_if_changed(node: &Node, c: &mut QcCounters) -> Result<(), Qc
     if !dirty && target.is_file() {
         node.store.scan(&LEDGER, &[], |_, page| {
             for d in page.days.iter() {
-                count(c, Verdict::from_number(d.verdict).unwrap_or(Verdict::Red));
+                c.count(Verdict::from_number(d.verdict).unwrap_or(Verdict::Red));
             }
             ControlFlow::Continue(())
         })?;
@@ -39,7 +39,7 @@ pub(super) fn write_if_changed(node: &Node, c: &mut QcCounters) -> Result<(), Qc
     node.store.scan(&LEDGER, &[], |k, page| {
         for d in page.days.iter() {
             let verdict = Verdict::from_number(d.verdict).unwrap_or(Verdict::Red);
-            count(c, verdict);
+            c.count(verdict);
             let (thresholds, calendar) = columns.get(&d.context.to_native()).unwrap_or(&none).clone();
             let rows = d.rows.to_native();
             let row = StatusRow {

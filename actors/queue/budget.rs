@@ -52,7 +52,15 @@ impl Bucket {
         };
         let closed = u64::try_from(record.closed_until.saturating_sub(now_unix)).unwrap_or(0).min(86_400);
         record.boot_id = boot_id.to_owned();
-        Self { limits, record, granted: VecDeque::new(), inherited, reserved: 0, reserved_until_ms: 0, closed_until_ms: now_ms + closed * 1000 }
+        Self {
+            limits,
+            record,
+            granted: VecDeque::new(),
+            inherited,
+            reserved: 0,
+            reserved_until_ms: 0,
+            closed_until_ms: now_ms + closed * 1000,
+        }
     }
 
     /// What to write before a token that was answered with [`Grant::AfterCommit`] is used.
@@ -79,7 +87,8 @@ impl Bucket {
         }
         let durable = self.reserved > 0 && now_ms < self.reserved_until_ms;
         if !durable {
-            let left = if self.limits.per_day == 0 { u64::MAX } else { self.limits.per_day.saturating_sub(self.record.today) };
+            let left =
+                if self.limits.per_day == 0 { u64::MAX } else { self.limits.per_day.saturating_sub(self.record.today) };
             let n = u32::try_from(left).unwrap_or(u32::MAX).min(self.reserve_size());
             if n == 0 {
                 return Grant::SpentToday;
@@ -204,7 +213,11 @@ mod tests {
 
     #[test]
     fn a_record_of_another_boot_counts_as_spent_just_now() {
-        let record = BudgetRecord { boot_id: "old".into(), recent: vec![Spent { second: 9, requests: 5 }], ..Default::default() };
+        let record = BudgetRecord {
+            boot_id: "old".into(),
+            recent: vec![Spent { second: 9, requests: 5 }],
+            ..Default::default()
+        };
         let mut b = Bucket::new(limits(0, 5, 0), record, "new", 1_000, 0);
         assert!(matches!(b.take(1_000, 0), Grant::Wait(_)));
     }

@@ -152,7 +152,9 @@ impl Claims {
         let mut tasks: BTreeMap<(Dataset, String), Vec<GapDay>> = BTreeMap::new();
         self.node.store.scan(&GAPS, &[], |k, page| {
             let leased = |d: i32| {
-                leases.iter().any(|l| l.dataset == k.dataset.number() && l.symbol == k.symbol && l.from <= d && d <= l.to)
+                leases
+                    .iter()
+                    .any(|l| l.dataset == k.dataset.number() && l.symbol == k.symbol && l.from <= d && d <= l.to)
             };
             for t in page.tasks.iter() {
                 let day = t.day.to_native();

@@ -94,7 +94,9 @@ pub fn backfill(
 ) -> Vec<Ask> {
     let ranked: Vec<_> =
         registry.ranked(dataset).into_iter().filter(|(v, _)| known.usable(*v, dataset, symbol)).collect();
-    let (Some(c), Some(rule)) = (registry.capability(vendor, dataset), registry.rule(dataset)) else { return Vec::new() };
+    let (Some(c), Some(rule)) = (registry.capability(vendor, dataset), registry.rule(dataset)) else {
+        return Vec::new();
+    };
     let mine: Vec<i32> = tasks
         .iter()
         .filter(|t| ranked.iter().find(|(v, c)| askable(*v, c, t, known.today)).is_some_and(|(v, _)| *v == vendor))
@@ -120,7 +122,9 @@ fn askable(vendor: Vendor, c: &Capability, task: &GapDay, today: i32) -> bool {
     let answer = task.answers.iter().find(|a| a.vendor == vendor.number());
     let open = match task.state {
         Absence::Missing => answer.is_none_or(|a| a.last_day < today && a.attempts < MAX_ATTEMPTS),
-        Absence::Short => answer.is_none_or(|a| a.last_day < today && a.days < MAX_SHORT_DAYS && a.attempts < MAX_ATTEMPTS),
+        Absence::Short => {
+            answer.is_none_or(|a| a.last_day < today && a.days < MAX_SHORT_DAYS && a.attempts < MAX_ATTEMPTS)
+        }
         Absence::Explained | Absence::Pending | Absence::Unobtainable => false,
     };
     open && c.clip(date, date).is_some()
@@ -203,7 +207,8 @@ mod tests {
         s.parse().unwrap()
     }
 
-    const TWO: &str = "universe:\n  equities_bars:\n    A: [{from: 2020-01-02, to: 2020-03-31}]\n    B: [{from: 2020-01-02}]\n";
+    const TWO: &str =
+        "universe:\n  equities_bars:\n    A: [{from: 2020-01-02, to: 2020-03-31}]\n    B: [{from: 2020-01-02}]\n";
 
     #[test]
     fn symbols_with_one_window_share_a_request_and_what_is_answered_is_not_asked() {
@@ -228,7 +233,13 @@ mod tests {
         let known = Known { enabled: &enabled, demoted: &demoted, today: 100 };
         let d = day(date("2020-02-03"));
         let open = |answers| GapDay { day: d, state: Absence::Missing, answers };
-        let said = |last_day| Answer { vendor: Vendor::Alpaca.number(), outcome: Outcome::Empty.number(), days: 1, attempts: 0, last_day };
+        let said = |last_day| Answer {
+            vendor: Vendor::Alpaca.number(),
+            outcome: Outcome::Empty.number(),
+            days: 1,
+            attempts: 0,
+            last_day,
+        };
         let plan = |v, t: GapDay| backfill(&r, &known, v, Dataset::EquitiesBars, "A", &[t]).len();
         assert_eq!((plan(Vendor::Alpaca, open(vec![])), plan(Vendor::Massive, open(vec![]))), (1, 0));
         assert_eq!((plan(Vendor::Alpaca, open(vec![said(100)])), plan(Vendor::Massive, open(vec![said(100)]))), (0, 1));

@@ -19,7 +19,9 @@ pub enum RawError {
         cause: std::io::Error,
     },
     /// A raw file on disk is not what was written.
-    #[error("a raw file is damaged: {0}; move it away and run `datanode nightly` again: what it held is asked for again")]
+    #[error(
+        "a raw file is damaged: {0}; move it away and run `datanode nightly` again: what it held is asked for again"
+    )]
     Frame(#[from] FrameError),
     /// A symbol cannot be a folder.
     #[error(transparent)]

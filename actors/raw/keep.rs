@@ -133,7 +133,8 @@ impl Keeping<'_> {
             held: BTreeMap::new(),
             request_id,
         };
-        let origin = Origin { vendor: ask.vendor, feed: ask.feed.as_str().into(), request_id: part.request_id.as_str().into() };
+        let origin =
+            Origin { vendor: ask.vendor, feed: ask.feed.as_str().into(), request_id: part.request_id.as_str().into() };
         let mut by_file: BTreeMap<String, SymbolRows> = BTreeMap::new();
         let mut days: BTreeSet<i32> = BTreeSet::new();
         for (when, cell) in rows {
@@ -200,7 +201,13 @@ impl Keeping<'_> {
     }
 
     /// Moves bookmark, holdings, demotion and tasks of one symbol.
-    fn bookkeep(&mut self, ask: &Ask, part: &Part, refusal: Option<&Refusal>, outcome: Outcome) -> Result<(), RawError> {
+    fn bookkeep(
+        &mut self,
+        ask: &Ask,
+        part: &Part,
+        refusal: Option<&Refusal>,
+        outcome: Outcome,
+    ) -> Result<(), RawError> {
         let key = BookmarkKey { dataset: ask.dataset, symbol: part.symbol.clone(), vendor: ask.vendor };
         let now = self.node.clock.now().timestamp();
         match outcome {
@@ -363,4 +370,3 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> RawError {
     let path: PathBuf = path.to_owned();
     move |cause| RawError::Io { path: path.display().to_string(), cause }
 }
-

@@ -43,8 +43,8 @@ pub fn merge(table: &mut Table, rows: Vec<(i64, Cell)>, origin: &Origin) -> Merg
                 while let Some(r) = new.next_if(|r| r.when == stamp) {
                     after.push(r);
                 }
-                let same = before.len() == after.len()
-                    && before.iter().zip(&after).all(|(a, b)| same_cell(&a.cell, &b.cell));
+                let same =
+                    before.len() == after.len() && before.iter().zip(&after).all(|(a, b)| same_cell(&a.cell, &b.cell));
                 if same {
                     out.same += after.len() as u64;
                     merged.extend(before);

@@ -1,6 +1,6 @@
 //! The scheduler's shell: wakes at the set time and, between, every so often for what is new.
 
-use super::{CyclePlan, CycleError, RunSummary, Stages, cycle, last_session, next_wake};
+use super::{CycleError, CyclePlan, RunSummary, Stages, cycle, last_session, next_wake};
 use crate::node::Node;
 use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture};
 use chrono::NaiveTime;

@@ -95,7 +95,12 @@ pub async fn cycle(
     })
 }
 
-async fn run_stage(node: &Arc<Node>, stages: &Stages, book: &mut RunBook, stage: Stage) -> Result<StageDone, CycleError> {
+async fn run_stage(
+    node: &Arc<Node>,
+    stages: &Stages,
+    book: &mut RunBook,
+    stage: Stage,
+) -> Result<StageDone, CycleError> {
     let began = Instant::now();
     let counters = match one(node, stages, book, stage).await {
         Ok(c) => c,
@@ -161,7 +166,12 @@ fn target(node: &Node, book: &RunBook) -> Result<String, CycleError> {
 }
 
 /// Lets every vendor work until none of them finds anything: what one vendor could not give, the next may claim.
-async fn drain(node: &Arc<Node>, s: &Stages, run: &Arc<RunContext>, purpose: Purpose) -> Result<VendorCounters, CycleError> {
+async fn drain(
+    node: &Arc<Node>,
+    s: &Stages,
+    run: &Arc<RunContext>,
+    purpose: Purpose,
+) -> Result<VendorCounters, CycleError> {
     let mut all = VendorCounters::default();
     loop {
         let sent: Vec<_> = s.vendors.iter().map(|v| v.send(Drain { run: run.clone(), purpose })).collect();

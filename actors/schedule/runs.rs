@@ -26,7 +26,8 @@ impl RunBook {
     pub fn open(node: &Node, as_of: NaiveDate, window: Option<(NaiveDate, NaiveDate)>) -> Result<Self, StoreError> {
         let days = window.map_or([0, 0], |(a, b)| [day_number(a), day_number(b)]);
         let runs = node.store.load_all(&RUNS, &[])?;
-        let open = runs.iter().rev().find(|(_, r)| r.finished_at == 0 && r.as_of == day_number(as_of) && r.window == days);
+        let open =
+            runs.iter().rev().find(|(_, r)| r.finished_at == 0 && r.as_of == day_number(as_of) && r.window == days);
         let (id, mut record, resumed) = match open {
             Some((id, r)) => (id.clone(), r.clone(), true),
             None => {

@@ -1,7 +1,7 @@
 //! The shell of sealing.
 
-use crate::seal::stage::{SealCounters, SealStageError, seal_pack};
 use crate::node::Node;
+use crate::seal::stage::{SealCounters, SealStageError, seal_pack};
 use actix::{Actor, Handler, Message, SyncContext};
 use std::sync::Arc;
 

@@ -12,13 +12,22 @@ use super::PackUid;
 use super::chunk::{ChunkKeys, HEADER, Header};
 use super::descriptor::Descriptor;
 use super::error::SealError;
+use super::keys::PackKey;
 use super::manifest::{BorrowedChunk, BorrowedSealing, FileRef, Job, SealedManifest};
 use super::open::{chunk_keys, read_manifest};
 use super::pack::PackFile;
-use super::write::Base;
 use crate::vault::Vault;
 
 type Content = (String, u64);
+
+/// An earlier sealing and its key.
+#[derive(Clone, Copy)]
+pub struct Base<'a> {
+    /// Its uid.
+    pub pack_uid: PackUid,
+    /// Its key, for reading its manifest and deriving the secrets of the chunks that are used.
+    pub key: &'a PackKey,
+}
 
 /// The loans of one sealing.
 #[derive(Default)]

@@ -44,13 +44,14 @@ pub mod stage;
 mod verify;
 mod write;
 
+pub use borrow::Base;
 pub use descriptor::{Descriptor, MAX_DESCRIPTOR, ObjectRef, Parity};
 pub use error::{Diagnosis, Kind, SealError};
 pub use keys::{Identity, PackKey, Recipient, unwrap, wrap};
 pub use manifest::{BorrowedChunk, BorrowedSealing, FileRef, SealedManifest};
 pub use open::{OpenReport, open, read_manifest};
 pub use verify::{Finding, VerifyReport, check, verify};
-pub use write::{Base, SealPlan, Sealed, prepare, rewrap, seal, unwrap_key};
+pub use write::{SealPlan, Sealed, prepare, rewrap, seal, unwrap_key};
 
 /// Names one sealing: 16 random bytes, public.
 pub type PackUid = [u8; 16];

@@ -1,7 +1,7 @@
 //! The seal stage: a pack of the index becomes a sealing of the vault.
 
-use crate::seal::{Base, ObjectRef, PackKey, PackUid, SealError, SealPlan, new_uid, prepare, seal, unwrap_key};
 use crate::node::Node;
+use crate::seal::{Base, ObjectRef, PackKey, PackUid, SealError, SealPlan, new_uid, prepare, seal, unwrap_key};
 use crate::vault::Vault;
 use datanode_schema::failpoint;
 use datanode_schema::records::{ChunkRecord, SealingRecord};
@@ -68,7 +68,8 @@ pub fn seal_pack(node: &Node, export_id: &str) -> Result<SealCounters, SealStage
     pack.pack_uid.clone_from(&hex_uid);
     pack.root = sealed.root;
     let mut batch = Batch::new();
-    let objects: Vec<&ObjectRef> = sealed.descriptor.data_objects.iter().chain(&sealed.descriptor.manifest_objects).collect();
+    let objects: Vec<&ObjectRef> =
+        sealed.descriptor.data_objects.iter().chain(&sealed.descriptor.manifest_objects).collect();
     for (i, o) in objects.iter().enumerate() {
         let index = u32::try_from(i).unwrap_or(u32::MAX);
         let record = ChunkRecord { pack_uid: hex_uid.clone(), index, bytes: o.object_len };

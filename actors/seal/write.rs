@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
-use super::borrow::Loans;
+use super::borrow::{Base, Loans};
 use super::chunk::{ChunkKeys, ChunkType, MAX_PLAINTEXT, PAD, Place, Sealer};
 use super::error::{Kind, SealError};
 use super::keys::{self, Identity, PackKey, Recipient};
@@ -30,15 +30,6 @@ pub struct SealPlan<'a> {
     pub threads: usize,
     /// An earlier sealing in this vault whose files are not sealed again.
     pub base: Option<Base<'a>>,
-}
-
-/// An earlier sealing and its key.
-#[derive(Clone, Copy)]
-pub struct Base<'a> {
-    /// Its uid.
-    pub pack_uid: PackUid,
-    /// Its key, for reading its manifest and deriving the secrets of the chunks that are used.
-    pub key: &'a PackKey,
 }
 
 /// What a sealing made.

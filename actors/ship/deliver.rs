@@ -69,8 +69,7 @@ pub fn ship(node: &Node, export_id: &str) -> Result<ShipCounters, ShipError> {
         let to = destination.join("sealed").join(&node.source).join(&pack.pack_uid);
         deliver(vault.root(), &to, &sealing_files(&vault, &pack.pack_uid)?, &mut c)?;
     }
-    let receipt =
-        Shipment { files: c.written + c.present, bytes: c.bytes, finished_at: node.clock.now().timestamp() };
+    let receipt = Shipment { files: c.written + c.present, bytes: c.bytes, finished_at: node.clock.now().timestamp() };
     let mut batch = Batch::new();
     batch.put(&SHIPMENTS, &name, &receipt)?;
     node.store.commit(batch)?;

@@ -1,7 +1,7 @@
 //! A vendor's shell: claim, fetch, hand on, until there is nothing left to claim. Several claims are under way at once.
 
-use super::fetch::Fetcher;
 use super::Purpose;
+use super::fetch::Fetcher;
 use crate::node::RunContext;
 use crate::queue::actor::{Claim, QueueActor};
 use crate::raw::actor::{Keep, RawActor};

@@ -53,7 +53,8 @@ struct Wire<'a> {
 }
 
 pub(super) fn parse(ask: &Ask, body: &[u8]) -> Result<Page, Refusal> {
-    let body: Body<'_> = serde_json::from_slice(body).map_err(|e| Refusal::unparsable(format!("not a page of bars: {e}")))?;
+    let body: Body<'_> =
+        serde_json::from_slice(body).map_err(|e| Refusal::unparsable(format!("not a page of bars: {e}")))?;
     let mut page = Page { next: body.next_page_token.filter(|t| !t.is_empty()).map(Next::Token), ..Page::default() };
     let Some(bars) = body.bars else { return Err(Refusal::unparsable("no `bars` in the answer")) };
     for (symbol, rows) in bars {

@@ -1,8 +1,8 @@
 //! What a vendor is asked.
 
-use datanode_schema::names::{Dataset, Vendor};
-use datanode_schema::manifest;
 use chrono::NaiveDate;
+use datanode_schema::manifest;
+use datanode_schema::names::{Dataset, Vendor};
 
 /// Why it is asked.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -30,7 +30,8 @@ pub(super) fn read(folder: &Path, ask: &Ask, now: DateTime<Utc>) -> Fetched {
         fetched_at: now,
     };
     if !folder.is_dir() {
-        let note = format!("{} is not a folder: set vendors.files.base_url to the folder with the files", folder.display());
+        let note =
+            format!("{} is not a folder: set vendors.files.base_url to the folder with the files", folder.display());
         out.refusal = Some(Refusal::new(Outcome::Error, note));
         return out;
     }
@@ -127,7 +128,8 @@ fn parse_csv(page: &mut Page, file: &Path, ask: &Ask, symbol: &str, bytes: &[u8]
         let text = |i: usize| record.get(i).unwrap_or("").trim();
         let number = |i: usize| text(i).parse::<f64>().map_err(|_| bad(line, format!("{:?} is no number", text(i))));
         let (date, when) = if ask.dataset == Dataset::EquitiesBarsMinute {
-            let t = DateTime::parse_from_rfc3339(text(stamp)).map_err(|_| bad(line, format!("{:?} is no time", text(stamp))))?;
+            let t = DateTime::parse_from_rfc3339(text(stamp))
+                .map_err(|_| bad(line, format!("{:?} is no time", text(stamp))))?;
             let ns = t.timestamp_nanos_opt().ok_or_else(|| bad(line, format!("{:?} is out of range", text(stamp))))?;
             (date_of_row(ask.dataset, ns), ns)
         } else {

@@ -50,7 +50,8 @@ pub(super) fn parse(ask: &Ask, body: &[u8]) -> Result<Page, Refusal> {
         let value = match w.value.trim() {
             "." | "" => None,
             v => {
-                let parsed: f64 = v.parse().map_err(|_| Refusal::unparsable(format!("{series} {date}: {v:?} is no number")))?;
+                let parsed: f64 =
+                    v.parse().map_err(|_| Refusal::unparsable(format!("{series} {date}: {v:?} is no number")))?;
                 Some(parsed)
             }
         };

@@ -1,8 +1,8 @@
 //! One GET, and what its status and headers come to. URLs are never put into errors: FRED's hold the key.
 
 use super::{Endpoint, Refusal, Request};
-use datanode_schema::names::{Outcome, Vendor};
 use chrono::{DateTime, Utc};
+use datanode_schema::names::{Outcome, Vendor};
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use std::time::Duration;
 
@@ -70,7 +70,13 @@ impl Http {
             Vendor::Files => {}
         }
         let failed = |e: reqwest::Error| {
-            let what = if e.is_timeout() { "timed out" } else if e.is_connect() { "no connection" } else { "broken off" };
+            let what = if e.is_timeout() {
+                "timed out"
+            } else if e.is_connect() {
+                "no connection"
+            } else {
+                "broken off"
+            };
             Refusal::new(Outcome::Error, format!("{what}: {}", chain(&e.without_url())))
         };
         let mut response = get.send().await.map_err(failed)?;
@@ -162,7 +168,10 @@ mod tests {
 
     #[test]
     fn statuses_come_to_the_outcomes_of_the_table() {
-        assert_eq!(of(403, "application/json", "{\"message\":\"subscription does not permit\"}"), Some(Outcome::NotEntitled));
+        assert_eq!(
+            of(403, "application/json", "{\"message\":\"subscription does not permit\"}"),
+            Some(Outcome::NotEntitled)
+        );
         assert_eq!(of(422, "application/json", "{\"code\":42210000,\"message\":\"x\"}"), Some(Outcome::NotEntitled));
         assert_eq!(of(429, "text/plain", "slow down"), Some(Outcome::RateLimited));
         assert_eq!(of(404, "text/plain", "no"), Some(Outcome::Refused));

@@ -88,7 +88,12 @@ pub(super) fn parse(ask: &Ask, body: &[u8]) -> Result<Page, Refusal> {
         serde_json::from_slice(body).map_err(|e| Refusal::unparsable(format!("not a page of aggregates: {e}")))?;
     match body.status.as_deref() {
         Some("OK" | "DELAYED") => {}
-        other => return Err(Refusal::unparsable(format!("status {:?} where OK or DELAYED is expected", other.unwrap_or("")))),
+        other => {
+            return Err(Refusal::unparsable(format!(
+                "status {:?} where OK or DELAYED is expected",
+                other.unwrap_or("")
+            )));
+        }
     }
     let mut page = Page::default();
     if let Some(link) = body.next_url {

@@ -104,7 +104,10 @@ pub(super) fn parse(
             if let Some(other) = preferences.insert((*dataset, c.preference), *vendor) {
                 return Err(bad(
                     "preference",
-                    format!("{} is also that of {other}: two vendors of a dataset need different preferences", c.preference),
+                    format!(
+                        "{} is also that of {other}: two vendors of a dataset need different preferences",
+                        c.preference
+                    ),
                 ));
             }
         }

@@ -101,7 +101,8 @@ pub(super) fn parse(file: &str, text: &str) -> Result<BTreeMap<Dataset, DatasetR
         if dataset != Dataset::EquitiesBarsMinute && rule.curated == Cut::Day {
             return Err(bad("curated", "one row a session is curated by month: write `curated: month`".into()));
         }
-        for (field, v) in [("max_silent_edge", rule.qc.max_silent_edge), ("min_completeness", rule.qc.min_completeness)] {
+        for (field, v) in [("max_silent_edge", rule.qc.max_silent_edge), ("min_completeness", rule.qc.min_completeness)]
+        {
             if !(0.0..=1.0).contains(&v) {
                 return Err(bad("qc", format!("{field} is {v}: it is a share, from 0 to 1")));
             }

@@ -73,7 +73,11 @@ impl Sources {
     ///
     /// # Errors
     /// [`RegistryError::Read`].
-    pub fn read(datasets: Option<&Path>, capabilities: Option<&Path>, universe: Option<&Path>) -> Result<Self, RegistryError> {
+    pub fn read(
+        datasets: Option<&Path>,
+        capabilities: Option<&Path>,
+        universe: Option<&Path>,
+    ) -> Result<Self, RegistryError> {
         let one = |path: Option<&Path>, name: &str, default: &str| match path {
             Some(p) => std::fs::read_to_string(p)
                 .map(|t| (p.display().to_string(), t))

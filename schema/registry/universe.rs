@@ -91,7 +91,10 @@ pub(super) fn parse(
     for (dataset, symbols) in &parsed.universe {
         let at = |path: &[&str], problem: String| yaml::at(file, text, path, problem);
         let Some(rule) = datasets.get(dataset) else {
-            return Err(at(&["universe", dataset.name()], "not in datasets.yaml: add it there or remove it here".into()));
+            return Err(at(
+                &["universe", dataset.name()],
+                "not in datasets.yaml: add it there or remove it here".into(),
+            ));
         };
         for (symbol, spans) in symbols {
             let path = ["universe", dataset.name(), symbol.as_str()];
@@ -99,7 +102,10 @@ pub(super) fn parse(
             let mut before: Option<Span> = None;
             for s in spans {
                 if s.to.is_some_and(|to| to < s.from) {
-                    return Err(at(&path, format!("the window {} to {} ends before it begins", s.from, s.to.unwrap_or(s.from))));
+                    return Err(at(
+                        &path,
+                        format!("the window {} to {} ends before it begins", s.from, s.to.unwrap_or(s.from)),
+                    ));
                 }
                 if !rule.calendar().covers(s.from) {
                     return Err(at(&path, format!("the calendar {} does not know {}", rule.calendar, s.from)));
@@ -107,7 +113,10 @@ pub(super) fn parse(
                 if let Some(b) = before
                     && b.to.is_none_or(|to| to >= s.from)
                 {
-                    return Err(at(&path, format!("the window from {} overlaps the one from {}, or stands before it", s.from, b.from)));
+                    return Err(at(
+                        &path,
+                        format!("the window from {} overlaps the one from {}, or stands before it", s.from, b.from),
+                    ));
                 }
                 before = Some(*s);
             }
@@ -135,9 +144,11 @@ mod tests {
 
     #[test]
     fn a_symbol_that_climbs_is_refused_with_its_line() {
-        let e = with_universe("universe:\n  equities_bars:\n    AAPL: [{from: 2020-01-02}]\n    ../../x: [{from: 2020-01-02}]\n")
-            .unwrap_err()
-            .to_string();
+        let e = with_universe(
+            "universe:\n  equities_bars:\n    AAPL: [{from: 2020-01-02}]\n    ../../x: [{from: 2020-01-02}]\n",
+        )
+        .unwrap_err()
+        .to_string();
         assert!(e.starts_with("universe.yaml:4: universe.equities_bars.../../x: \"../../x\" is no symbol"), "{e}");
     }
 

@@ -66,5 +66,10 @@ pub(super) fn line_of(text: &str, path: &[&str]) -> usize {
 
 /// An error at a dotted path.
 pub(super) fn at(file: &str, text: &str, path: &[&str], problem: impl Into<String>) -> RegistryError {
-    RegistryError::Invalid { file: file.to_owned(), line: line_of(text, path), field: path.join("."), problem: problem.into() }
+    RegistryError::Invalid {
+        file: file.to_owned(),
+        line: line_of(text, path),
+        field: path.join("."),
+        problem: problem.into(),
+    }
 }

@@ -6,11 +6,14 @@ use std::path::PathBuf;
 
 fn golden<T>(name: &str, value: &T)
 where
-    T: for<'a> rkyv::Serialize<rkyv::api::high::HighSerializer<Vec<u8>, rkyv::ser::allocator::ArenaHandle<'a>, rkyv::rancor::Error>>,
+    T: for<'a> rkyv::Serialize<
+            rkyv::api::high::HighSerializer<Vec<u8>, rkyv::ser::allocator::ArenaHandle<'a>, rkyv::rancor::Error>,
+        >,
 {
     let mut bytes = Vec::new();
     bytes = rkyv::api::high::to_bytes_in(value, bytes).unwrap();
-    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../fixtures/golden/records", &format!("{name}.v1.hex")].iter().collect();
+    let path: PathBuf =
+        [env!("CARGO_MANIFEST_DIR"), "../fixtures/golden/records", &format!("{name}.v1.hex")].iter().collect();
     let text = format!("{}\n", hex::encode(&bytes));
     if std::env::var_os("UPDATE_GOLDEN").is_some() && !path.exists() {
         std::fs::write(&path, &text).unwrap();
@@ -23,7 +26,8 @@ where
 fn the_bytes_of_every_record_are_what_they_were() {
     let window = Window { from: -10, to: 20_000 };
     let answer = Answer { vendor: 2, outcome: 3, days: 1, attempts: 0, last_day: 20_513 };
-    let task = GapTask { day: 20_513, state: 1, expected: 390, rows: 6, discovered_at: 1_772_400_000, answers: vec![answer] };
+    let task =
+        GapTask { day: 20_513, state: 1, expected: 390, rows: 6, discovered_at: 1_772_400_000, answers: vec![answer] };
     let day = LedgerDay {
         day: 20_513,
         verdict: 3,
@@ -36,8 +40,14 @@ fn the_bytes_of_every_record_are_what_they_were() {
         first_seen: 1_772_400_000,
         updated_at: 1_772_400_001,
     };
-    golden("bookmark", &Bookmark { windows: vec![window], rows: 5849, answers: 1, restated: 0, updated_at: 1_772_400_000 });
-    golden("holding", &Holding { days: vec![HoldingDay { day: 20_513, rows: 400, regular: 390, first: 0, last: 389 }] });
+    golden(
+        "bookmark",
+        &Bookmark { windows: vec![window], rows: 5849, answers: 1, restated: 0, updated_at: 1_772_400_000 },
+    );
+    golden(
+        "holding",
+        &Holding { days: vec![HoldingDay { day: 20_513, rows: 400, regular: 390, first: 0, last: 389 }] },
+    );
     golden("gap_page", &GapPage { tasks: vec![task] });
     golden("ledger_page", &LedgerPage { days: vec![day] });
     golden("demotion", &Demotion { until: 1_772_400_000, step: 2, why: "403".into() });

@@ -1,11 +1,10 @@
 //! The command line of `datanode`.
 
+use super::global::Global;
 use super::{demo, doctor, init, key, nightly, pack, rebuild, run};
-use crate::config::{self, Settings};
 use crate::failure::{Code, Done, Failure};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::NaiveDate;
 use clap::{Parser, Subcommand};
-use datanode_schema::clock::Clock;
 use datanode_schema::names::Stage;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -24,38 +23,6 @@ struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 done · 1 failed · 2 usage or configuration · 3 integrity · 4 contract · \
 5 not found · 6 busy (another process holds the data folder)";
-
-/// Options of every command.
-#[derive(clap::Args, Clone)]
-pub struct Global {
-    /// The configuration file [default: ./datanode.toml where it exists]
-    #[arg(long, global = true, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// The data folder, before what the configuration says
-    #[arg(long, global = true, value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
-    /// Freeze wall time, for tests and comparisons
-    #[arg(long, global = true, value_name = "RFC3339")]
-    pub now: Option<DateTime<Utc>>,
-    /// Print the result as JSON
-    #[arg(long, global = true)]
-    pub json: bool,
-}
-
-impl Global {
-    /// The settings.
-    ///
-    /// # Errors
-    /// Exit 2.
-    pub fn settings(&self) -> Result<Settings, Failure> {
-        config::load(self.config.as_deref(), self.data_dir.as_deref()).map_err(Failure::usage)
-    }
-
-    /// The clock, frozen where `--now` says so.
-    pub fn clock(&self) -> Clock {
-        self.now.map_or_else(Clock::system, Clock::frozen)
-    }
-}
 
 #[derive(Subcommand)]
 enum Command {
@@ -108,9 +75,7 @@ enum Command {
     },
     /// Commits for ever and prints what is durable (for power-cut tests)
     #[command(hide = true)]
-    PowercutWrite {
-        dir: PathBuf,
-    },
+    PowercutWrite { dir: PathBuf },
     /// Judges a folder that a power cut left (for power-cut tests)
     #[command(hide = true)]
     PowercutVerify {
@@ -162,25 +127,12 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             let name = OsString::from("datanode vendorsim");
             return Ok(datanode_vendorsim::cli(std::iter::once(name).chain(args)));
         }
-        Command::PowercutWrite { dir } => datanode_schema::store::powercut::write(&dir).map(|_| ()).map_err(crate::wiring::of_store),
+        Command::PowercutWrite { dir } => {
+            datanode_schema::store::powercut::write(&dir).map(|_| ()).map_err(crate::wiring::of_store)
+        }
         Command::PowercutVerify { dir, acked } => {
             datanode_schema::store::powercut::verify(&dir, acked).map_err(Failure::failed)
         }
     };
     done.map(|()| ExitCode::SUCCESS)
-}
-
-/// Starts logging to stderr.
-pub fn start_logging(settings: &Settings) {
-    use tracing_subscriber::EnvFilter;
-    use std::io::IsTerminal;
-    let filter = EnvFilter::try_new(&settings.log.level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let out = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = if settings.log.format == "json" {
-        out.json().try_init()
-    } else {
-        out.with_ansi(std::io::stderr().is_terminal()).try_init()
-    };
-    // A second start in one process keeps the first; that is fine.
-    drop(started);
 }

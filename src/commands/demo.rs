@@ -1,6 +1,6 @@
 //! `datanode demo`: the whole way, offline.
 
-use super::cli::{Global, start_logging};
+use super::global::{Global, start_logging};
 use super::nightly::{print_summary, progress};
 use super::table::thousands;
 use crate::config::Settings;
@@ -26,7 +26,8 @@ pub fn demo(g: &Global, keep: Option<PathBuf>, seed: u64) -> Done {
     let temp = tempfile::Builder::new().prefix("datanode-demo-").tempdir().map_err(Failure::failed)?;
     let root = keep.clone().unwrap_or_else(|| temp.path().to_owned());
     std::fs::create_dir_all(&root).map_err(|e| Failure::failed(format!("{}: {e}", root.display())))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Failure::failed)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Failure::failed)?;
     let options = SimOptions::new(Source::Seeded(Seeded::new(seed)));
     let universe = options.universe().map_err(Failure::failed)?;
     let simulator = runtime.block_on(datanode_vendorsim::serve(options)).map_err(Failure::failed)?;

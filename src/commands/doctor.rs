@@ -1,6 +1,6 @@
 //! `datanode doctor`: every failed check names its cause and the next command.
 
-use super::cli::Global;
+use super::global::Global;
 use super::pack::pack_folders;
 use crate::config::Settings;
 use crate::failure::{Code, Done, Failure};
@@ -47,7 +47,11 @@ pub fn doctor(g: &Global) -> Done {
         }
     }
     let failed = checks.iter().filter(|c| c.result.is_err()).count();
-    if failed == 0 { Ok(()) } else { Err(Failure::new(Code::Failed, format!("{failed} of {} checks failed", checks.len()))) }
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(Failure::new(Code::Failed, format!("{failed} of {} checks failed", checks.len())))
+    }
 }
 
 fn registry_check(s: &Settings) -> Result<String, String> {
@@ -90,10 +94,17 @@ fn disk(s: &Settings) -> Result<String, String> {
     let free = st.blocks_available().saturating_mul(st.fragment_size()) >> 20;
     let floor = s.store.free_space_floor_mib;
     if free < floor {
-        return Err(format!("{free} MiB free in {}, the floor is {floor}; free space, or lower store.free_space_floor_mib", dir.display()));
+        return Err(format!(
+            "{free} MiB free in {}, the floor is {floor}; free space, or lower store.free_space_floor_mib",
+            dir.display()
+        ));
     }
     if st.files() > 0 && st.files_available() < 10_000 {
-        return Err(format!("{} inodes free in {}; remove small files, or move data_dir", st.files_available(), dir.display()));
+        return Err(format!(
+            "{} inodes free in {}; remove small files, or move data_dir",
+            st.files_available(),
+            dir.display()
+        ));
     }
     Ok(format!("{free} MiB free"))
 }
@@ -101,10 +112,13 @@ fn disk(s: &Settings) -> Result<String, String> {
 /// How long one small durable write takes here; a figure, not a verdict.
 fn fsync(s: &Settings) -> Result<String, String> {
     let dir = existing(s);
-    let mut file = tempfile::NamedTempFile::new_in(&dir).map_err(|e| format!("{}: cannot be written: {e}; check its owner", dir.display()))?;
+    let mut file = tempfile::NamedTempFile::new_in(&dir)
+        .map_err(|e| format!("{}: cannot be written: {e}; check its owner", dir.display()))?;
     let began = Instant::now();
     for _ in 0..5 {
-        std::io::Write::write_all(&mut file, b"datanode").and_then(|()| file.as_file().sync_all()).map_err(|e| e.to_string())?;
+        std::io::Write::write_all(&mut file, b"datanode")
+            .and_then(|()| file.as_file().sync_all())
+            .map_err(|e| e.to_string())?;
     }
     Ok(format!("{:.2} ms a sync", began.elapsed().as_secs_f64() * 1000.0 / 5.0))
 }
@@ -137,7 +151,10 @@ fn state(s: &Settings) -> Vec<Check> {
     let store = match open_store(s) {
         Ok(store) => store,
         Err(f) if f.code == Code::Busy => {
-            return vec![Check { name: "state", result: Ok(format!("{}; ask it with `datanode-admin status`", f.message)) }];
+            return vec![Check {
+                name: "state",
+                result: Ok(format!("{}; ask it with `datanode-admin status`", f.message)),
+            }];
         }
         Err(f) => return vec![Check { name: "state", result: Err(f.message) }],
     };
@@ -155,10 +172,7 @@ fn state(s: &Settings) -> Vec<Check> {
         Some((id, _)) => Ok(id.clone()),
     });
     let closed = store.close().map_err(|e| e.to_string());
-    vec![
-        Check { name: "state", result: closed.and(whole) },
-        Check { name: "last run", result: last },
-    ]
+    vec![Check { name: "state", result: closed.and(whole) }, Check { name: "last run", result: last }]
 }
 
 fn last_pack(data: &DataDir, threads: usize) -> Result<String, String> {
@@ -167,6 +181,11 @@ fn last_pack(data: &DataDir, threads: usize) -> Result<String, String> {
     if r.problems.is_empty() {
         Ok(format!("{} verifies: {} files", r.export_id, r.files))
     } else {
-        Err(format!("{} does not verify: {} problems; see `datanode pack verify {}`", r.export_id, r.problems.len(), newest.display()))
+        Err(format!(
+            "{} does not verify: {} problems; see `datanode pack verify {}`",
+            r.export_id,
+            r.problems.len(),
+            newest.display()
+        ))
     }
 }

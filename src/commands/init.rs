@@ -37,6 +37,9 @@ pub fn init(dir: &Path) -> Done {
         let identity = write_new_key(&key)?;
         println!("wrote    {}  (public: {}); keep a copy elsewhere", key.display(), identity.to_public());
     }
-    println!("\nNext: enable a vendor in {0}/datanode.toml, list symbols in {0}/universe.yaml, then\n  datanode --config {0}/datanode.toml doctor\n  datanode --config {0}/datanode.toml nightly", dir.display());
+    println!(
+        "\nNext: enable a vendor in {0}/datanode.toml, list symbols in {0}/universe.yaml, then\n  datanode --config {0}/datanode.toml doctor\n  datanode --config {0}/datanode.toml nightly",
+        dir.display()
+    );
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `datanode key`.
 
-use super::cli::Global;
+use super::global::Global;
 use crate::failure::{Done, Failure};
 use crate::wiring::{key_file, write_new_key};
 use clap::Subcommand;

@@ -3,6 +3,7 @@
 mod cli;
 mod demo;
 mod doctor;
+mod global;
 mod init;
 mod key;
 mod nightly;

@@ -1,6 +1,6 @@
 //! `datanode nightly`.
 
-use super::cli::{Global, start_logging};
+use super::global::{Global, start_logging};
 use super::table::{print, thousands};
 use crate::failure::{Done, Failure};
 use crate::system;
@@ -31,7 +31,9 @@ pub fn nightly(g: &Global, o: &Options) -> Done {
     let clock = g.clock();
     let wired = wire(&settings, &clock)?;
     let as_of = match o.as_of {
-        Some(d) if !Calendar::Xnys.covers(d) => return Err(Failure::usage(format!("--as-of {d}: the calendars do not know it"))),
+        Some(d) if !Calendar::Xnys.covers(d) => {
+            return Err(Failure::usage(format!("--as-of {d}: the calendars do not know it")));
+        }
         Some(d) => d,
         None => last_session(&wired.node.registry(), clock.now()),
     };
@@ -66,17 +68,31 @@ fn says(s: &StageDone) -> String {
         Stage::Ingest => format!("{} rows in {} requests, {} refusals", c("rows"), c("requests"), c("refusals")),
         Stage::Audit => format!(
             "{} sessions, {} absent ({} missing, {} explained, {} pending), {} short",
-            c("sessions"), c("absent"), c("missing"), c("explained"), c("pending"), c("short")
+            c("sessions"),
+            c("absent"),
+            c("missing"),
+            c("explained"),
+            c("pending"),
+            c("short")
         ),
         Stage::Backfill => format!(
             "{} requests, {} rows; {} absent ({} missing, {} explained), {} short",
-            c("requests"), c("rows"), c("absent"), c("missing"), c("explained"), c("short")
+            c("requests"),
+            c("rows"),
+            c("absent"),
+            c("missing"),
+            c("explained"),
+            c("short")
         ),
         Stage::Curate if n("touched") == 0 => "nothing touched: no curated byte changed".to_owned(),
         Stage::Curate => format!("{} of {} touched files written, {} rows", c("written"), c("touched"), c("rows")),
         Stage::Qc => format!(
             "{} partitions judged; {} GREEN, {} AMBER, {} RED, {} PENDING",
-            c("judged"), c("green"), c("amber"), c("red"), c("pending")
+            c("judged"),
+            c("green"),
+            c("amber"),
+            c("red"),
+            c("pending")
         ),
         Stage::Export => {
             let id = s.counters.get("export_id").and_then(Value::as_str).unwrap_or("");

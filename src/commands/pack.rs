@@ -1,6 +1,6 @@
 //! `datanode pack`. None of it opens the state: a training box has only the files.
 
-use super::cli::Global;
+use super::global::Global;
 use super::table::{print, thousands};
 use crate::failure::{Code, Done, Failure};
 use crate::wiring::key_file;
@@ -87,7 +87,8 @@ fn list(g: &Global) -> Done {
     let mut rows = Vec::new();
     for folder in pack_folders(&DataDir::new(settings.data_dir)) {
         let text = std::fs::read(folder.join(MANIFEST_FILE)).map_err(Failure::failed)?;
-        let m = PackManifest::parse(&text).map_err(|e| Failure::new(Code::Contract, format!("{}: {e}", folder.display())))?;
+        let m = PackManifest::parse(&text)
+            .map_err(|e| Failure::new(Code::Contract, format!("{}: {e}", folder.display())))?;
         let bytes: u64 = m.files.iter().map(|f| f.bytes).sum();
         let data_rows: u64 = m.files.iter().filter(|f| f.dataset != "qc").map(|f| f.rows).sum();
         if g.json {
@@ -159,12 +160,21 @@ fn report(g: &Global, path: &Path, found: Option<PackReport>) -> Done {
     }
     if problems.is_empty() {
         if !g.json {
-            println!("good     {}  {} files, {} rows, {} bytes", r.export_id, thousands(r.files), thousands(r.rows), thousands(r.bytes));
+            println!(
+                "good     {}  {} files, {} rows, {} bytes",
+                r.export_id,
+                thousands(r.files),
+                thousands(r.rows),
+                thousands(r.bytes)
+            );
         }
         return Ok(());
     }
-    let code =
-        if r.problems.iter().any(|p| matches!(p, PackProblem::Integrity(_))) { Code::Integrity } else { Code::Contract };
+    let code = if r.problems.iter().any(|p| matches!(p, PackProblem::Integrity(_))) {
+        Code::Integrity
+    } else {
+        Code::Contract
+    };
     Err(Failure::new(code, format!("{}: {}", path.display(), problems.join("\n  "))))
 }
 
@@ -193,9 +203,13 @@ fn verify_vault(g: &Global, path: &Path, key: Option<&Path>) -> Done {
         };
         match checked {
             Ok(r) if r.is_ok() => {
-                let how = if identity.is_some() { "decrypted and compared" } else { "objects and root only: no key at hand" };
+                let how =
+                    if identity.is_some() { "decrypted and compared" } else { "objects and root only: no key at hand" };
                 if g.json {
-                    println!("{}", serde_json::json!({"pack_uid": hex_uid, "objects": r.objects, "bytes": r.stored_bytes, "key": identity.is_some()}));
+                    println!(
+                        "{}",
+                        serde_json::json!({"pack_uid": hex_uid, "objects": r.objects, "bytes": r.stored_bytes, "key": identity.is_some()})
+                    );
                 } else {
                     println!("good     {hex_uid}  {} objects, {} bytes, {how}", r.objects, thousands(r.stored_bytes));
                 }
@@ -221,7 +235,10 @@ fn verify_vault(g: &Global, path: &Path, key: Option<&Path>) -> Done {
 
 fn open(g: &Global, path: &Path, to: &Path, id: Option<&str>, key: Option<&Path>) -> Done {
     if !path.join("descriptors").is_dir() {
-        return Err(Failure::new(Code::NotFound, format!("{}: no vault and no sealing (it has no descriptors/)", path.display())));
+        return Err(Failure::new(
+            Code::NotFound,
+            format!("{}: no vault and no sealing (it has no descriptors/)", path.display()),
+        ));
     }
     let vault = Vault::open(path).map_err(|e| of_seal(&e))?;
     let uids = vault.descriptors().map_err(|e| of_seal(&e))?;

@@ -1,6 +1,6 @@
 //! `datanode rebuild`.
 
-use super::cli::Global;
+use super::global::Global;
 use crate::failure::Done;
 use crate::wiring::{of_store, store_options};
 use datanode_schema::paths::DataDir;

@@ -1,6 +1,6 @@
 //! `datanode run`: the appliance.
 
-use super::cli::{Global, start_logging};
+use super::global::{Global, start_logging};
 use crate::admin;
 use crate::config::Settings;
 use crate::failure::{Done, Failure};

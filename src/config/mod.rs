@@ -6,8 +6,8 @@
 mod settings;
 
 pub use settings::{
-    HttpSettings, LogSettings, NodeSettings, QueueSettings, RetentionSettings, ScheduleSettings, SealSettings, Settings,
-    ShipSettings, StoreSettings, VendorSettings, VendorsSettings,
+    HttpSettings, LogSettings, NodeSettings, QueueSettings, RetentionSettings, ScheduleSettings, SealSettings,
+    Settings, ShipSettings, StoreSettings, VendorSettings, VendorsSettings,
 };
 
 use serde_json::Value;
@@ -110,7 +110,9 @@ fn find_unknown(tree: &Value, known: &Value, at: &str) -> Result<(), String> {
 
 fn check(s: &Settings) -> Result<(), ConfigError> {
     let wrong = |m: &str| Err(ConfigError(m.to_owned()));
-    if s.node.source.is_empty() || !s.node.source.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+    if s.node.source.is_empty()
+        || !s.node.source.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    {
         return wrong("node.source: lower-case letters, digits and - only, since it is part of every export id");
     }
     if s.node.source == "nightly" {
@@ -120,7 +122,9 @@ fn check(s: &Settings) -> Result<(), ConfigError> {
         return wrong("seal.chunk_mib: from 1 to 16");
     }
     if s.vendors.polymarket.enabled {
-        return wrong("vendors.polymarket.enabled: this version has no collector for prediction markets; set it to false");
+        return wrong(
+            "vendors.polymarket.enabled: this version has no collector for prediction markets; set it to false",
+        );
     }
     if s.node.threads == 0 || s.queue.lease_seconds == 0 || s.retention.keep_packs == 0 {
         return wrong("node.threads, queue.lease_seconds and retention.keep_packs are 1 or more");
@@ -151,7 +155,8 @@ mod tests {
         defaults.seal.key_file.clone_from(&from_file.seal.key_file);
         let known = serde_json::to_value(&defaults).unwrap();
         assert_eq!(serde_json::to_value(&from_file).unwrap(), known, "the file's values are the defaults");
-        let keys = DEFAULT_TOML.lines().filter_map(|l| l.trim_start_matches('#').trim().split_once(" = ")).map(|(k, _)| k);
+        let keys =
+            DEFAULT_TOML.lines().filter_map(|l| l.trim_start_matches('#').trim().split_once(" = ")).map(|(k, _)| k);
         let in_file: std::collections::BTreeSet<&str> = keys.collect();
         fn leaves<'a>(v: &'a Value, out: &mut Vec<&'a str>) {
             for (k, v) in v.as_object().into_iter().flatten() {

@@ -61,23 +61,23 @@ macro_rules! section {
 }
 
 section! { /// `[node]`
-    NodeSettings { host_id: String = String::new(), source: String = "datanode".into(), threads: usize = 2 } }
+NodeSettings { host_id: String = String::new(), source: String = "datanode".into(), threads: usize = 2 } }
 section! { /// `[schedule]`
-    ScheduleSettings { nightly_at: String = "06:30".into(), ingest_every_minutes: u32 = 60 } }
+ScheduleSettings { nightly_at: String = "06:30".into(), ingest_every_minutes: u32 = 60 } }
 section! { /// `[queue]`
-    QueueSettings { lease_seconds: u32 = 300 } }
+QueueSettings { lease_seconds: u32 = 300 } }
 section! { /// `[store]`
-    StoreSettings { cache_mib: u64 = 32, free_space_floor_mib: u64 = 256 } }
+StoreSettings { cache_mib: u64 = 32, free_space_floor_mib: u64 = 256 } }
 section! { /// `[http]`
-    HttpSettings { timeout_seconds: u32 = 60 } }
+HttpSettings { timeout_seconds: u32 = 60 } }
 section! { /// `[seal]`
-    SealSettings { key_file: PathBuf = PathBuf::new(), recipients: String = String::new(), chunk_mib: u32 = 8 } }
+SealSettings { key_file: PathBuf = PathBuf::new(), recipients: String = String::new(), chunk_mib: u32 = 8 } }
 section! { /// `[ship]`
-    ShipSettings { folder: PathBuf = PathBuf::new(), mode: ShipMode = ShipMode::Both } }
+ShipSettings { folder: PathBuf = PathBuf::new(), mode: ShipMode = ShipMode::Both } }
 section! { /// `[retention]`
-    RetentionSettings { keep_packs: usize = 30, trash_days: u32 = 7 } }
+RetentionSettings { keep_packs: usize = 30, trash_days: u32 = 7 } }
 section! { /// `[log]`
-    LogSettings { level: String = "info".into(), format: String = "human".into() } }
+LogSettings { level: String = "info".into(), format: String = "human".into() } }
 
 /// `[vendors.*]`
 #[derive(Clone, Debug, Serialize, Deserialize)]

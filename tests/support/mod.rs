@@ -299,8 +299,11 @@ pub fn counts(summary: &Value, name: &str, want: &[(&str, u64)]) {
     }
 }
 
+/// What [`tree`] gives.
+pub type Tree = BTreeMap<String, (String, std::time::SystemTime)>;
+
 /// Relative path to (SHA-256, modification time) of every file below `root`; nothing where there is no such folder.
-pub fn tree(root: &Path) -> BTreeMap<String, (String, std::time::SystemTime)> {
+pub fn tree(root: &Path) -> Tree {
     let mut out = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -313,13 +316,13 @@ pub fn tree(root: &Path) -> BTreeMap<String, (String, std::time::SystemTime)> {
             }
             let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
             let sum = datanode_schema::files::sha256_file(&path).map(|(s, _)| hex::encode(s)).unwrap_or_default();
-            out.insert(name, (sum, e_modified(&path)));
+            out.insert(name, (sum, modified(&path)));
         }
     }
     out
 }
 
-fn e_modified(path: &Path) -> std::time::SystemTime {
+fn modified(path: &Path) -> std::time::SystemTime {
     std::fs::symlink_metadata(path).unwrap().modified().unwrap()
 }
 

@@ -1,0 +1,69 @@
+//! What QC counts and how it fails.
+
+use crate::frame::FrameError;
+use datanode_schema::names::Verdict;
+use datanode_schema::store::StoreError;
+
+/// 1 while the ledger says more than the status file; set in the commits that change the ledger.
+pub(super) const STATUS_DIRTY: &str = "status_dirty";
+
+/// QC cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum QcError {
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// `partition_status.parquet` could not be written.
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+    /// A file could not be published.
+    #[error("{path}: {cause}; check the disk's free space and permissions")]
+    Io {
+        /// The folder.
+        path: String,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// A curated file is not what was written.
+    #[error("{path} is damaged ({cause}); remove it and run `datanode nightly`: it is rebuilt from raw")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        cause: String,
+    },
+}
+
+/// What QC did, and the ledger as it stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct QcCounters {
+    /// Curated files judged.
+    pub files: u64,
+    /// Partitions judged.
+    pub judged: u64,
+    /// Partitions in the ledger.
+    pub partitions: u64,
+    /// Of those, by verdict.
+    pub green: u64,
+    /// Of those, by verdict.
+    pub amber: u64,
+    /// Of those, by verdict.
+    pub red: u64,
+    /// Of those, by verdict.
+    pub pending: u64,
+    /// Ledger pages that changed.
+    pub pages_written: u64,
+}
+
+impl QcCounters {
+    /// Adds one verdict to the totals.
+    pub(super) fn count(&mut self, verdict: Verdict) {
+        self.partitions += 1;
+        match verdict {
+            Verdict::Green => self.green += 1,
+            Verdict::Amber => self.amber += 1,
+            Verdict::Red => self.red += 1,
+            Verdict::Pending => self.pending += 1,
+        }
+    }
+}
