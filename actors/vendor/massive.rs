@@ -15,15 +15,19 @@ pub(super) fn request(ask: &Ask, next: Option<&Next>) -> Result<Request, Refusal
     }
     let span = if ask.dataset == Dataset::EquitiesBarsMinute { "minute" } else { "day" };
     let symbol: String = ask.symbols.first().map(|s| percent(s)).unwrap_or_default();
-    let adjusted = ask.adjustment != "raw";
     Ok(Request {
         path: format!("/v2/aggs/ticker/{symbol}/range/1/{span}/{}/{}", ask.from, ask.to),
         query: vec![
-            ("adjusted".to_owned(), adjusted.to_string()),
+            ("adjusted".to_owned(), adjusted(ask).to_string()),
             ("sort".to_owned(), "asc".to_owned()),
             ("limit".to_owned(), ask.max_rows.min(50_000).to_string()),
         ],
     })
+}
+
+/// Massive knows split-adjusted or not; whatever is not raw is that.
+fn adjusted(ask: &Ask) -> bool {
+    ask.adjustment != "raw"
 }
 
 /// Symbols may hold `/` or `:`; in a path they are one segment.
@@ -64,6 +68,8 @@ struct Body<'a> {
     #[serde(borrow, default)]
     ticker: Option<Cow<'a, str>>,
     #[serde(default)]
+    adjusted: Option<bool>,
+    #[serde(default)]
     results: Option<Vec<Wire>>,
     #[serde(default)]
     next_url: Option<String>,
@@ -102,7 +108,12 @@ pub(super) fn parse(ask: &Ask, body: &[u8]) -> Result<Page, Refusal> {
     }
     let asked = ask.symbols.first().map_or("", String::as_str);
     let symbol = body.ticker.as_deref().unwrap_or(asked);
-    for w in body.results.unwrap_or_default() {
+    let results = body.results.unwrap_or_default();
+    let wanted = adjusted(ask);
+    if !results.is_empty() && body.adjusted.is_some_and(|a| a != wanted) {
+        return Err(Refusal::unparsable(format!("bars with adjusted={} where {wanted} was asked for", !wanted)));
+    }
+    for w in results {
         let bar = Bar { open: w.o, high: w.h, low: w.l, close: w.c, volume: w.v, trades: w.n, vwap: w.vw };
         page.take_bar(ask, symbol, DateTime::from_timestamp_millis(w.t), bar);
     }
