@@ -14,7 +14,7 @@ mod read;
 mod status;
 
 pub use parquet::{encode_curated, encode_raw};
-pub use read::{read_curated, read_raw, read_vendor_file};
+pub use read::{READ_THREAD, read_curated, read_raw, read_vendor_file};
 pub use status::{StatusRow, StatusWriter};
 
 use datanode_schema::names::{Dataset, Vendor};

@@ -6,6 +6,9 @@ use polars::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
 
+/// The name of the threads that read Parquet; see the panic hook of the binary.
+pub const READ_THREAD: &str = "datanode-parquet";
+
 /// Reads a raw file of `vendor`.
 ///
 /// # Errors
@@ -74,6 +77,13 @@ pub fn read_vendor_file(path: &Path, dataset: Dataset) -> Result<Vec<(i64, Cell)
     Opened::new(path)?.cells(dataset)
 }
 
+/// Reads on a thread of its own: the reader panics on some damaged files, and a damaged file must be an error of that file,
+/// not the end of the process. The binary's panic hook spares threads of this name.
+fn guarded<T: Send + 'static>(read: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+    let thread = std::thread::Builder::new().name(READ_THREAD.to_owned()).spawn(read).map_err(|e| e.to_string())?;
+    thread.join().unwrap_or_else(|_| Err("the reader gave up on it".to_owned()))
+}
+
 struct Opened {
     file: String,
     frame: DataFrame,
@@ -84,11 +94,11 @@ impl Opened {
         let name = path.display().to_string();
         let fail = |cause: String| FrameError { file: name.clone(), cause };
         let bytes = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
-        let frame = ParquetReader::new(std::io::Cursor::new(bytes))
-            .read_parallel(ParallelStrategy::None)
-            .set_rechunk(true)
-            .finish()
-            .map_err(|e| fail(format!("not a readable Parquet file: {e}")))?;
+        let frame = guarded(move || {
+            let reader = ParquetReader::new(std::io::Cursor::new(bytes));
+            reader.read_parallel(ParallelStrategy::None).set_rechunk(true).finish().map_err(|e| e.to_string())
+        })
+        .map_err(|e| fail(format!("not a readable Parquet file: {e}")))?;
         Ok(Self { file: name, frame })
     }
 
@@ -155,5 +165,38 @@ impl Opened {
             out.push((w, Cell::Bar(Bar { open, high, low, close, volume, trades: n, vwap: vw })));
         }
         Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::encode_raw;
+
+    #[test]
+    fn a_damaged_file_is_an_error_or_other_rows_and_never_a_panic() {
+        let bar = |v: f64| Bar { open: v, high: v, low: v, close: v, volume: 1.0, trades: Some(3), vwap: None };
+        let origin = Origin { vendor: Vendor::Alpaca, feed: "sip".into(), request_id: "0123456789abcdef".into() };
+        let rows = (0..300).map(|i| Row { when: 18_000 + i, cell: Cell::Bar(bar(i as f64)), origin: 0 }).collect();
+        let good = encode_raw("x", Dataset::EquitiesBars, &Table { rows, origins: vec![origin] }).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data.parquet");
+        std::fs::write(&path, &good).unwrap();
+        assert_eq!(read_raw(&path, Dataset::EquitiesBars, Vendor::Alpaca).unwrap().rows.len(), 300);
+        let mut seed = 1u64;
+        let mut next = || {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (seed >> 33) as usize
+        };
+        for _ in 0..400 {
+            let mut bad = good.clone();
+            let at = next() % bad.len();
+            bad[at] ^= 1 << (next() % 8);
+            if next() % 4 == 0 {
+                bad.truncate(next() % good.len());
+            }
+            std::fs::write(&path, &bad).unwrap();
+            let _ = read_raw(&path, Dataset::EquitiesBars, Vendor::Alpaca);
+        }
     }
 }

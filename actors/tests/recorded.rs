@@ -1,6 +1,8 @@
 //! The connectors against recorded answers, read from `../shared/data/recorded` where that folder is at hand, and
 //! against answers that no vendor should give.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
 use datanode_actors::frame::Cell;
 use datanode_actors::vendor::{Ask, Next, Purpose, parse, request};
 use datanode_schema::names::{Dataset, Outcome, Vendor};

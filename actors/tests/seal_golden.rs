@@ -2,6 +2,8 @@
 //!
 //! `DATANODE_BLESS=1` writes the vectors anew (only for a new version of a format, into a new folder).
 //! `DATANODE_PYTHON=…/python` names an interpreter with PyNaCl, blake3, cryptography and zstandard.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod seal_support;

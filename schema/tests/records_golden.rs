@@ -1,6 +1,8 @@
 //! The bytes of every record, frozen: a published version is never edited, and every architecture writes the same.
 //! `UPDATE_GOLDEN=1` writes the file of a record that is new; a changed one needs a new version instead.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
 use datanode_schema::records::*;
 use std::path::PathBuf;
 

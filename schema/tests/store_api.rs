@@ -1,5 +1,7 @@
 //! The store as another crate uses it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
 use std::ops::ControlFlow;
 
 use datanode_schema::{

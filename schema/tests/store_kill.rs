@@ -1,5 +1,7 @@
 //! A process that is killed loses nothing that it acknowledged; the one after it opens and goes on.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
 use std::{
     io::{BufRead, BufReader},
     path::Path,
