@@ -48,20 +48,22 @@ pub fn export(node: &Node, run: &RunContext) -> Result<ExportCounters, ExportErr
     let registry = node.registry();
     let gathered = gather(node, run, &registry)?;
     let id = format!("{}_{}_full", compact(run.started_at), node.source);
+    let mut c =
+        ExportCounters { export_id: id.clone(), excluded: gathered.qc.excluded.len() as u64, ..Default::default() };
+    let planned = plan_files(node, &gathered, &mut c)?;
+    let files: Vec<PackFile> = planned.iter().map(|p| p.file.clone()).collect();
+    let content = content_of(node, run, &files);
+    // What would be in the pack is known before a link is made: a night without changes touches no folder.
+    if let Some(same) = same_as_last(node, run, &content)? {
+        link_nightly(node, run, &node.data.pack(&node.source, &same))?;
+        return Ok(ExportCounters { export_id: same, unchanged: 1, ..c });
+    }
     let building = node.data.root().join("tmp").join(format!("export-{}", std::process::id()));
     if building.exists() {
         std::fs::remove_dir_all(&building).map_err(io(&building))?;
     }
     std::fs::create_dir_all(&building).map_err(io(&building))?;
-    let mut c =
-        ExportCounters { export_id: id.clone(), excluded: gathered.qc.excluded.len() as u64, ..Default::default() };
-    let files = build(node, &gathered, &building, &mut c)?;
-    let content = content_of(node, run, &files);
-    if let Some(same) = same_as_last(node, run, &content)? {
-        std::fs::remove_dir_all(&building).map_err(io(&building))?;
-        link_nightly(node, run, &node.data.pack(&node.source, &same))?;
-        return Ok(ExportCounters { export_id: same, unchanged: 1, ..c });
-    }
+    lay_out(&planned, &building)?;
     let manifest = describe(node, run, id.clone(), files, gathered.qc);
     let manifest_sha256 = write_texts(&building, &manifest)?;
     publish(node, &building, &id, &manifest_sha256)?;
@@ -84,77 +86,101 @@ pub fn export(node: &Node, run: &RunContext) -> Result<ExportCounters, ExportErr
     Ok(c)
 }
 
-/// Links or rewrites every file into `building`.
-fn build(node: &Node, g: &Gathered, building: &Path, c: &mut ExportCounters) -> Result<Vec<PackFile>, ExportError> {
+/// A file of the pack, and where its bytes come from.
+struct Planned {
+    file: PackFile,
+    from: From,
+}
+
+enum From {
+    /// A hard link of this file.
+    Link(PathBuf),
+    /// Written anew, without what is held out.
+    Bytes(Vec<u8>),
+}
+
+/// Every file of the pack but manifest and sums, sorted by path.
+fn plan_files(node: &Node, g: &Gathered, c: &mut ExportCounters) -> Result<Vec<Planned>, ExportError> {
     let mut out = Vec::new();
     let none = BTreeSet::new();
     for (key, file) in &g.files {
         let left_out = g.out.get(&key.path).unwrap_or(&none);
-        let Some(f) = place(node, key, file, left_out, building, c)? else { continue };
-        c.files += 1;
-        c.rows += f.rows;
-        c.bytes += f.bytes;
-        out.push(f);
+        let Some(p) = plan_file(node, key, file, left_out)? else { continue };
+        match p.from {
+            From::Link(_) => c.linked += 1,
+            From::Bytes(_) => c.rewritten += 1,
+        }
+        c.rows += p.file.rows;
+        out.push(p);
     }
     let status = node.data.partition_status();
-    let path = "data/qc/partition_status.parquet".to_owned();
     let (sha256, bytes) = sha256_file(&status).map_err(io(&status))?;
-    link(&status, &building.join(&path))?;
-    let window = window_of(&out);
-    let rows = g.qc.green + g.qc.amber + g.qc.red + g.qc.pending;
-    out.push(PackFile { path, sha256: hex::encode(sha256), bytes, rows, dataset: "qc".to_owned(), window });
-    c.files += 1;
-    c.bytes += bytes;
-    out.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+    let file = PackFile {
+        path: "data/qc/partition_status.parquet".to_owned(),
+        sha256: hex::encode(sha256),
+        bytes,
+        rows: g.qc.green + g.qc.amber + g.qc.red + g.qc.pending,
+        dataset: "qc".to_owned(),
+        window: window_of(out.iter().map(|p| &p.file)),
+    };
+    out.push(Planned { file, from: From::Link(status) });
+    out.sort_by(|a, b| a.file.path.as_bytes().cmp(b.file.path.as_bytes()));
+    c.files = out.len() as u64;
+    c.bytes = out.iter().map(|p| p.file.bytes).sum();
     Ok(out)
 }
 
-fn place(
+fn plan_file(
     node: &Node,
     key: &TouchedKey,
     file: &CuratedFile,
     left_out: &BTreeSet<(String, i32)>,
-    building: &Path,
-    c: &mut ExportCounters,
-) -> Result<Option<PackFile>, ExportError> {
+) -> Result<Option<Planned>, ExportError> {
     let source = node.data.curated().join(&key.path);
     let damaged = |cause: String| ExportError::Damaged { path: source.display().to_string(), cause };
     let length = std::fs::metadata(&source).map_err(|e| damaged(e.to_string()))?.len();
     if length != file.bytes {
         return Err(damaged(format!("{length} bytes where {} were written", file.bytes)));
     }
-    let path = format!("data/{}", key.path);
-    let target = building.join(&path);
+    let (path, dataset) = (format!("data/{}", key.path), key.dataset.to_string());
     let window = TimeWindow { start: date_of(file.from), end: date_of(file.to) };
     if left_out.is_empty() {
-        link(&source, &target)?;
-        c.linked += 1;
         let sha256 = hex::encode(file.sha256);
-        return Ok(Some(PackFile {
-            path,
-            sha256,
-            bytes: file.bytes,
-            rows: file.rows,
-            dataset: key.dataset.to_string(),
-            window,
-        }));
+        let file = PackFile { path, sha256, bytes: file.bytes, rows: file.rows, dataset, window };
+        return Ok(Some(Planned { file, from: From::Link(source) }));
     }
     let kept = without(key.dataset, read_curated(&source, key.dataset)?, left_out);
     let rows: u64 = kept.iter().map(|(_, t)| t.rows.len() as u64).sum();
     if rows == 0 {
         return Ok(None);
     }
-    parents(&target)?;
     let view: Vec<(&str, &Table)> = kept.iter().map(|(s, t)| (s.as_str(), t)).collect();
     let encoded = encode_curated(&path, key.dataset, &view)?;
-    std::fs::write(&target, &encoded).map_err(io(&target))?;
-    c.rewritten += 1;
-    let (sha256, bytes) = (sha256_of(&encoded), encoded.len() as u64);
     let days: Vec<i32> =
         kept.iter().flat_map(|(_, t)| t.rows.iter().map(|r| session_day(key.dataset, r.when))).collect();
     let edge = |d: Option<&i32>| d.map_or(window.start, |d| date_of(*d));
     let window = TimeWindow { start: edge(days.iter().min()), end: edge(days.iter().max()) };
-    Ok(Some(PackFile { path, sha256: hex::encode(sha256), bytes, rows, dataset: key.dataset.to_string(), window }))
+    let sha256 = hex::encode(sha256_of(&encoded));
+    let file = PackFile { path, sha256, bytes: encoded.len() as u64, rows, dataset, window };
+    Ok(Some(Planned { file, from: From::Bytes(encoded) }))
+}
+
+/// Links or writes every planned file below `building`.
+fn lay_out(planned: &[Planned], building: &Path) -> Result<(), ExportError> {
+    let mut made: Option<PathBuf> = None;
+    for p in planned {
+        let target = building.join(&p.file.path);
+        let parent = target.parent().unwrap_or(building);
+        if made.as_deref() != Some(parent) {
+            std::fs::create_dir_all(parent).map_err(io(parent))?;
+            made = Some(parent.to_owned());
+        }
+        match &p.from {
+            From::Link(source) => std::fs::hard_link(source, &target).map_err(io(&target))?,
+            From::Bytes(bytes) => std::fs::write(&target, bytes).map_err(io(&target))?,
+        }
+    }
+    Ok(())
 }
 
 fn without(
@@ -172,9 +198,9 @@ fn without(
     out
 }
 
-fn window_of(files: &[PackFile]) -> TimeWindow {
-    let start = files.iter().map(|f| f.window.start).min().unwrap_or_default();
-    let end = files.iter().map(|f| f.window.end).max().unwrap_or_default();
+fn window_of<'a>(files: impl Iterator<Item = &'a PackFile> + Clone) -> TimeWindow {
+    let start = files.clone().map(|f| f.window.start).min().unwrap_or_default();
+    let end = files.map(|f| f.window.end).max().unwrap_or_default();
     TimeWindow { start, end }
 }
 
@@ -218,7 +244,7 @@ fn describe(node: &Node, run: &RunContext, id: String, files: Vec<PackFile>, qc:
         export_id: id,
         created_at_utc: rfc3339(run.started_at),
         source: node.source.clone(),
-        time_window: window_of(&files),
+        time_window: window_of(files.iter()),
         producer: Producer {
             host_id: node.host_id.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -275,6 +301,9 @@ fn publish(node: &Node, building: &Path, id: &str, manifest_sha256: &str) -> Res
 /// `exports/nightly/<as-of>`: the same files, hard-linked; a rerun replaces the folder whole.
 fn link_nightly(node: &Node, run: &RunContext, pack: &Path) -> Result<(), ExportError> {
     let target = node.data.nightly(run.as_of);
+    if same_file(&pack.join(MANIFEST_FILE), &target.join(MANIFEST_FILE)) {
+        return Ok(());
+    }
     let tmp = node.data.root().join("tmp");
     let (fresh, old) = (tmp.join(format!("nightly-{}", run.as_of)), tmp.join(format!("nightly-old-{}", run.as_of)));
     for d in [&fresh, &old] {
@@ -297,6 +326,15 @@ fn link_nightly(node: &Node, run: &RunContext, pack: &Path) -> Result<(), Export
     Ok(())
 }
 
+/// Whether two names are links of one file.
+fn same_file(a: &Path, b: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (std::fs::metadata(a), std::fs::metadata(b)) {
+        (Ok(a), Ok(b)) => a.ino() == b.ino() && a.dev() == b.dev(),
+        _ => false,
+    }
+}
+
 fn link_tree(from: &Path, to: &Path) -> Result<(), ExportError> {
     std::fs::create_dir_all(to).map_err(io(to))?;
     for e in std::fs::read_dir(from).map_err(io(from))? {
@@ -309,18 +347,6 @@ fn link_tree(from: &Path, to: &Path) -> Result<(), ExportError> {
         }
     }
     Ok(())
-}
-
-fn link(source: &Path, target: &Path) -> Result<(), ExportError> {
-    parents(target)?;
-    std::fs::hard_link(source, target).map_err(io(target))
-}
-
-fn parents(target: &Path) -> Result<(), ExportError> {
-    match target.parent() {
-        Some(p) => std::fs::create_dir_all(p).map_err(io(p)),
-        None => Ok(()),
-    }
 }
 
 fn bytes32(hex_text: &str) -> [u8; 32] {

@@ -48,22 +48,25 @@ pub fn read_curated(path: &Path, dataset: Dataset) -> Result<Vec<(String, Table)
     let feed = if dataset == Dataset::MacroTreasury { None } else { Some(open.strings("feed")?) };
     let request = open.strings("request_id")?;
     let mut out: Vec<(String, Table)> = Vec::new();
+    let mut last: Option<(&str, &str, &str, u32)> = None;
     for (i, (when, cell)) in cells.into_iter().enumerate() {
         let k = key.get(i).unwrap_or("");
         if out.last().is_none_or(|(s, _)| s != k) {
             out.push((k.to_owned(), Table::default()));
+            last = None;
         }
-        let v = vendor.get(i).unwrap_or("");
-        let vendor = Vendor::from_name(v).ok_or_else(|| open.bad(format!("row {i}: {v:?} is no vendor")))?;
-        let feed = feed.as_ref().and_then(|f| f.get(i)).unwrap_or("");
-        if let Some((_, table)) = out.last_mut() {
-            let origin = table.intern(&Origin {
-                vendor,
-                feed: Arc::from(feed),
-                request_id: Arc::from(request.get(i).unwrap_or("")),
-            });
-            table.rows.push(Row { when, cell, origin });
-        }
+        let (v, r) = (vendor.get(i).unwrap_or(""), request.get(i).unwrap_or(""));
+        let f = feed.as_ref().and_then(|f| f.get(i)).unwrap_or("");
+        let Some((_, table)) = out.last_mut() else { continue };
+        let origin = match last {
+            Some((lv, lf, lr, o)) if lv == v && lf == f && lr == r => o,
+            _ => {
+                let vendor = Vendor::from_name(v).ok_or_else(|| open.bad(format!("row {i}: {v:?} is no vendor")))?;
+                table.intern(&Origin { vendor, feed: Arc::from(f), request_id: Arc::from(r) })
+            }
+        };
+        last = Some((v, f, r, origin));
+        table.rows.push(Row { when, cell, origin });
     }
     Ok(out)
 }

@@ -3,7 +3,9 @@
 use super::{FrameError, parquet};
 use polars::prelude::*;
 use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 /// One partition of the ledger.
 #[derive(Clone, Debug)]
@@ -25,11 +27,11 @@ pub struct StatusRow {
     /// The vendor of most rows; empty where there are none.
     pub vendor: &'static str,
     /// The thresholds used, as JSON.
-    pub thresholds: std::sync::Arc<str>,
+    pub thresholds: Arc<str>,
     /// Hex of the rows' digest; empty where there are none.
     pub digest: String,
     /// Calendar name, version and hash.
-    pub calendar: std::sync::Arc<str>,
+    pub calendar: Arc<str>,
     /// Unix seconds.
     pub first_seen: i64,
     /// Unix seconds.
@@ -38,10 +40,31 @@ pub struct StatusRow {
 
 const BATCH: usize = 32_768;
 
+/// A buffered file that both polars and we hold: polars writes pieces of some hundred bytes and does not say whether the
+/// last flush failed.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<BufWriter<File>>>);
+
+impl Shared {
+    fn with<T>(&self, f: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<T>) -> std::io::Result<T> {
+        f(&mut *self.0.lock().map_err(|_| std::io::Error::other("the buffer is poisoned"))?)
+    }
+}
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.with(|b| b.write(bytes))
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.with(BufWriter::flush)
+    }
+}
+
 /// Takes rows one by one.
 pub struct StatusWriter {
     file: String,
-    out: polars::io::parquet::write::BatchedWriter<File>,
+    out: polars::io::parquet::write::BatchedWriter<Shared>,
+    buffer: Shared,
     rows: Vec<StatusRow>,
 }
 
@@ -54,8 +77,9 @@ impl StatusWriter {
         let fail = |cause: String| FrameError { file: path.display().to_string(), cause };
         let file = File::create(path).map_err(|e| fail(e.to_string()))?;
         let empty = frame(&[]).map_err(|e| fail(e.to_string()))?;
-        let out = parquet::options(file).batched(empty.schema()).map_err(|e| fail(e.to_string()))?;
-        Ok(Self { file: path.display().to_string(), out, rows: Vec::with_capacity(BATCH) })
+        let buffer = Shared(Arc::new(Mutex::new(BufWriter::with_capacity(256 * 1024, file))));
+        let out = parquet::options(buffer.clone()).batched(empty.schema()).map_err(|e| fail(e.to_string()))?;
+        Ok(Self { file: path.display().to_string(), out, buffer, rows: Vec::with_capacity(BATCH) })
     }
 
     /// Adds a row.
@@ -84,7 +108,9 @@ impl StatusWriter {
     /// The file cannot be written.
     pub fn finish(mut self) -> Result<(), FrameError> {
         self.flush()?;
-        self.out.finish().map(|_| ()).map_err(|e| FrameError { file: self.file.clone(), cause: e.to_string() })
+        let fail = |cause: String| FrameError { file: self.file.clone(), cause };
+        self.out.finish().map_err(|e| fail(e.to_string()))?;
+        self.buffer.flush().map_err(|e| fail(e.to_string()))
     }
 }
 
