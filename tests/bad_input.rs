@@ -338,12 +338,16 @@ fn a_vendor_that_refuses_a_key_is_demoted_and_the_other_fills() {
 
 #[test]
 fn a_refused_symbol_does_not_take_its_neighbours_with_it() {
-    let sim = Sim::seeded(3, 1, "alpaca: {refused_symbols: [AAAB]}");
-    let n = alone(&sim, &["alpaca"], &two());
-    let done = n.nightly(&BEFORE_THE_PACK).exits(0).json();
-    // Alpaca refuses a request that names one symbol too many; what it does give is to be had.
-    let rows: u64 = of(&n.lines(), Vendor::Alpaca, "AAAA").iter().map(|l| l.rows).sum();
-    assert_eq!(rows, 20, "{}", stage(&done, "backfill"));
+    // A vendor refuses a request that names one symbol too many; what it does give is to be had.
+    let unknown = "alpaca: {rules: [{match: {symbol: AAAB}, action: {status: {code: 400}}}]}";
+    for fault in ["alpaca: {refused_symbols: [AAAB]}", unknown] {
+        let sim = Sim::seeded(3, 1, fault);
+        let n = alone(&sim, &["alpaca"], &two());
+        let done = n.nightly(&BEFORE_THE_PACK).exits(0).json();
+        let rows: u64 = of(&n.lines(), Vendor::Alpaca, "AAAA").iter().map(|l| l.rows).sum();
+        assert_eq!(rows, 20, "{fault}: {}", stage(&done, "backfill"));
+        assert!(sim.stats.requests() <= 5, "{fault}: {} requests", sim.stats.requests());
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The scheduler's shell: wakes at the set time and, between, every so often for what is new.
 
-use super::{CycleError, CyclePlan, RunSummary, Stages, cycle, last_session, next_wake};
+use super::{CycleError, CyclePlan, RunSummary, StageDone, Stages, cycle, last_session, next_wake};
 use crate::node::Node;
 use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture};
 use chrono::NaiveTime;
@@ -99,7 +99,10 @@ impl Handler<RunNow> for Scheduler {
             }
             let as_of = last_session(&node.registry(), node.clock.now());
             let plan = CyclePlan { as_of, window: None, only: m.only };
-            let result = cycle(&node, &stages, &plan, |_| {}).await;
+            let told = |s: &StageDone| {
+                tracing::info!(stage = %s.stage, millis = s.millis, counters = %s.counters, "stage done");
+            };
+            let result = cycle(&node, &stages, &plan, told).await;
             busy.store(false, Ordering::Release);
             result.map(Some)
         })

@@ -115,7 +115,6 @@ async fn run_stage(
     };
     let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     book.done(node, stage, millis, counters.to_string())?;
-    tracing::info!(%stage, millis, counters = %counters, "stage done");
     Ok(StageDone { stage, before: false, millis, counters })
 }
 
