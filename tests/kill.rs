@@ -134,6 +134,30 @@ fn a_kill_from_outside_at_any_moment_leaves_what_an_uninterrupted_run_leaves() {
     }
 }
 
+#[test]
+fn kills_while_all_of_the_real_data_arrives_leave_what_an_uninterrupted_run_leaves() {
+    let Some(real) = real_data() else { return };
+    let sim = Sim::real(&real);
+    let mut whole = node(&sim, REAL_NIGHT);
+    let count = whole.root.path().join("count");
+    whole.set("DATANODE_KILL_COUNT", count.to_str().unwrap());
+    let id = whole.nightly(&[]).exits(0).json()["export_id"].as_str().unwrap().to_owned();
+    let places: u64 = std::fs::read_to_string(&count).unwrap().parse().unwrap();
+    let mut draw = Draw(seed() ^ 0xf00d);
+    let mut n = node(&sim, REAL_NIGHT);
+    let mut at = Vec::new();
+    // Three kills, one after the other, on one folder: what the first leaves, the second meets.
+    for _ in 0..3 {
+        at.push(1 + draw.below(places / 2));
+        n.set("DATANODE_KILL_AT", &at[at.len() - 1].to_string());
+        let code = n.nightly(&[]).code;
+        assert!(killed_by_itself(code) || code == Some(0), "after kills at {at:?}: {code:?}");
+    }
+    n.unset("DATANODE_KILL_AT");
+    n.nightly(&[]).exits(0);
+    same(&whole, &n, &id, &format!("seed {}, kills at {at:?} of {places}", seed()));
+}
+
 /// The universe of the real data with a few symbols of each dataset, so that a run takes seconds on a small machine.
 fn thin(universe: &str) -> String {
     let keep = ["UW:", "WMI:", "GOOGL:", "TWX:", "GOOG:", "SHY:", "DGS1MO:"];

@@ -7,7 +7,7 @@ mod support;
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
-use support::{Node, REAL_NIGHT, Sim, counts, python, real_data, run, stage, tree};
+use support::{Node, REAL_NIGHT, SEEDED_NIGHT, Sim, counts, python, real_data, run, stage, tree};
 
 const DAILY: usize = 70_011;
 const MINUTE: usize = 21_258;
@@ -87,6 +87,16 @@ fn rows_are_where_they_belong(node: &Node) {
 fn sums_verify(pack: &Path) {
     let done = run(Command::new("sha256sum").args(["--check", "--quiet", "SHA256SUMS.stable.txt"]).current_dir(pack));
     done.exits(0);
+}
+
+#[test]
+fn a_training_box_can_filter_sort_and_cut_what_is_packed() {
+    let sim = Sim::seeded(3, 2, "");
+    let node = Node::new(&sim.universe, SEEDED_NIGHT).vendors(&["alpaca", "fred"], &sim);
+    node.nightly(&[]).exits(0);
+    if let Some(checked) = python("check_curated.py", &[Path::new("--usable"), &node.data()]) {
+        assert_eq!(checked.code, Some(0), "{}{}", checked.out, checked.err);
+    }
 }
 
 #[test]

@@ -32,6 +32,12 @@ const LONGEST_PROBE: i64 = 7 * 86_400;
 pub fn keep(node: &Node, run: &RunContext, claimed: &Claimed, fetched: Fetched) -> Result<VendorCounters, RawError> {
     let registry = node.registry();
     let Some(rule) = registry.rule(fetched.ask.dataset) else { return Ok(VendorCounters::default()) };
+    let late = VendorCounters { claims: 1, requests: u64::from(fetched.pages), dropped: 1, ..Default::default() };
+    // Looked at before any file is written, and judged again by the commit's guard.
+    if node.store.load(&LEASES, &claimed.id)?.as_ref() != Some(&claimed.lease) {
+        tracing::warn!(lease = claimed.id, "a late answer is dropped: its lease no longer stands");
+        return Ok(late);
+    }
     let mut k = Keeping {
         node,
         run,
@@ -51,15 +57,11 @@ pub fn keep(node: &Node, run: &RunContext, claimed: &Claimed, fetched: Fetched) 
     k.batch.guard(&LEASES, &claimed.id, Some(&claimed.lease))?;
     k.batch.delete(&LEASES, &claimed.id);
     k.answer(fetched)?;
-    let Keeping { files, batch, mut counters, .. } = k;
+    let Keeping { files, batch, counters, .. } = k;
     files.publish().map_err(io(node.data.root()))?;
     match node.store.commit(batch) {
         Ok(_) => Ok(counters),
-        Err(StoreError::Conflict { .. }) => {
-            tracing::warn!(lease = claimed.id, "a late answer was dropped: its lease no longer stands");
-            counters = VendorCounters { claims: 1, requests: counters.requests, dropped: 1, ..Default::default() };
-            Ok(counters)
-        }
+        Err(StoreError::Conflict { .. }) => Ok(late),
         Err(e) => Err(e.into()),
     }
 }
