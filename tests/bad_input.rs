@@ -1,5 +1,7 @@
 //! Wrong settings are refused before anything is done; wrong answers are recorded, kept and never believed.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
 mod support;
 
 use datanode_schema::manifest::Line;

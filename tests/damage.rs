@@ -3,38 +3,46 @@
 //! Exit codes: 3 for what is missing, extra or altered and for a wrong key, 4 for a manifest that breaks its contract,
 //! 5 where there is no pack.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
 mod support;
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use support::{Draw, Node, Ran, SEEDED_NIGHT, Sim, copy, tree};
 
-/// A data folder with one pack and its sealing; made once, copied by each test.
-fn original() -> &'static Node {
-    static MADE: OnceLock<Node> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let sim = Sim::seeded(3, 2, "");
-        let node = Node::new(&sim.universe, SEEDED_NIGHT).vendors(&["alpaca", "fred"], &sim);
-        node.nightly(&[]).exits(0);
-        node.run(&["pack", "verify", node.data().to_str().unwrap()]).exits(0);
-        node
-    })
+/// A data folder with one pack and its sealing; shared by the tests that run at the time, and gone with the last of them.
+fn original() -> Arc<Node> {
+    static MADE: Mutex<Weak<Node>> = Mutex::new(Weak::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(node) = made.upgrade() {
+        return node;
+    }
+    let sim = Sim::seeded(3, 2, "");
+    let node = Node::new(&sim.universe, SEEDED_NIGHT).vendors(&["alpaca", "fred"], &sim);
+    node.nightly(&[]).exits(0);
+    node.run(&["pack", "verify", node.data().to_str().unwrap()]).exits(0);
+    let node = Arc::new(node);
+    *made = Arc::downgrade(&node);
+    node
 }
 
 struct Copy {
+    of: Arc<Node>,
     _dir: tempfile::TempDir,
     data: PathBuf,
 }
 
 impl Copy {
     fn new() -> Self {
+        let of = original();
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         for part in ["exports/datanode", "vault", "keys"] {
-            copy(&original().data().join(part), &data.join(part));
+            copy(&of.data().join(part), &data.join(part));
         }
-        Self { _dir: dir, data }
+        Self { of, _dir: dir, data }
     }
     fn pack(&self) -> PathBuf {
         let mut packs = std::fs::read_dir(self.data.join("exports/datanode")).unwrap();
@@ -42,12 +50,12 @@ impl Copy {
     }
     fn verify(&self, path: &Path) -> Ran {
         let key = self.data.join("keys/node.key");
-        original().run(&["pack", "verify", path.to_str().unwrap(), "--key", key.to_str().unwrap()])
+        self.of.run(&["pack", "verify", path.to_str().unwrap(), "--key", key.to_str().unwrap()])
     }
     /// Without a key, as a replica would: no setting leads to one.
     fn verify_without_key(&self, path: &Path) -> Ran {
         let nowhere = self.data.join("nowhere");
-        original().run(&["--data-dir", nowhere.to_str().unwrap(), "pack", "verify", path.to_str().unwrap()])
+        self.of.run(&["--data-dir", nowhere.to_str().unwrap(), "pack", "verify", path.to_str().unwrap()])
     }
 }
 

@@ -1,5 +1,7 @@
 //! The `files` vendor: a folder of CSV or Parquet gives the rows that the vendors behind HTTP give.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
 mod support;
 
 use datanode_actors::frame::{Bar, Cell, Row, Table, encode_raw, read_curated};

@@ -2,6 +2,8 @@
 //!
 //! Moments are drawn from a seed (`DATANODE_KILL_SEED`, default 1), so that a failure can be repeated.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
 mod support;
 
 use std::collections::BTreeSet;

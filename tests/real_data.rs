@@ -2,6 +2,8 @@
 //!
 //! The expectations are those of ../shared/data/README.md; what Python checks is independent of our code.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
 mod support;
 
 use serde_json::Value;

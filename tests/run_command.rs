@@ -1,5 +1,7 @@
 //! `datanode run` as systemd and its owner see it, and the commands around it: doctor, init, rebuild.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
 mod support;
 
 use nix::sys::signal::Signal;

@@ -1,5 +1,7 @@
 //! The rules of the house, read from its sources: who may name what. Each failure is a list of `file:line: text`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -13,22 +13,32 @@ pub fn format_sums(mut sums: Vec<(String, String)>) -> String {
     sums.iter().map(|(sum, path)| format!("{sum}  {path}\n")).collect()
 }
 
+/// Sums that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadSums {
+    /// Not what the exporter writes: it was altered.
+    Altered(String),
+    /// A path that leaves the pack: whoever wrote it broke the contract.
+    Path(String),
+}
+
 /// The (hex sum, path) pairs of a text.
 ///
 /// # Errors
 /// The first line that is not one, that names an unsafe path, or that is out of order.
-pub fn parse_sums(text: &str) -> Result<Vec<(String, String)>, String> {
+pub fn parse_sums(text: &str) -> Result<Vec<(String, String)>, BadSums> {
     let mut out: Vec<(String, String)> = Vec::new();
     if !text.is_empty() && !text.ends_with('\n') {
-        return Err(format!("{SUMS_FILE}: the last line is cut off"));
+        return Err(BadSums::Altered(format!("{SUMS_FILE}: the last line is cut off")));
     }
     for (i, line) in text.lines().enumerate() {
-        let bad = |why: &str| format!("{SUMS_FILE}:{}: {why}", i + 1);
+        let at = |why: &str| format!("{SUMS_FILE}:{}: {why}", i + 1);
+        let bad = |why: &str| BadSums::Altered(at(why));
         let (sum, path) = line.split_once("  ").ok_or_else(|| bad("not `<sha256>  <path>`"))?;
         if !is_sha256(sum) {
             return Err(bad("not a SHA-256 in lower-case hex"));
         }
-        safe_path(path).map_err(|why| bad(&format!("{path:?} {why}")))?;
+        safe_path(path).map_err(|why| BadSums::Path(at(&format!("{path:?} {why}"))))?;
         if out.last().is_some_and(|(_, before)| before.as_bytes() >= path.as_bytes()) {
             return Err(bad("out of order or twice"));
         }

@@ -1,7 +1,7 @@
 //! Verifying a pack folder without the node: nothing of its state is opened.
 
 use super::manifest::PackManifest;
-use super::sums::{MANIFEST_FILE, SUMS_FILE, parse_sums};
+use super::sums::{BadSums, MANIFEST_FILE, SUMS_FILE, parse_sums};
 use datanode_schema::files::{sha256_file, sha256_hex};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -47,7 +47,12 @@ pub fn verify_pack(dir: &Path, threads: usize) -> Option<PackReport> {
         Ok(Ok(text)) => match parse_sums(&text) {
             Ok(sums) => named.extend(sums.into_iter().map(|(s, p)| (p, s))),
             // A sums file that was made by us and does not parse was altered.
-            Err(e) => report.problems.push(PackProblem::Integrity(e)),
+            Err(BadSums::Altered(e)) => report.problems.push(PackProblem::Integrity(e)),
+            // Nothing of it is believed, and nothing is looked at by it.
+            Err(BadSums::Path(e)) => {
+                report.problems.push(PackProblem::Contract(e));
+                return Some(report);
+            }
         },
         Ok(Err(_)) => report.problems.push(PackProblem::Integrity(format!("{SUMS_FILE}: altered: not text"))),
         Err(e) => report.problems.push(PackProblem::Integrity(format!("{SUMS_FILE}: missing: {e}"))),

@@ -3,6 +3,7 @@
 
 use super::{Cell, FrameError, Table};
 use datanode_schema::names::Dataset;
+use polars::io::parquet::write::KeyValueMetadata;
 use polars::prelude::*;
 
 /// Rows of a row group: small enough that a reader on a small machine can hold one.
@@ -89,13 +90,20 @@ fn encode(name: &str, columns: Vec<Column>, height: usize) -> Result<Vec<u8>, Fr
     let fail = |e: PolarsError| FrameError { file: name.to_owned(), cause: e.to_string() };
     let mut frame = DataFrame::new(height, columns).map_err(fail)?;
     let mut out = Vec::with_capacity(16 * 1024);
-    options(&mut out).finish(&mut frame).map_err(fail)?;
+    options(&mut out, frame.schema()).finish(&mut frame).map_err(fail)?;
     Ok(out)
 }
 
 /// The one way in which Parquet is written.
-pub(super) fn options<W: std::io::Write>(to: W) -> ParquetWriter<W> {
+///
+/// polars declares its strings as Arrow string views, for which pyarrow has no filter and no sort: the schema that is
+/// put into the file says large strings instead. The bytes of the columns are the same.
+pub(super) fn options<W: std::io::Write>(to: W, schema: &Schema) -> ParquetWriter<W> {
+    let arrow = schema.iter().map(|(n, t)| t.to_arrow_field(n.clone(), CompatLevel::oldest()));
+    let arrow = arrow.map(|f| (f.name.clone(), f)).collect();
+    let key = polars_parquet::write::schema_to_metadata_key(&arrow);
     ParquetWriter::new(to)
+        .with_key_value_metadata(Some(KeyValueMetadata::Static(vec![key])))
         .with_compression(ParquetCompression::Zstd(None))
         .with_statistics(StatisticsOptions::default())
         .with_row_group_size(Some(ROW_GROUP))

@@ -78,7 +78,9 @@ impl StatusWriter {
         let file = File::create(path).map_err(|e| fail(e.to_string()))?;
         let empty = frame(&[]).map_err(|e| fail(e.to_string()))?;
         let buffer = Shared(Arc::new(Mutex::new(BufWriter::with_capacity(256 * 1024, file))));
-        let out = parquet::options(buffer.clone()).batched(empty.schema()).map_err(|e| fail(e.to_string()))?;
+        let out = parquet::options(buffer.clone(), empty.schema())
+            .batched(empty.schema())
+            .map_err(|e| fail(e.to_string()))?;
         Ok(Self { file: path.display().to_string(), out, buffer, rows: Vec::with_capacity(BATCH) })
     }
 

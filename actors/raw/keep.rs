@@ -230,7 +230,10 @@ impl Keeping<'_> {
             Outcome::NotEntitled | Outcome::Refused => {
                 // A refusal of days to come says nothing about the vendor.
                 let today = self.node.clock.now().date_naive();
-                if ask.to < today {
+                // Of several symbols perhaps one is meant: backfill asks for each alone, and then it is known which.
+                // A key that is not accepted means all of them.
+                let all = ask.symbols.len() == 1 || refusal.is_some_and(|r| r.note.starts_with("401"));
+                if ask.to < today && all {
                     self.demote(&key, refusal, now)?;
                 }
             }

@@ -118,7 +118,14 @@ fn half_a_document_html_and_wrong_types_are_unparsable_and_never_a_panic() {
     for cut in 0..good.len() {
         assert!(parse(Vendor::Alpaca, &a, &good[..cut]).is_err(), "cut at {cut}");
     }
-    for bad in ["<html>", "[]", "{}", r#"{"bars":null}"#, r#"{"bars":{"A":[{"t":1}]}}"#, r#"{"bars":{"A":[{"t":"2020-01-02T05:00:00Z","o":NaN,"h":1,"l":1,"c":1,"v":1}]}}"#] {
+    for bad in [
+        "<html>",
+        "[]",
+        "{}",
+        r#"{"bars":null}"#,
+        r#"{"bars":{"A":[{"t":1}]}}"#,
+        r#"{"bars":{"A":[{"t":"2020-01-02T05:00:00Z","o":NaN,"h":1,"l":1,"c":1,"v":1}]}}"#,
+    ] {
         for vendor in [Vendor::Alpaca, Vendor::Massive, Vendor::Fred] {
             if let Err(e) = parse(vendor, &a, bad.as_bytes()) {
                 assert_eq!(e.outcome, Outcome::Unparsable);

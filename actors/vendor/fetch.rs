@@ -17,8 +17,9 @@ const ATTEMPTS: u32 = 4;
 const MAX_PAGES: u32 = 20_000;
 /// A reset farther away than this sends the ask back to the queue.
 const LONGEST_WAIT: Duration = Duration::from_secs(65);
-/// How often a 429 on one page is waited for.
-const RATE_LIMIT_WAITS: u32 = 3;
+/// How long a 429 on one page is waited for where the vendor does not say: past the next second, past a part of the
+/// minute, past the whole minute. After that the ask goes back to the queue.
+const UNSAID_WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(15), Duration::from_secs(61)];
 
 /// What fetching needs.
 #[derive(Clone)]
@@ -113,7 +114,7 @@ impl Fetcher {
     /// One page, asked as often as the rules allow.
     async fn page(&self, ask: &Ask, next: Option<&Next>, got: &mut Gathered) -> Result<Page, Refusal> {
         let request = request(self.endpoint.vendor, ask, next)?;
-        let (mut failures, mut waits) = (0, 0);
+        let (mut failures, mut waits) = (0, 0usize);
         loop {
             self.purse.take(LONGEST_WAIT).await?;
             let answered = self.http.get(&self.endpoint, &request, self.clock.now()).await;
@@ -124,10 +125,11 @@ impl Fetcher {
             };
             match refusal.outcome {
                 Outcome::RateLimited => {
-                    let wait = Duration::from_millis(refusal.retry_after_ms.unwrap_or(1000).max(50));
+                    let Some(unsaid) = UNSAID_WAITS.get(waits) else { return Err(refusal) };
+                    let wait = refusal.retry_after_ms.map_or(*unsaid, |ms| Duration::from_millis(ms.max(50)));
                     self.purse.close(wait).await;
                     waits += 1;
-                    if waits > RATE_LIMIT_WAITS || wait > LONGEST_WAIT {
+                    if wait > LONGEST_WAIT {
                         return Err(refusal);
                     }
                 }

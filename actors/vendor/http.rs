@@ -134,7 +134,9 @@ fn classify(status: u16, headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -
 /// `Retry-After` in seconds, else `X-RateLimit-Reset` as epoch seconds.
 fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<u64> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<i64>().ok();
-    let seconds = number("retry-after").or_else(|| number("x-ratelimit-reset").map(|t| t - now.timestamp()))?;
+    // A reset that is over by our clock says that the clocks differ, not that the vendor is ready.
+    let reset = || number("x-ratelimit-reset").map(|t| t - now.timestamp()).filter(|s| *s > 0);
+    let seconds = number("retry-after").or_else(reset)?;
     u64::try_from(seconds.clamp(0, 86_400)).ok().map(|s| s * 1000)
 }
 

@@ -93,7 +93,11 @@ fn recover(layout: &Layout, lock: Lock, tables: &[TableDef], cache: u64) -> Resu
     }
     let (bases, segments) = journal::list(&layout.journal())?;
     let fresh = first_open(layout, &bases, &segments)?;
-    let engine = Engine::open(&layout.sled(), tables, cache)?;
+    let engine = Engine::open(&layout.sled(), tables, cache).map_err(|e| match e {
+        // Files that sled itself wrote and does not take back are damaged, whatever it calls that.
+        StoreError::Sled { doing, cause } if !fresh => layout.corrupt(format!("sled could not {doing}: {cause}")),
+        other => other,
+    })?;
     if fresh {
         return create(layout, lock, engine);
     }

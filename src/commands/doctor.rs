@@ -69,6 +69,9 @@ fn vendors(s: &Settings) -> Result<String, String> {
     ];
     let mut enabled = Vec::new();
     for (name, v) in all.iter().filter(|(_, v)| v.enabled) {
+        if v.base_url.is_empty() {
+            return Err(format!("vendors.{name}.base_url is empty; set it, or disable {name}"));
+        }
         crate::secrets::resolve(&format!("vendors.{name}.key"), &v.key)?;
         crate::secrets::resolve(&format!("vendors.{name}.secret"), &v.secret)?;
         enabled.push(*name);

@@ -5,7 +5,7 @@ use super::table::{print, thousands};
 use crate::failure::{Code, Done, Failure};
 use crate::wiring::key_file;
 use clap::Subcommand;
-use datanode_actors::export::{MANIFEST_FILE, PackManifest, PackProblem, PackReport, verify_pack};
+use datanode_actors::export::{MANIFEST_FILE, PackManifest, PackProblem, PackReport, SUMS_FILE, verify_pack};
 use datanode_actors::seal::Identity;
 use datanode_actors::seal::{self, Kind, SealError};
 use datanode_actors::vault::Vault;
@@ -69,7 +69,8 @@ pub fn of_seal(e: &SealError) -> Failure {
 pub fn pack_folders(data: &DataDir) -> Vec<PathBuf> {
     let mut out = Vec::new();
     for source in folders(&data.exports()).into_iter().filter(|d| !d.ends_with("nightly")) {
-        out.extend(folders(&source).into_iter().filter(|d| d.join(MANIFEST_FILE).is_file()));
+        let named = |d: &PathBuf| d.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"export_"));
+        out.extend(folders(&source).into_iter().filter(named));
     }
     out.sort_by_key(|p| p.file_name().map(|n| n.to_owned()));
     out
@@ -86,7 +87,13 @@ fn list(g: &Global) -> Done {
     let settings = g.settings()?;
     let mut rows = Vec::new();
     for folder in pack_folders(&DataDir::new(settings.data_dir)) {
-        let text = std::fs::read(folder.join(MANIFEST_FILE)).map_err(Failure::failed)?;
+        let text = std::fs::read(folder.join(MANIFEST_FILE)).map_err(|e| {
+            let what = format!(
+                "{}: {MANIFEST_FILE}: {e}; `datanode pack verify` tells what else is missing",
+                folder.display()
+            );
+            Failure::new(Code::Integrity, what)
+        })?;
         let m = PackManifest::parse(&text)
             .map_err(|e| Failure::new(Code::Contract, format!("{}: {e}", folder.display())))?;
         let bytes: u64 = m.files.iter().map(|f| f.bytes).sum();
@@ -111,7 +118,7 @@ fn list(g: &Global) -> Done {
 fn verify(g: &Global, path: &Path, key: Option<&Path>) -> Done {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let is_vault = |p: &Path| p.join("descriptors").is_dir();
-    if path.join(MANIFEST_FILE).is_file() || path.join("SHA256SUMS.stable.txt").is_file() {
+    if path.join(MANIFEST_FILE).is_file() || path.join(SUMS_FILE).is_file() {
         return report(g, path, verify_pack(path, threads));
     }
     if is_vault(path) {

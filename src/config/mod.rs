@@ -46,7 +46,9 @@ pub fn load(file: Option<&Path>, data_dir: Option<&Path>) -> Result<Settings, Co
 fn merge(file: Option<&Path>) -> Result<Settings, ConfigError> {
     let wrong = |e: config::ConfigError| ConfigError(format!("configuration: {e}"));
     let known = serde_json::to_value(Settings::default()).unwrap_or_default();
-    let mut builder = config::Config::builder();
+    // The defaults are a source of their own: a table of which one key is set keeps the defaults of the others.
+    let defaults = config::Config::try_from(&Settings::default()).map_err(wrong)?;
+    let mut builder = config::Config::builder().add_source(defaults);
     if let Some(f) = file {
         let read = config::Config::builder()
             .add_source(config::File::from(f).format(config::FileFormat::Toml))
