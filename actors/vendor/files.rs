@@ -1,8 +1,10 @@
 //! The `files` vendor: a folder of CSV or Parquet.
 //!
-//!     equities_bars/SYM.csv           date,open,high,low,close,volume[,trade_count,vwap]
-//!     equities_bars_minute/SYM/DATE.csv  t,open,high,low,close,volume[,…]   t in UTC, the bar's start
-//!     macro_treasury/ID.csv           date,value                          an empty value is no observation
+//! ```text
+//! equities_bars/SYM.csv           date,open,high,low,close,volume[,trade_count,vwap]
+//! equities_bars_minute/SYM/DATE.csv  t,open,high,low,close,volume[,…]   t in UTC, the bar's start
+//! macro_treasury/ID.csv           date,value                          an empty value is no observation
+//! ```
 //!
 //! or `.parquet` with the same names and columns (`dt` a date, `ts` a UTC timestamp in ns). A symbol that is not a plain
 //! file name is percent-encoded as on our own disk, so no symbol leads out of the folder.
