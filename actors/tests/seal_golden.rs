@@ -4,7 +4,6 @@
 //! `DATANODE_PYTHON=…/python` names an interpreter with PyNaCl, blake3, cryptography and zstandard.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod seal_support;
 

@@ -1,7 +1,6 @@
 //! A sealed manifest is authentic and hostile all the same: somebody who may seal must not be able to write elsewhere.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod seal_support;
 

@@ -1,7 +1,6 @@
 //! The vault keeps what it was given, and removal loses nothing that a pack needs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod seal_support;
 
