@@ -68,7 +68,7 @@ pub struct Node {
     /// Sealing, shipping, retention.
     pub publishing: Publishing,
     registry: RwLock<Arc<Registry>>,
-    stopping: AtomicBool,
+    stopping: Arc<AtomicBool>,
 }
 
 /// What [`Node::new`] is made of.
@@ -113,13 +113,18 @@ impl Node {
             threads: p.threads,
             publishing: p.publishing,
             registry: RwLock::new(Arc::new(p.registry)),
-            stopping: AtomicBool::new(false),
+            stopping: Arc::default(),
         }
     }
 
     /// Whether the process was asked to stop: nothing new is claimed, and no further stage begins.
     pub fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// The flag itself, for those who wait without a node.
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
+        self.stopping.clone()
     }
 
     /// Asks for the stop.

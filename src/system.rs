@@ -3,12 +3,20 @@
 use crate::failure::{Code, Failure};
 use crate::wiring::Wired;
 use actix::Actor;
+use datanode_actors::curate::CurateError;
 use datanode_actors::export::ExportError;
+use datanode_actors::qc::QcError;
+use datanode_actors::raw::RawError;
 use datanode_actors::schedule::actor::{RunNow, Scheduler};
 use datanode_actors::schedule::{CycleError, CyclePlan, RunSummary, StageDone, Stages, cycle};
+use datanode_actors::seal::Kind;
+use datanode_actors::seal::stage::SealStageError;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+
+/// How long a cycle in the foreground may go on after it was asked to stop.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(9);
 
 /// Runs one cycle in the foreground.
 ///
@@ -23,6 +31,10 @@ pub fn run_cycle(wired: Wired, plan: &CyclePlan, progress: impl Fn(&StageDone)) 
         let signals = tokio::spawn(async move {
             if let Ok(()) = stop_requested().await {
                 on_stop.stop();
+                eprintln!("stopping: the next run goes on where this one stops");
+                // What is under way may take long, and nothing of it is lost: a second signal, or patience, ends it.
+                let _ = tokio::time::timeout(PATIENCE, stop_requested()).await;
+                std::process::exit(1);
             }
         });
         let done = cycle(&node, &stages, plan, progress).await;
@@ -112,6 +124,12 @@ pub fn of_cycle(e: CycleError) -> Failure {
     match e {
         CycleError::Store(s) => crate::wiring::of_store(s),
         CycleError::Export(ExportError::Damaged { .. } | ExportError::Manifest(_)) => {
+            Failure::new(Code::Integrity, e.to_string())
+        }
+        CycleError::Raw(RawError::Forgotten { .. })
+        | CycleError::Curate(CurateError::Raw(RawError::Forgotten { .. }))
+        | CycleError::Qc(QcError::Damaged { .. }) => Failure::new(Code::Integrity, e.to_string()),
+        CycleError::Seal(SealStageError::Seal(ref s)) if s.kind() == Kind::Integrity => {
             Failure::new(Code::Integrity, e.to_string())
         }
         other => Failure::failed(other),

@@ -61,7 +61,7 @@ pub fn wire(settings: &Settings, clock: &Clock) -> Result<Wired, Failure> {
         let registry = node.registry();
         let Some(caps) = registry.vendors.get(&endpoint.vendor) else { continue };
         let purse = Purse::open(endpoint.vendor, caps.limits, store.clone(), clock.clone()).map_err(of_store)?;
-        let fetcher = Fetcher { http: http.clone(), endpoint, purse, clock: clock.clone() };
+        let fetcher = Fetcher { http: http.clone(), endpoint, purse, clock: clock.clone(), stopping: node.stop_flag() };
         fetchers.push((fetcher, caps.limits.concurrency));
     }
     Ok(Wired { node, fetchers })
@@ -196,6 +196,13 @@ fn publishing(settings: &Settings) -> Result<Publishing, Failure> {
     let identity = if path.is_file() {
         Identity::read(&path).map_err(Failure::usage)?
     } else {
+        let stanzas = std::fs::read_dir(settings.data_dir.join("vault/stanzas")).is_ok_and(|mut d| d.next().is_some());
+        if stanzas {
+            return Err(Failure::usage(format!(
+                "{}: the node's key is gone, and the vault has packs that were sealed with it; put the key back, or point seal.key_file at it",
+                path.display()
+            )));
+        }
         let identity = write_new_key(&path)?;
         tracing::warn!(path = %path.display(), "a new key was made; keep a copy elsewhere: without it no sealed pack opens");
         identity

@@ -3,6 +3,7 @@
 use super::{Merge, by_preference};
 use crate::frame::{FrameError, Table, encode_curated, read_raw, session_day};
 use crate::node::Node;
+use crate::raw::{RawError, forget};
 use chrono::{Datelike, NaiveDate};
 use datanode_schema::clock::date_of;
 use datanode_schema::files::{self, sha256_of};
@@ -26,8 +27,11 @@ pub enum CurateError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A file could not be read or written.
-    #[error("{0}; if it is a raw file, move it away and run `datanode nightly` again")]
+    /// A raw file is gone or damaged.
+    #[error(transparent)]
+    Raw(#[from] RawError),
+    /// Rows could not be encoded.
+    #[error(transparent)]
     Frame(#[from] FrameError),
     /// A file could not be published.
     #[error("{path}: {cause}; check the disk's free space and permissions")]
@@ -68,7 +72,17 @@ pub fn curate(node: &Node) -> Result<CurateCounters, CurateError> {
     let registry = node.registry();
     let mut buckets: BTreeMap<Bucket, Vec<(TouchedKey, NaiveDate)>> = BTreeMap::new();
     let mut c = CurateCounters::default();
-    for (key, _) in node.store.load_all(&TOUCHED, &[])? {
+    let mut touched: BTreeSet<TouchedKey> = node.store.load_all(&TOUCHED, &[])?.into_iter().map(|(k, _)| k).collect();
+    for (key, file) in node.store.load_all(&CURATED, &[])? {
+        // A file that is gone or cut off is made again from raw.
+        let length = std::fs::metadata(node.data.curated().join(&key.path)).map(|m| m.len());
+        if length.is_ok_and(|l| l == file.bytes) {
+            continue;
+        }
+        tracing::warn!(path = key.path, "a curated file is gone or was cut off; it is made again from raw");
+        touched.insert(key);
+    }
+    for key in touched {
         let Some(rule) = registry.rule(key.dataset) else { continue };
         let Some(date) = date_in(&key.path) else { continue };
         buckets.entry((key.dataset, bucket_of(rule, date))).or_default().push((key, date));
@@ -178,9 +192,13 @@ fn read_bucket(
     let mut out: BTreeMap<String, Vec<Table>> = BTreeMap::new();
     for (symbol, vendor) in sorted {
         let file = node.data.raw().join(DataDir::raw_file(*vendor, dataset, rule.grain, symbol, start)?);
-        if file.is_file() {
-            out.entry(symbol.clone()).or_default().push(read_raw(&file, dataset, *vendor)?);
-        }
+        let table = if file.is_file() {
+            read_raw(&file, dataset, *vendor)
+                .or_else(|e| forget(node, rule, *vendor, dataset, symbol, start, &e.cause))?
+        } else {
+            forget(node, rule, *vendor, dataset, symbol, start, "the file is gone")?
+        };
+        out.entry(symbol.clone()).or_default().push(table);
     }
     Ok(out)
 }
@@ -233,7 +251,9 @@ impl Publishing {
         let encoded = encode_curated(&key.path, key.dataset, &view)?;
         let sha256 = sha256_of(&encoded);
         let before = node.store.load(&CURATED, key)?;
-        if before.is_some_and(|b| b.sha256 == sha256) && target.is_file() {
+        if before.is_some_and(|b| b.sha256 == sha256)
+            && std::fs::metadata(&target).is_ok_and(|m| m.len() == encoded.len() as u64)
+        {
             return Ok(());
         }
         self.files.add(target, &encoded).map_err(io(node.data.root()))?;

@@ -11,7 +11,7 @@ pub enum ExportError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A stage before did not finish.
-    #[error("no pack: {what} wait for the {stage} stage; run `datanode nightly` to its end")]
+    #[error("no pack: {what} wait for the {stage} stage; run `datanode nightly` without --stages to its end")]
     Unfinished {
         /// How many of what.
         what: String,

@@ -2,14 +2,14 @@
 
 use super::{Excluded, ExportError, QcSummary};
 use crate::node::{Node, RunContext};
-use datanode_schema::clock::date_of;
+use datanode_schema::clock::{date_of, day_number};
 use datanode_schema::keys::TouchedKey;
 use datanode_schema::manifest;
-use datanode_schema::names::{Dataset, Reason, Vendor, Verdict};
+use datanode_schema::names::{Dataset, Reason, Stage, Vendor, Verdict};
 use datanode_schema::paths::DataDir;
 use datanode_schema::records::CuratedFile;
 use datanode_schema::registry::{Amber, Registry, Required};
-use datanode_schema::trees::{CONTEXTS, CURATED, LEDGER, TOUCHED, UNJUDGED};
+use datanode_schema::trees::{CONTEXTS, CURATED, LEDGER, PACKS, RUNS, TOUCHED, UNJUDGED};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
@@ -28,7 +28,7 @@ pub struct Gathered {
 
 /// Gathers, and refuses where anything is unfinished, unknown or undecided.
 pub fn gather(node: &Node, run: &RunContext, registry: &Registry) -> Result<Gathered, ExportError> {
-    check_finished(node)?;
+    check_finished(node, run)?;
     check_manifests(node, run)?;
     for (field, value) in [("node.host_id", &node.host_id), ("node.source", &node.source)] {
         if value.is_empty() {
@@ -60,7 +60,21 @@ pub fn gather(node: &Node, run: &RunContext, registry: &Registry) -> Result<Gath
     Ok(Gathered { files, out, qc })
 }
 
-fn check_finished(node: &Node) -> Result<(), ExportError> {
+fn check_finished(node: &Node, run: &RunContext) -> Result<(), ExportError> {
+    let mut done: BTreeSet<u8> = BTreeSet::new();
+    for (_, r) in node.store.load_all(&RUNS, &[])? {
+        if r.as_of == day_number(run.as_of) {
+            done.extend(r.stages.iter().map(|s| s.stage));
+        }
+    }
+    for stage in [Stage::Ingest, Stage::Audit, Stage::Backfill] {
+        if !done.contains(&stage.number()) {
+            return Err(ExportError::Unfinished {
+                what: format!("the sessions up to {}", run.as_of),
+                stage: stage.name(),
+            });
+        }
+    }
     let touched = node.store.load_all(&TOUCHED, &[])?.len();
     if touched > 0 {
         return Err(ExportError::Unfinished { what: format!("{touched} curated files"), stage: "curate" });
@@ -72,11 +86,22 @@ fn check_finished(node: &Node) -> Result<(), ExportError> {
     Ok(())
 }
 
-/// Every manifest line of the run parses, and says what can be.
+/// Every manifest line since the last pack parses, and says what can be: not only this run's, since a run that stopped
+/// over a damaged line is not the one that tries again.
 fn check_manifests(node: &Node, run: &RunContext) -> Result<(), ExportError> {
+    let last_pack = node.store.load_all(&PACKS, &[])?.into_iter().map(|(_, p)| p.created_at).max().unwrap_or(i64::MIN);
+    for (id, r) in node.store.load_all(&RUNS, &[])? {
+        if id == run.id || r.started_at >= last_pack {
+            check_run(node, &id)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_run(node: &Node, run_id: &str) -> Result<(), ExportError> {
     for vendor in Vendor::ALL {
         for dataset in Dataset::ALL {
-            let file = manifest::file_of(&node.data, *vendor, *dataset, &run.id);
+            let file = manifest::file_of(&node.data, *vendor, *dataset, run_id);
             for line in manifest::read(&file)? {
                 if line.vendor != *vendor || line.dataset != *dataset || line.rows > MAX_ROWS || line.from > line.to {
                     let what = format!("{} rows for {} {} to {}", line.rows, line.symbol, line.from, line.to);

@@ -103,9 +103,15 @@ enum From {
 fn plan_files(node: &Node, g: &Gathered, c: &mut ExportCounters) -> Result<Vec<Planned>, ExportError> {
     let mut out = Vec::new();
     let none = BTreeSet::new();
-    for (key, file) in &g.files {
-        let left_out = g.out.get(&key.path).unwrap_or(&none);
-        let Some(p) = plan_file(node, key, file, left_out)? else { continue };
+    // Every file is read and compared with what curate wrote: a pack of altered bytes would fail its own sums.
+    let planned = crate::parallel::each(node.threads, &g.files, |share| {
+        let mut mine = Vec::new();
+        while let Some((key, file)) = share.next() {
+            mine.extend(plan_file(node, key, file, g.out.get(&key.path).unwrap_or(&none))?);
+        }
+        Ok::<_, ExportError>(mine)
+    });
+    for p in planned.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
         match p.from {
             From::Link(_) => c.linked += 1,
             From::Bytes(_) => c.rewritten += 1,
@@ -115,13 +121,14 @@ fn plan_files(node: &Node, g: &Gathered, c: &mut ExportCounters) -> Result<Vec<P
     }
     let status = node.data.partition_status();
     let (sha256, bytes) = sha256_file(&status).map_err(io(&status))?;
+    let window = window_of(out.iter().map(|p: &Planned| &p.file));
     let file = PackFile {
         path: "data/qc/partition_status.parquet".to_owned(),
         sha256: hex::encode(sha256),
         bytes,
         rows: g.qc.green + g.qc.amber + g.qc.red + g.qc.pending,
         dataset: "qc".to_owned(),
-        window: window_of(out.iter().map(|p| &p.file)),
+        window,
     };
     out.push(Planned { file, from: From::Link(status) });
     out.sort_by(|a, b| a.file.path.as_bytes().cmp(b.file.path.as_bytes()));
@@ -138,9 +145,9 @@ fn plan_file(
 ) -> Result<Option<Planned>, ExportError> {
     let source = node.data.curated().join(&key.path);
     let damaged = |cause: String| ExportError::Damaged { path: source.display().to_string(), cause };
-    let length = std::fs::metadata(&source).map_err(|e| damaged(e.to_string()))?.len();
-    if length != file.bytes {
-        return Err(damaged(format!("{length} bytes where {} were written", file.bytes)));
+    let (sha256, length) = sha256_file(&source).map_err(|e| damaged(e.to_string()))?;
+    if sha256 != file.sha256 || length != file.bytes {
+        return Err(damaged("its SHA-256 is another".to_owned()));
     }
     let (path, dataset) = (format!("data/{}", key.path), key.dataset.to_string());
     let window = TimeWindow { start: date_of(file.from), end: date_of(file.to) };

@@ -38,7 +38,7 @@ pub fn verify_pack(dir: &Path, threads: usize) -> Option<PackReport> {
     if !dir.is_dir() {
         return None;
     }
-    let (manifest_text, sums_text) = (std::fs::read(dir.join(MANIFEST_FILE)), std::fs::read(dir.join(SUMS_FILE)));
+    let (manifest_text, sums_text) = (read_plain(&dir.join(MANIFEST_FILE)), read_plain(&dir.join(SUMS_FILE)));
     if manifest_text.is_err() && sums_text.is_err() {
         return None;
     }
@@ -70,6 +70,18 @@ pub fn verify_pack(dir: &Path, threads: usize) -> Option<PackReport> {
     report.problems.sort();
     report.problems.dedup();
     Some(report)
+}
+
+/// The longest manifest or sums that are read.
+const MAX_TEXT: u64 = 1 << 30;
+
+/// Reads a plain file of bounded length; a pipe or a device in its place must not hold us.
+fn read_plain(path: &Path) -> std::io::Result<Vec<u8>> {
+    let m = std::fs::symlink_metadata(path)?;
+    if !m.is_file() || m.len() > MAX_TEXT {
+        return Err(std::io::Error::other("not a plain file, or longer than a gibibyte"));
+    }
+    std::fs::read(path)
 }
 
 /// The manifest against its own rules and against the sums. A manifest whose bytes are not those that the sums name was

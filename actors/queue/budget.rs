@@ -37,6 +37,10 @@ pub struct Bucket {
     reserved: u32,
     /// A reservation is good for a second: the record says which second its tokens were spent in.
     reserved_until_ms: u64,
+    /// Whether the reservation is durable.
+    confirmed: bool,
+    /// Counts reservations.
+    reservation: u64,
     closed_until_ms: u64,
 }
 
@@ -59,13 +63,10 @@ impl Bucket {
             inherited,
             reserved: 0,
             reserved_until_ms: 0,
+            confirmed: false,
+            reservation: 0,
             closed_until_ms: now_ms + closed * 1000,
         }
-    }
-
-    /// What to write before a token that was answered with [`Grant::AfterCommit`] is used.
-    pub fn record(&self) -> &BudgetRecord {
-        &self.record
     }
 
     /// Takes one token at `now_ms` (since boot) on UTC day `day`.
@@ -74,7 +75,8 @@ impl Bucket {
             self.granted.pop_front();
         }
         self.inherited.retain(|s| s.second + 62 > now_ms / 1000);
-        if self.record.day != day {
+        // A clock that steps back frees nothing.
+        if day > self.record.day {
             self.record.day = day;
             self.record.today = 0;
             self.reserved = 0;
@@ -85,7 +87,12 @@ impl Bucket {
         if let Some(wait) = self.wait_for_windows(now_ms) {
             return Grant::Wait(wait);
         }
-        let durable = self.reserved > 0 && now_ms < self.reserved_until_ms;
+        let reserved = self.reserved > 0 && now_ms < self.reserved_until_ms;
+        if reserved && !self.confirmed {
+            // The commit that makes the reservation durable is under way.
+            return Grant::Wait(1);
+        }
+        let durable = reserved;
         if !durable {
             let left =
                 if self.limits.per_day == 0 { u64::MAX } else { self.limits.per_day.saturating_sub(self.record.today) };
@@ -94,6 +101,8 @@ impl Bucket {
                 return Grant::SpentToday;
             }
             self.reserved = n;
+            self.confirmed = false;
+            self.reservation += 1;
             self.reserved_until_ms = now_ms + 1000;
             self.record.today += u64::from(n);
             self.record.total += u64::from(n);
@@ -102,6 +111,16 @@ impl Bucket {
         self.reserved -= 1;
         self.granted.push_back(now_ms);
         if durable { Grant::Now } else { Grant::AfterCommit }
+    }
+
+    /// The record and the number of the reservation that it holds.
+    pub fn to_write(&self) -> (BudgetRecord, u64) {
+        (self.record.clone(), self.reservation)
+    }
+
+    /// The record with that reservation is durable: it may be used.
+    pub fn confirm(&mut self, reservation: u64) {
+        self.confirmed = self.reservation == reservation;
     }
 
     /// The vendor asked to be left alone.
@@ -177,7 +196,9 @@ mod tests {
             match b.take(now, 0) {
                 Grant::Now => out.push(now),
                 Grant::AfterCommit => {
-                    durable = b.record().clone();
+                    let (record, reservation) = b.to_write();
+                    durable = record;
+                    b.confirm(reservation);
                     out.push(now);
                 }
                 Grant::Wait(ms) => now += ms,

@@ -139,7 +139,8 @@ impl Claims {
         }
         let (demoted, leases) = (self.demoted()?, self.standing()?);
         let registry = self.node.registry();
-        let known = Known { enabled: &self.node.enabled, demoted: &demoted, today: run.today() };
+        let known =
+            Known { enabled: &self.node.enabled, demoted: &demoted, today: run.today(), now: self.node.clock.now() };
         let mut asks = plan::ingest(&registry, &known, &bookmarks, run.as_of, run.window);
         asks.retain(|a| a.vendor == vendor && !leases.iter().any(|l| covers(l, a)));
         // What failed in this run is not asked again in it: the audit makes tasks of it.
@@ -168,7 +169,8 @@ impl Claims {
             ControlFlow::Continue(())
         })?;
         let registry = self.node.registry();
-        let known = Known { enabled: &self.node.enabled, demoted: &demoted, today: run.today() };
+        let known =
+            Known { enabled: &self.node.enabled, demoted: &demoted, today: run.today(), now: self.node.clock.now() };
         let mut out = Vec::new();
         for ((dataset, symbol), days) in &tasks {
             out.extend(plan::backfill(&registry, &known, vendor, *dataset, symbol, days));

@@ -1,11 +1,11 @@
 //! What to ask, as pure functions of what is known. The order is fixed: the same state gives the same asks.
 
 use crate::vendor::{Ask, Purpose};
-use chrono::{Datelike, NaiveDate};
+use chrono::{DateTime, Datelike, Duration, NaiveDate, Utc};
 use datanode_schema::clock::date_of;
 use datanode_schema::names::{Absence, Dataset, Vendor};
 use datanode_schema::records::{Answer, Bookmark};
-use datanode_schema::registry::{Capability, Registry};
+use datanode_schema::registry::{Capability, DatasetRule, Registry};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Failed attempts of one vendor at one task before the task is no longer given to it.
@@ -32,6 +32,8 @@ pub struct Known<'a> {
     pub demoted: &'a BTreeSet<(Dataset, String, Vendor)>,
     /// Day number of today, for "has it answered today?".
     pub today: i32,
+    /// Now: no session is asked for before its rows can be there.
+    pub now: DateTime<Utc>,
 }
 
 impl Known<'_> {
@@ -53,8 +55,9 @@ pub fn ingest(
     let mut groups: BTreeMap<(Dataset, Vendor, NaiveDate, NaiveDate), Vec<String>> = BTreeMap::new();
     for (dataset, symbol, spans) in registry.universe.iter() {
         let Some(rule) = registry.rule(dataset) else { continue };
+        let Some(ready) = last_ready(rule, known.now) else { continue };
         for span in spans {
-            let Some((from, to)) = span.until(as_of) else { continue };
+            let Some((from, to)) = span.until(as_of.min(ready)) else { continue };
             let (from, to) = window.map_or((from, to), |(a, b)| (from.max(a), to.min(b)));
             let preferred = registry
                 .ranked(dataset)
@@ -80,6 +83,20 @@ pub fn ingest(
         }
     }
     out
+}
+
+/// The last day up to which every session's rows can be expected at `now`: a bookmark that moved over later ones would
+/// say that they were answered.
+fn last_ready(rule: &DatasetRule, now: DateTime<Utc>) -> Option<NaiveDate> {
+    let wait = Duration::minutes(i64::from(rule.ready_after_minutes));
+    let mut day = now.date_naive();
+    for _ in 0..60 {
+        if rule.calendar().session(day).is_some_and(|s| s.close + wait <= now) {
+            return Some(day);
+        }
+        day = day.pred_opt()?;
+    }
+    None
 }
 
 /// The asks that `vendor` may claim of the gap tasks of one symbol: those for which it is the best that can be asked
@@ -203,6 +220,10 @@ mod tests {
         Registry::parse(&s).unwrap()
     }
 
+    fn now() -> DateTime<Utc> {
+        "2024-01-01T00:00:00Z".parse().unwrap()
+    }
+
     fn date(s: &str) -> NaiveDate {
         s.parse().unwrap()
     }
@@ -214,7 +235,7 @@ mod tests {
     fn symbols_with_one_window_share_a_request_and_what_is_answered_is_not_asked() {
         let r = registry(TWO);
         let (enabled, demoted) = (BTreeSet::from([Vendor::Alpaca, Vendor::Massive]), BTreeSet::new());
-        let known = Known { enabled: &enabled, demoted: &demoted, today: 0 };
+        let known = Known { enabled: &enabled, demoted: &demoted, today: 0, now: now() };
         let asks = ingest(&r, &known, &BTreeMap::new(), date("2020-03-31"), None);
         assert_eq!(asks.len(), 1);
         assert_eq!((asks[0].vendor, asks[0].symbols.clone()), (Vendor::Alpaca, vec!["A".to_owned(), "B".to_owned()]));
@@ -230,7 +251,7 @@ mod tests {
     fn a_worse_vendor_gets_a_task_only_when_the_better_one_has_answered_today() {
         let r = registry(TWO);
         let (enabled, demoted) = (BTreeSet::from([Vendor::Alpaca, Vendor::Massive]), BTreeSet::new());
-        let known = Known { enabled: &enabled, demoted: &demoted, today: 100 };
+        let known = Known { enabled: &enabled, demoted: &demoted, today: 100, now: now() };
         let d = day(date("2020-02-03"));
         let open = |answers| GapDay { day: d, state: Absence::Missing, answers };
         let said = |last_day| Answer {
@@ -252,7 +273,7 @@ mod tests {
     fn one_request_answers_many_tasks_up_to_the_row_limit() {
         let r = registry(TWO);
         let (enabled, demoted) = (BTreeSet::from([Vendor::Massive]), BTreeSet::new());
-        let known = Known { enabled: &enabled, demoted: &demoted, today: 100 };
+        let known = Known { enabled: &enabled, demoted: &demoted, today: 100, now: now() };
         let tasks: Vec<GapDay> = ["2020-01-02", "2020-02-03", "2020-03-31"]
             .iter()
             .map(|d| GapDay { day: day(date(d)), state: Absence::Missing, answers: vec![] })
@@ -260,5 +281,18 @@ mod tests {
         let asks = backfill(&r, &known, Vendor::Massive, Dataset::EquitiesBars, "A", &tasks);
         assert_eq!(asks.len(), 1);
         assert_eq!((asks[0].from, asks[0].to, asks[0].days.len()), (date("2020-01-02"), date("2020-03-31"), 3));
+    }
+
+    #[test]
+    fn a_session_is_not_asked_for_before_its_rows_can_be_there() {
+        let r = registry("universe:\n  equities_bars:\n    A: [{from: 2020-01-02}]\n");
+        let (enabled, demoted) = (BTreeSet::from([Vendor::Alpaca]), BTreeSet::new());
+        let last = |now: &str| {
+            let known = Known { enabled: &enabled, demoted: &demoted, today: 0, now: now.parse().unwrap() };
+            ingest(&r, &known, &BTreeMap::new(), date("2020-03-31"), None)[0].to.to_string()
+        };
+        assert_eq!(last("2020-03-13T19:00:00Z"), "2020-03-12", "the session is open");
+        assert_eq!(last("2020-03-14T01:00:00Z"), "2020-03-13", "four hours after the close");
+        assert_eq!(last("2020-03-15T12:00:00Z"), "2020-03-13", "a Sunday looks back over the weekend");
     }
 }

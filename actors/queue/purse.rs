@@ -74,10 +74,11 @@ impl Purse {
         let this = self.clone();
         let written = tokio::task::spawn_blocking(move || {
             let _turn = this.turn.lock().map_err(|_| "poisoned".to_owned())?;
-            let record = this.bucket.lock().map(|b| b.record().clone()).map_err(|_| "poisoned".to_owned())?;
+            let (record, reservation) = this.bucket.lock().map(|b| b.to_write()).map_err(|_| "poisoned".to_owned())?;
             let mut batch = Batch::new();
             batch.put(&BUDGETS, &this.vendor.name().to_owned(), &record).map_err(|e| e.to_string())?;
-            this.store.commit(batch).map(|_| ()).map_err(|e| e.to_string())
+            this.store.commit(batch).map_err(|e| e.to_string())?;
+            this.bucket.lock().map(|mut b| b.confirm(reservation)).map_err(|_| "poisoned".to_owned())
         });
         match written.await {
             Ok(Ok(())) => Ok(()),

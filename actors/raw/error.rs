@@ -18,10 +18,18 @@ pub enum RawError {
         /// Why.
         cause: std::io::Error,
     },
-    /// A raw file on disk is not what was written.
+    /// A raw file is gone or damaged; what it held has been forgotten.
     #[error(
-        "a raw file is damaged: {0}; move it away and run `datanode nightly` again: what it held is asked for again"
+        "{path}: {cause}; what it held is forgotten: run `datanode nightly` again, and the vendor is asked for it again"
     )]
+    Forgotten {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// Rows could not be encoded.
+    #[error(transparent)]
     Frame(#[from] FrameError),
     /// A symbol cannot be a folder.
     #[error(transparent)]

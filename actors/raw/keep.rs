@@ -2,14 +2,15 @@
 
 use super::evidence::{Said, weigh};
 use super::merge::merge;
-use super::{RawError, holding_day};
+use super::versions::keep_version;
+use super::{RawError, forget, holding_day};
 use crate::frame::{Cell, Origin, Table, encode_raw, read_raw, session_day};
 use crate::node::{Node, RunContext};
 use crate::queue::Claimed;
 use crate::vendor::actor::VendorCounters;
 use crate::vendor::{Ask, Fetched, Purpose, Refusal, SymbolRows};
 use datanode_schema::clock::{date_of, day_number, rfc3339};
-use datanode_schema::files::{self, sha256_file, sha256_hex};
+use datanode_schema::files::{self, sha256_hex};
 use datanode_schema::keys::{BookmarkKey, HoldingKey, Month, PageKey, SeriesKey, TouchedKey};
 use datanode_schema::manifest::{self, Line, Rejected, Written};
 use datanode_schema::names::{Outcome, Vendor};
@@ -19,6 +20,7 @@ use datanode_schema::registry::{DatasetRule, Registry};
 use datanode_schema::store::{Batch, StoreError};
 use datanode_schema::trees::{BOOKMARKS, DEMOTIONS, GAPS, HOLDINGS, LEASES, TOUCHED};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// The first wait of a demoted vendor; it doubles up to [`LONGEST_PROBE`].
@@ -36,6 +38,7 @@ pub fn keep(node: &Node, run: &RunContext, claimed: &Claimed, fetched: Fetched) 
     // Looked at before any file is written, and judged again by the commit's guard.
     if node.store.load(&LEASES, &claimed.id)?.as_ref() != Some(&claimed.lease) {
         tracing::warn!(lease = claimed.id, "a late answer is dropped: its lease no longer stands");
+        run.note_failed(&fetched.ask);
         return Ok(late);
     }
     let mut k = Keeping {
@@ -170,7 +173,18 @@ impl Keeping<'_> {
         origin: &Origin,
     ) -> Result<(), RawError> {
         let target = self.node.data.raw().join(&file);
-        let mut table = if target.is_file() { read_raw(&target, ask.dataset, ask.vendor)? } else { Table::default() };
+        let first = rows.first().map_or(ask.from, |(when, _)| date_of(session_day(ask.dataset, *when)));
+        let lost = |cause: &str| forget(self.node, self.rule, ask.vendor, ask.dataset, &part.symbol, first, cause);
+        let mut table = if target.is_file() {
+            match read_raw(&target, ask.dataset, ask.vendor) {
+                Ok(t) => t,
+                Err(e) => lost(&e.cause)?,
+            }
+        } else if self.is_held(ask, &part.symbol, &file)? {
+            lost("the file is gone")?
+        } else {
+            Table::default()
+        };
         let merged = merge(&mut table, rows, origin);
         part.restated += merged.restated;
         self.hold(ask, part, days, &table);
@@ -184,6 +198,19 @@ impl Keeping<'_> {
         part.files.push(Written { path: file, sha256: sha256_hex(&bytes) });
         self.files.add(target, &bytes).map_err(io(self.node.data.root()))?;
         Ok(())
+    }
+
+    /// Whether the holdings say that a raw file has rows.
+    fn is_held(&self, ask: &Ask, symbol: &str, file: &str) -> Result<bool, RawError> {
+        let mut held = false;
+        self.node.store.scan(&HOLDINGS, &SeriesKey::prefix(ask.dataset, symbol), |k, page| {
+            let here = |day: i32| {
+                DataDir::raw_file(k.vendor, k.dataset, self.rule.grain, symbol, date_of(day)).is_ok_and(|f| f == file)
+            };
+            held = k.vendor == ask.vendor && page.days.iter().any(|d| here(d.day.to_native()));
+            if held { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(held)
     }
 
     /// Notes what the touched sessions of a file now hold.
@@ -326,6 +353,12 @@ impl Keeping<'_> {
             Some(r) => r.note.clone(),
             None => fetched.rejects.first.clone(),
         };
+        let of = |path: &String| Rejected { rows: fetched.rejects.rows, why: why.clone(), path: path.clone() };
+        let mut rejected: Vec<Rejected> = kept.iter().map(of).collect();
+        if rejected.is_empty() && fetched.rejects.rows > 0 {
+            // Too large, or a file of the owner's: counted all the same.
+            rejected.push(of(&String::new()));
+        }
         let line = Line {
             v: manifest::VERSION,
             run: self.run.id.clone(),
@@ -347,27 +380,12 @@ impl Keeping<'_> {
             bytes: fetched.bytes,
             body_blake3: fetched.body_blake3.clone(),
             files: part.files.clone(),
-            rejected: kept
-                .iter()
-                .map(|p| Rejected { rows: fetched.rejects.rows, why: why.clone(), path: p.clone() })
-                .collect(),
+            rejected,
             note: why,
         };
         let Ok(mut text) = serde_json::to_vec(&line) else { return };
         text.push(b'\n');
         self.files.append(manifest::file_of(&self.node.data, ask.vendor, ask.dataset, &self.run.id), text);
-    }
-}
-
-/// Keeps the file that a restatement is about to replace, under its own hash.
-fn keep_version(target: &Path) -> Result<(), RawError> {
-    let (sha256, _) = sha256_file(target).map_err(io(target))?;
-    let mut name = hex::encode(sha256);
-    name.truncate(16);
-    let old = target.with_file_name(format!("data.{name}.parquet"));
-    match std::fs::hard_link(target, &old) {
-        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(io(&old)(e)),
-        _ => Ok(()),
     }
 }
 

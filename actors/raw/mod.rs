@@ -7,12 +7,15 @@
 pub mod actor;
 mod error;
 mod evidence;
+mod forget;
 mod holdings;
 mod keep;
 mod merge;
 mod turns;
+mod versions;
 
 pub use error::RawError;
+pub use forget::forget;
 pub use holdings::holding_day;
 pub use keep::keep;
 pub use turns::Turns;

@@ -67,7 +67,7 @@ pub async fn cycle(
     plan: &CyclePlan,
     progress: impl Fn(&StageDone),
 ) -> Result<RunSummary, CycleError> {
-    let mut book = RunBook::open(node, plan.as_of, plan.window)?;
+    let mut book = RunBook::open(node, plan.as_of, plan.window, &plan.only)?;
     let mut done = Vec::new();
     for stage in Stage::ALL {
         if !plan.only.is_empty() && !plan.only.contains(stage) {
@@ -77,7 +77,7 @@ pub async fn cycle(
             return Err(CycleError::Stopping);
         }
         failpoint::pass("cycle.stage");
-        let earlier = book.counters(*stage).filter(|_| plan.only.is_empty());
+        let earlier = book.counters(*stage);
         let finished = match earlier.and_then(|c| serde_json::from_str(c).ok()) {
             Some(counters) => StageDone { stage: *stage, before: true, millis: 0, counters },
             None => run_stage(node, stages, &mut book, *stage).await?,
@@ -150,7 +150,7 @@ async fn one(node: &Arc<Node>, s: &Stages, book: &mut RunBook, stage: Stage) -> 
         }
         Stage::Seal => json(&s.seal.send(Seal(target(node, book)?)).await??),
         Stage::Ship => json(&s.ship.send(Ship(target(node, book)?)).await??),
-        Stage::Retention => json(&s.ship.send(Retain).await??),
+        Stage::Retention => json(&s.ship.send(Retain(target(node, book)?)).await??),
     })
 }
 

@@ -19,22 +19,30 @@ pub struct RunBook {
 }
 
 impl RunBook {
-    /// Takes up the unfinished run of that session and window, else begins one.
+    /// Takes up the unfinished run of that session, window and stages, else begins one.
     ///
     /// # Errors
     /// The store's.
-    pub fn open(node: &Node, as_of: NaiveDate, window: Option<(NaiveDate, NaiveDate)>) -> Result<Self, StoreError> {
+    pub fn open(
+        node: &Node,
+        as_of: NaiveDate,
+        window: Option<(NaiveDate, NaiveDate)>,
+        only: &[Stage],
+    ) -> Result<Self, StoreError> {
+        let only: Vec<u8> = only.iter().map(|s| s.number()).collect();
         let days = window.map_or([0, 0], |(a, b)| [day_number(a), day_number(b)]);
         let runs = node.store.load_all(&RUNS, &[])?;
-        let open =
-            runs.iter().rev().find(|(_, r)| r.finished_at == 0 && r.as_of == day_number(as_of) && r.window == days);
+        let open = runs
+            .iter()
+            .rev()
+            .find(|(_, r)| r.finished_at == 0 && r.as_of == day_number(as_of) && r.window == days && r.only == only);
         let (id, mut record, resumed) = match open {
             Some((id, r)) => (id.clone(), r.clone(), true),
             None => {
                 let stamp = compact(node.clock.now());
                 let same = runs.iter().filter(|(id, _)| id.starts_with(&stamp)).count();
                 let id = if same == 0 { stamp } else { format!("{stamp}-{}", same + 1) };
-                (id, fresh(node, as_of, days), false)
+                (id, fresh(node, as_of, days, only), false)
             }
         };
         record.attempts += 1;
@@ -92,7 +100,7 @@ impl RunBook {
     }
 }
 
-fn fresh(node: &Node, as_of: NaiveDate, window: [i32; 2]) -> RunRecord {
+fn fresh(node: &Node, as_of: NaiveDate, window: [i32; 2], only: Vec<u8>) -> RunRecord {
     RunRecord {
         as_of: day_number(as_of),
         started_at: node.clock.now().timestamp(),
@@ -102,5 +110,6 @@ fn fresh(node: &Node, as_of: NaiveDate, window: [i32; 2]) -> RunRecord {
         error: String::new(),
         attempts: 0,
         window,
+        only,
     }
 }

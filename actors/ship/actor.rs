@@ -13,7 +13,7 @@ pub struct Ship(pub String);
 /// Removes what the rules no longer keep.
 #[derive(Message)]
 #[rtype(result = "Result<RetentionCounters, ShipError>")]
-pub struct Retain;
+pub struct Retain(pub String);
 
 /// The shell.
 pub struct ShipActor(pub Arc<Node>);
@@ -33,7 +33,7 @@ impl Handler<Ship> for ShipActor {
 impl Handler<Retain> for ShipActor {
     type Result = Result<RetentionCounters, ShipError>;
 
-    fn handle(&mut self, _: Retain, _: &mut Self::Context) -> Self::Result {
-        retain(&self.0)
+    fn handle(&mut self, m: Retain, _: &mut Self::Context) -> Self::Result {
+        retain(&self.0, &m.0)
     }
 }

@@ -50,30 +50,45 @@ pub struct ShipCounters {
 pub fn ship(node: &Node, export_id: &str) -> Result<ShipCounters, ShipError> {
     let mut c = ShipCounters::default();
     let Some(destination) = &node.publishing.destination else { return Ok(c) };
-    let name = format!("{}/{export_id}", destination.display());
-    if node.store.get(&SHIPMENTS, &name, |_| ())?.is_some() {
-        return Ok(c);
-    }
     let Some(pack) = node.store.load(&PACKS, &export_id.to_owned())? else { return Ok(c) };
+    let temps = destination.join(".datanode-tmp");
+    if temps.exists() {
+        std::fs::remove_dir_all(&temps).map_err(io(&temps))?;
+    }
     let mode = node.publishing.ship_mode;
-    if mode != ShipMode::Sealed {
+    if mode != ShipMode::Sealed && !delivered(node, destination, "plain", export_id)? {
         let to = destination.join("exports").join(&node.source).join(format!("export_{export_id}"));
         let from = node.data.pack(&node.source, export_id);
         let mut files = list(&from)?;
         files.retain(|f| f != Path::new(MANIFEST_FILE) && f != Path::new(SUMS_FILE));
         files.extend([PathBuf::from(SUMS_FILE), PathBuf::from(MANIFEST_FILE)]);
-        deliver(&from, &to, &files, &mut c)?;
+        deliver(&from, &to, &temps, &files, &mut c)?;
+        receipt(node, destination, "plain", export_id, &c)?;
     }
-    if mode != ShipMode::Plain && !pack.pack_uid.is_empty() {
+    if mode != ShipMode::Plain && !pack.pack_uid.is_empty() && !delivered(node, destination, "sealed", export_id)? {
         let vault = Vault::open(&node.data.vault())?;
         let to = destination.join("sealed").join(&node.source).join(&pack.pack_uid);
-        deliver(vault.root(), &to, &sealing_files(&vault, &pack.pack_uid)?, &mut c)?;
+        let files = sealing_files(&vault, &pack.pack_uid)?;
+        deliver(vault.root(), &to, &temps, &files, &mut c)?;
+        receipt(node, destination, "sealed", export_id, &c)?;
     }
-    let receipt = Shipment { files: c.written + c.present, bytes: c.bytes, finished_at: node.clock.now().timestamp() };
-    let mut batch = Batch::new();
-    batch.put(&SHIPMENTS, &name, &receipt)?;
-    node.store.commit(batch)?;
     Ok(c)
+}
+
+fn receipt_name(destination: &Path, form: &str, export_id: &str) -> String {
+    format!("{}/{form}/{export_id}", destination.display())
+}
+
+fn delivered(node: &Node, destination: &Path, form: &str, export_id: &str) -> Result<bool, ShipError> {
+    Ok(node.store.get(&SHIPMENTS, &receipt_name(destination, form, export_id), |_| ())?.is_some())
+}
+
+fn receipt(node: &Node, destination: &Path, form: &str, export_id: &str, c: &ShipCounters) -> Result<(), ShipError> {
+    let record = Shipment { files: c.written + c.present, bytes: c.bytes, finished_at: node.clock.now().timestamp() };
+    let mut batch = Batch::new();
+    batch.put(&SHIPMENTS, &receipt_name(destination, form, export_id), &record)?;
+    node.store.commit(batch)?;
+    Ok(())
 }
 
 /// The files of a sealing, relative to the vault, its descriptor last. Sealings that it builds on come with it, so that
@@ -95,18 +110,18 @@ fn sealing_files(vault: &Vault, pack_uid: &str) -> Result<Vec<PathBuf>, ShipErro
 }
 
 /// Copies `files` in order; the last one is the commit, so everything before it is made durable first.
-fn deliver(from: &Path, to: &Path, files: &[PathBuf], c: &mut ShipCounters) -> Result<(), ShipError> {
+fn deliver(from: &Path, to: &Path, temps: &Path, files: &[PathBuf], c: &mut ShipCounters) -> Result<(), ShipError> {
     std::fs::create_dir_all(to).map_err(io(to))?;
     let Some((last, before)) = files.split_last() else { return Ok(()) };
     for f in before {
-        copy(&from.join(f), &to.join(f), c)?;
+        copy(&from.join(f), &to.join(f), temps, c)?;
     }
     sync_file_system(to).map_err(io(to))?;
-    copy(&from.join(last), &to.join(last), c)?;
+    copy(&from.join(last), &to.join(last), temps, c)?;
     sync_file_system(to).map_err(io(to))
 }
 
-fn copy(from: &Path, to: &Path, c: &mut ShipCounters) -> Result<(), ShipError> {
+fn copy(from: &Path, to: &Path, temps: &Path, c: &mut ShipCounters) -> Result<(), ShipError> {
     let (want, bytes) = sha256_file(from).map_err(io(from))?;
     if to.is_file() {
         let (there, _) = sha256_file(to).map_err(io(to))?;
@@ -117,7 +132,9 @@ fn copy(from: &Path, to: &Path, c: &mut ShipCounters) -> Result<(), ShipError> {
     }
     let parent = to.parent().unwrap_or(to);
     std::fs::create_dir_all(parent).map_err(io(parent))?;
-    let temp = parent.join(format!(".tmp-{}", std::process::id()));
+    // Not beside the target: what a kill leaves must not lie in a pack.
+    std::fs::create_dir_all(temps).map_err(io(temps))?;
+    let temp = temps.join(std::process::id().to_string());
     std::fs::copy(from, &temp).map_err(io(&temp))?;
     let (arrived, _) = sha256_file(&temp).map_err(io(&temp))?;
     if arrived != want {

@@ -28,14 +28,15 @@ pub struct RetentionCounters {
 /// The state's journal is rewritten when it holds more than this: bounded disk, and a rebuild that stays short.
 const JOURNAL: u64 = 128 << 20;
 
-/// Removes what the rules no longer keep.
+/// Removes what the rules no longer keep; `current` is the run's own pack, which always stays.
 ///
 /// # Errors
 /// [`ShipError`]; doing it again goes on where it stopped.
-pub fn retain(node: &Node) -> Result<RetentionCounters, ShipError> {
+pub fn retain(node: &Node, current: &str) -> Result<RetentionCounters, ShipError> {
     let mut packs: Vec<(String, PackRecord)> =
         node.store.load_all(&PACKS, &[])?.into_iter().filter(|(_, p)| p.removed_at == 0).collect();
-    packs.sort_by(|a, b| b.1.created_at.cmp(&a.1.created_at).then(b.0.cmp(&a.0)));
+    // The run's own pack comes first, whatever the clock said when the others were made.
+    packs.sort_by_key(|(id, p)| (id != current, std::cmp::Reverse(p.created_at), std::cmp::Reverse(id.clone())));
     let keep = node.publishing.keep_packs.max(1).min(packs.len());
     let (kept, gone) = packs.split_at(keep);
     let mut c = RetentionCounters { kept: kept.len() as u64, ..Default::default() };

@@ -9,6 +9,8 @@ use crate::queue::Purse;
 use datanode_schema::clock::Clock;
 use datanode_schema::names::{Outcome, Vendor};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Attempts at one page before the ask is given up for this run.
@@ -32,6 +34,8 @@ pub struct Fetcher {
     pub purse: Purse,
     /// Time.
     pub clock: Clock,
+    /// Set when the process was asked to stop: no further page is asked for.
+    pub stopping: Arc<AtomicBool>,
 }
 
 struct Gathered {
@@ -116,6 +120,9 @@ impl Fetcher {
         let request = request(self.endpoint.vendor, ask, next)?;
         let (mut failures, mut waits) = (0, 0usize);
         loop {
+            if self.stopping.load(Ordering::Acquire) {
+                return Err(Refusal::new(Outcome::RateLimited, "stopped on request; it is asked again"));
+            }
             self.purse.take(LONGEST_WAIT).await?;
             let answered = self.http.get(&self.endpoint, &request, self.clock.now()).await;
             got.pages += 1;

@@ -39,6 +39,14 @@ pub(super) fn read(folder: &Path, ask: &Ask, now: DateTime<Utc>) -> Fetched {
     }
     let mut hash = blake3::Hasher::new();
     for symbol in &ask.symbols {
+        if !has_symbol(folder, ask, symbol) {
+            // A folder that is not mounted looks like this; it is no answer.
+            let note =
+                format!("{}: no file for {symbol}; add it, or take the symbol out of the universe", folder.display());
+            out.refusal = Some(Refusal::new(Outcome::Error, note));
+            out.rows.clear();
+            return out;
+        }
         for file in files_of(folder, ask, symbol) {
             match one(&file, ask, symbol, &mut hash) {
                 Ok((page, bytes)) => {
@@ -62,6 +70,16 @@ pub(super) fn read(folder: &Path, ask: &Ask, now: DateTime<Utc>) -> Fetched {
     }
     out.body_blake3 = hash.finalize().to_hex().to_string();
     out
+}
+
+/// Whether the folder has anything of a symbol: its file, or for minutes its folder of days.
+fn has_symbol(folder: &Path, ask: &Ask, symbol: &str) -> bool {
+    let Ok(name) = component(symbol) else { return false };
+    let base = folder.join(ask.dataset.name()).join(&name);
+    match ask.dataset {
+        Dataset::EquitiesBarsMinute => base.is_dir(),
+        Dataset::EquitiesBars | Dataset::MacroTreasury => !files_of(folder, ask, symbol).is_empty(),
+    }
 }
 
 fn files_of(folder: &Path, ask: &Ask, symbol: &str) -> Vec<PathBuf> {

@@ -58,6 +58,9 @@ pub(super) fn parse(ask: &Ask, body: &[u8]) -> Result<Page, Refusal> {
         page.take_value(ask, series, date, value);
     }
     let seen = body.offset.saturating_add(got);
+    if got == 0 && seen < body.count {
+        return Err(Refusal::unparsable(format!("{series}: no observation where {} are announced", body.count)));
+    }
     if got > 0 && seen < body.count {
         page.next = Some(Next::Offset(seen));
     }

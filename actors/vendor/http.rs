@@ -89,8 +89,26 @@ impl Http {
             }
             body.extend_from_slice(&chunk);
         }
+        // Gateways and error pages repeat URLs and headers: what we sent in secret is never kept.
+        for secret in [&endpoint.key, &endpoint.secret] {
+            redact(&mut body, secret.as_bytes());
+        }
         let refusal = classify(status, &headers, &body, now);
         Ok(Answered { body, refusal })
+    }
+}
+
+/// Overwrites every occurrence of `secret` with asterisks. Something shorter than a key could be is left alone: it would
+/// stand in data by chance.
+fn redact(body: &mut [u8], secret: &[u8]) {
+    if secret.len() < 8 {
+        return;
+    }
+    let found: Vec<usize> = memchr::memmem::find_iter(body, secret).collect();
+    for at in found {
+        if let Some(part) = body.get_mut(at..at + secret.len()) {
+            part.fill(b'*');
+        }
     }
 }
 
@@ -160,6 +178,13 @@ mod tests {
         let mut h = HeaderMap::new();
         h.insert(CONTENT_TYPE, kind.parse().unwrap());
         classify(status, &h, body.as_bytes(), DateTime::UNIX_EPOCH).map(|r| r.outcome)
+    }
+
+    #[test]
+    fn a_key_that_an_answer_repeats_is_overwritten() {
+        let mut body = b"<p>/fred?api_key=abcdefgh01 not found; abcdefgh01</p>".to_vec();
+        redact(&mut body, b"abcdefgh01");
+        assert_eq!(String::from_utf8(body).unwrap(), "<p>/fred?api_key=********** not found; **********</p>");
     }
 
     #[test]

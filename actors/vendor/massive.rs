@@ -38,7 +38,8 @@ fn percent(symbol: &str) -> String {
 
 fn split(link: &str) -> Result<Request, Refusal> {
     if !link.starts_with("/v2/aggs/") {
-        return Err(Refusal::unparsable(format!("next_url leads to {link:?}, which is no page of aggregates")));
+        let path = link.split('?').next().unwrap_or("");
+        return Err(Refusal::unparsable(format!("next_url leads to {path:?}, which is no page of aggregates")));
     }
     let (path, query) = link.split_once('?').unwrap_or((link, ""));
     // The vendor may have put a key into the link; ours goes into the header.

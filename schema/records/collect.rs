@@ -44,6 +44,20 @@ impl Bookmark {
         self.windows = merged;
     }
 
+    /// Takes `from..=to` out of the windows: it is asked for again.
+    pub fn uncover(&mut self, from: i32, to: i32) {
+        let mut left = Vec::with_capacity(self.windows.len() + 1);
+        for w in &self.windows {
+            if w.from < from {
+                left.push(Window { from: w.from, to: w.to.min(from.saturating_sub(1)) });
+            }
+            if w.to > to {
+                left.push(Window { from: w.from.max(to.saturating_add(1)), to: w.to });
+            }
+        }
+        self.windows = left;
+    }
+
     /// The parts of `from..=to` that no window covers.
     pub fn lacks(&self, from: i32, to: i32) -> Vec<Window> {
         let mut out = Vec::new();
@@ -121,5 +135,7 @@ mod tests {
         assert_eq!(b.lacks(5, 55), vec![Window { from: 5, to: 9 }, Window { from: 31, to: 49 }]);
         assert!(b.lacks(12, 30).is_empty());
         assert_eq!(b.lacks(61, 61), vec![Window { from: 61, to: 61 }]);
+        b.uncover(20, 55);
+        assert_eq!(b.windows, vec![Window { from: 10, to: 19 }, Window { from: 56, to: 60 }]);
     }
 }

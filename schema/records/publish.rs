@@ -73,7 +73,7 @@ pub struct ChunkRecord {
 /// A pack's arrival at a destination.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Shipment {
-    /// Files that the destination holds and that were compared.
+    /// Files that the run brought or compared up to this form.
     pub files: u64,
     /// Bytes of them.
     pub bytes: u64,

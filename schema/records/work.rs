@@ -154,6 +154,8 @@ pub struct RunRecord {
     pub attempts: u32,
     /// First and last day where the run was given a window, else 0.
     pub window: [i32; 2],
+    /// The stages that it was told to run, by number; empty: all.
+    pub only: Vec<u8>,
 }
 
 impl ArchivedAnswer {

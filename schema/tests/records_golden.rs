@@ -90,6 +90,7 @@ fn the_bytes_of_every_record_are_what_they_were() {
             error: String::new(),
             attempts: 1,
             window: [0, 0],
+            only: vec![1, 2],
         },
     );
     golden(

@@ -112,6 +112,11 @@ pub fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     let g = &cli.global;
+    if let Some(now) = g.now
+        && !datanode_schema::calendar::Calendar::Xnys.covers(now.date_naive())
+    {
+        return Err(Failure::usage(format!("--now {now}: the calendars do not know that year")));
+    }
     let done: Done = match cli.command {
         Command::Demo { keep, seed } => demo::demo(g, keep, seed),
         Command::Init { dir } => init::init(&dir),

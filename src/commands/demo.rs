@@ -26,6 +26,13 @@ pub fn demo(g: &Global, keep: Option<PathBuf>, seed: u64) -> Done {
     let temp = tempfile::Builder::new().prefix("datanode-demo-").tempdir().map_err(Failure::failed)?;
     let root = keep.clone().unwrap_or_else(|| temp.path().to_owned());
     std::fs::create_dir_all(&root).map_err(|e| Failure::failed(format!("{}: {e}", root.display())))?;
+    let occupied = std::fs::read_dir(&root).is_ok_and(|mut d| d.next().is_some());
+    if occupied && !root.join("simulator.key").is_file() {
+        return Err(Failure::usage(format!(
+            "{}: not empty, and not of an earlier demo; name another folder",
+            root.display()
+        )));
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Failure::failed)?;
     let options = SimOptions::new(Source::Seeded(Seeded::new(seed)));

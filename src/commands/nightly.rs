@@ -34,6 +34,9 @@ pub fn nightly(g: &Global, o: &Options) -> Done {
         Some(d) if !Calendar::Xnys.covers(d) => {
             return Err(Failure::usage(format!("--as-of {d}: the calendars do not know it")));
         }
+        Some(d) if d > clock.now().date_naive() => {
+            return Err(Failure::usage(format!("--as-of {d} lies in the future; it is the last session considered")));
+        }
         Some(d) => d,
         None => last_session(&wired.node.registry(), clock.now()),
     };
@@ -64,7 +67,7 @@ fn says(s: &StageDone) -> String {
     let n = |k: &str| s.counters.get(k).and_then(Value::as_u64).unwrap_or(0);
     let c = |k: &str| thousands(n(k));
     match s.stage {
-        Stage::Ingest if n("requests") == 0 => "nothing to ask: every bookmark is up to date".to_owned(),
+        Stage::Ingest if n("requests") == 0 => "nothing to ask".to_owned(),
         Stage::Ingest => format!("{} rows in {} requests, {} refusals", c("rows"), c("requests"), c("refusals")),
         Stage::Audit => format!(
             "{} sessions, {} absent ({} missing, {} explained, {} pending), {} short",

@@ -128,8 +128,31 @@ fn check(s: &Settings) -> Result<(), ConfigError> {
             "vendors.polymarket.enabled: this version has no collector for prediction markets; set it to false",
         );
     }
-    if s.node.threads == 0 || s.queue.lease_seconds == 0 || s.retention.keep_packs == 0 {
-        return wrong("node.threads, queue.lease_seconds and retention.keep_packs are 1 or more");
+    let ranges: [(&str, u64, u64, u64); 7] = [
+        ("node.threads", s.node.threads as u64, 1, 64),
+        ("store.cache_mib", s.store.cache_mib, 1, 65_536),
+        ("store.free_space_floor_mib", s.store.free_space_floor_mib, 0, 1 << 40),
+        ("http.timeout_seconds", u64::from(s.http.timeout_seconds), 1, 3_600),
+        ("queue.lease_seconds", u64::from(s.queue.lease_seconds), 1, 86_400),
+        ("retention.trash_days", u64::from(s.retention.trash_days), 0, 3_650),
+        ("retention.keep_packs", s.retention.keep_packs as u64, 1, 100_000),
+    ];
+    for (name, value, least, most) in ranges {
+        if !(least..=most).contains(&value) {
+            return Err(ConfigError(format!("{name} is {value}: from {least} to {most}")));
+        }
+    }
+    let v = &s.vendors;
+    for v in [&v.files, &v.alpaca, &v.massive, &v.fred] {
+        if v.concurrency.is_some_and(|c| c > 64) {
+            return wrong("vendors.*.concurrency: from 1 to 64");
+        }
+    }
+    if !["human", "json"].contains(&s.log.format.as_str()) {
+        return wrong("log.format: human or json");
+    }
+    if tracing_subscriber::EnvFilter::try_new(&s.log.level).is_err() {
+        return wrong("log.level: error, warn, info, debug, trace, or a filter such as datanode_actors=debug");
     }
     s.schedule.at().map_err(ConfigError)?;
     Ok(())

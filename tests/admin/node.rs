@@ -292,6 +292,7 @@ fn runs(b: &mut Batch) {
         error: String::new(),
         attempts: 1,
         window: [0, 0],
+        only: Vec::new(),
     };
     let stopped = RunRecord {
         as_of: day("2024-01-31"),
@@ -302,6 +303,7 @@ fn runs(b: &mut Batch) {
         error: "export: 3 partitions of a dataset marked `required: complete` are held out".into(),
         attempts: 2,
         window: [day("2024-01-02"), day("2024-01-31")],
+        only: Vec::new(),
     };
     b.put(&trees::RUNS, &"20240131T020000Z".to_owned(), &done).unwrap();
     b.put(&trees::RUNS, &"20240201T020000Z".to_owned(), &stopped).unwrap();

@@ -1,0 +1,69 @@
+//! A raw file that is gone or damaged: what it held is forgotten, so that it is asked for again.
+//!
+//! Without this the holdings and the bookmark would go on saying that it is there: the audit would find nothing, and its
+//! rows would leave the curated files in silence.
+
+use super::RawError;
+use crate::node::Node;
+use chrono::{Datelike, NaiveDate};
+use datanode_schema::clock::{date_of, day_number};
+use datanode_schema::keys::{BookmarkKey, SeriesKey, TouchedKey};
+use datanode_schema::names::{Dataset, Vendor};
+use datanode_schema::paths::{DataDir, Grain};
+use datanode_schema::registry::DatasetRule;
+use datanode_schema::store::Batch;
+use datanode_schema::trees::{BOOKMARKS, HOLDINGS, TOUCHED};
+
+/// Forgets what the raw file of `date` held, sets the file aside where it is there, and gives the error that says so.
+///
+/// # Errors
+/// Always: [`RawError::Forgotten`], or what kept it from being forgotten.
+pub fn forget<T>(
+    node: &Node,
+    rule: &DatasetRule,
+    vendor: Vendor,
+    dataset: Dataset,
+    symbol: &str,
+    date: NaiveDate,
+    cause: &str,
+) -> Result<T, RawError> {
+    let path = node.data.raw().join(DataDir::raw_file(vendor, dataset, rule.grain, symbol, date)?);
+    let (from, to) = match rule.grain {
+        Grain::Day => (day_number(date), day_number(date)),
+        Grain::Year => {
+            let edge = |m, d| NaiveDate::from_ymd_opt(date.year(), m, d).map_or(day_number(date), day_number);
+            (edge(1, 1), edge(12, 31))
+        }
+    };
+    let mut batch = Batch::new();
+    let now = node.clock.now().timestamp();
+    for (key, mut page) in node.store.load_all(&HOLDINGS, &SeriesKey::prefix(dataset, symbol))? {
+        let inside = |day: i32| from <= day && day <= to;
+        if key.vendor != vendor || !page.days.iter().any(|d| inside(d.day)) {
+            continue;
+        }
+        for d in page.days.iter().filter(|d| inside(d.day)) {
+            let curated = DataDir::curated_file(dataset, rule.curated, date_of(d.day));
+            batch.put(&TOUCHED, &TouchedKey { dataset, path: curated }, &now)?;
+        }
+        page.days.retain(|d| !inside(d.day));
+        if page.days.is_empty() {
+            batch.delete(&HOLDINGS, &key);
+        } else {
+            batch.put(&HOLDINGS, &key, &page)?;
+        }
+    }
+    let key = BookmarkKey { dataset, symbol: symbol.to_owned(), vendor };
+    if let Some(mut bookmark) = node.store.load(&BOOKMARKS, &key)? {
+        bookmark.uncover(from, to);
+        batch.put(&BOOKMARKS, &key, &bookmark)?;
+    }
+    if !batch.is_empty() {
+        node.store.commit(batch)?;
+    }
+    if path.is_file() {
+        let aside = path.with_file_name("data.damaged.parquet");
+        std::fs::rename(&path, &aside).map_err(|cause| RawError::Io { path: path.display().to_string(), cause })?;
+    }
+    Err(RawError::Forgotten { path: path.display().to_string(), cause: cause.to_owned() })
+}
