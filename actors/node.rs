@@ -6,8 +6,10 @@ use chrono::{DateTime, NaiveDate, Utc};
 use datanode_schema::clock::{Clock, day_number};
 use datanode_schema::names::Vendor;
 use datanode_schema::paths::DataDir;
+use datanode_schema::records::PackRecord;
 use datanode_schema::registry::Registry;
-use datanode_schema::store::Store;
+use datanode_schema::store::{Store, StoreError};
+use datanode_schema::trees::PACKS;
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -115,6 +117,17 @@ impl Node {
             registry: RwLock::new(Arc::new(p.registry)),
             stopping: Arc::default(),
         }
+    }
+
+    /// The packs that retention has not removed, the newest first.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn standing_packs(&self) -> Result<Vec<(String, PackRecord)>, StoreError> {
+        let mut packs = self.store.load_all(&PACKS, &[])?;
+        packs.retain(|(_, p)| p.removed_at == 0);
+        packs.sort_by_key(|(id, p)| std::cmp::Reverse((p.created_at, id.clone())));
+        Ok(packs)
     }
 
     /// Whether the process was asked to stop: nothing new is claimed, and no further stage begins.

@@ -223,13 +223,8 @@ impl Publishing {
         tables: &BTreeMap<String, Vec<Table>>,
         c: &mut CurateCounters,
     ) -> Result<(), CurateError> {
-        let inside = |when: i64| {
-            DataDir::curated_file(key.dataset, rule.curated, date_of(session_day(key.dataset, when))) == key.path
-        };
         let (first, last) = bounds(rule, date);
-        let minute = key.dataset == Dataset::EquitiesBarsMinute;
-        // Comparing day numbers is cheaper than comparing paths; minute files need the session's date.
-        let keep = |when: i64| if minute { inside(when) } else { i64::from(first) <= when && when <= i64::from(last) };
+        let keep = |when: i64| (first..=last).contains(&session_day(key.dataset, when));
         let merged: Vec<(&str, Merge)> = tables
             .iter()
             .map(|(s, t)| (s.as_str(), by_preference(t, keep)))

@@ -230,12 +230,7 @@ fn content_of(node: &Node, run: &RunContext, files: &[PackFile]) -> [u8; 32] {
 
 /// The newest pack, where it holds the same and still stands.
 fn same_as_last(node: &Node, run: &RunContext, content: &[u8; 32]) -> Result<Option<String>, ExportError> {
-    let newest = node
-        .store
-        .load_all(&PACKS, &[])?
-        .into_iter()
-        .filter(|(_, p)| p.removed_at == 0)
-        .max_by_key(|(_, p)| p.created_at);
+    let newest = node.standing_packs()?.into_iter().next();
     let same = newest.filter(|(id, p)| {
         p.content == *content
             && p.as_of == day_number(run.as_of)

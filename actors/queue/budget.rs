@@ -87,12 +87,11 @@ impl Bucket {
         if let Some(wait) = self.wait_for_windows(now_ms) {
             return Grant::Wait(wait);
         }
-        let reserved = self.reserved > 0 && now_ms < self.reserved_until_ms;
-        if reserved && !self.confirmed {
+        let durable = self.reserved > 0 && now_ms < self.reserved_until_ms;
+        if durable && !self.confirmed {
             // The commit that makes the reservation durable is under way.
             return Grant::Wait(1);
         }
-        let durable = reserved;
         if !durable {
             let left =
                 if self.limits.per_day == 0 { u64::MAX } else { self.limits.per_day.saturating_sub(self.record.today) };

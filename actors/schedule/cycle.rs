@@ -159,9 +159,7 @@ fn target(node: &Node, book: &RunBook) -> Result<String, CycleError> {
     if !book.export_id().is_empty() {
         return Ok(book.export_id().to_owned());
     }
-    let packs = node.store.load_all(&datanode_schema::trees::PACKS, &[])?;
-    let newest = packs.into_iter().filter(|(_, p)| p.removed_at == 0).max_by_key(|(_, p)| p.created_at);
-    Ok(newest.map(|(id, _)| id).unwrap_or_default())
+    Ok(node.standing_packs()?.into_iter().next().map(|(id, _)| id).unwrap_or_default())
 }
 
 /// Lets every vendor work until none of them finds anything: what one vendor could not give, the next may claim.

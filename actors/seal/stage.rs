@@ -93,9 +93,8 @@ pub fn seal_pack(node: &Node, export_id: &str) -> Result<SealCounters, SealStage
 /// The newest sealing that stands, with its key: what it holds is not sealed again. One whose stanza this node cannot
 /// unwrap is no base; the pack is then sealed whole.
 fn last_sealing(node: &Node, vault: &Vault) -> Result<Option<(PackUid, PackKey)>, SealStageError> {
-    let packs = node.store.load_all(&PACKS, &[])?;
-    let sealed = packs.into_iter().filter(|(_, p)| p.removed_at == 0 && !p.pack_uid.is_empty());
-    let Some((_, pack)) = sealed.max_by_key(|(_, p)| p.created_at) else { return Ok(None) };
+    let newest = node.standing_packs()?.into_iter().find(|(_, p)| !p.pack_uid.is_empty());
+    let Some((_, pack)) = newest else { return Ok(None) };
     let mut uid = PackUid::default();
     if hex::decode_to_slice(&pack.pack_uid, &mut uid).is_err() {
         return Ok(None);

@@ -33,10 +33,9 @@ const JOURNAL: u64 = 128 << 20;
 /// # Errors
 /// [`ShipError`]; doing it again goes on where it stopped.
 pub fn retain(node: &Node, current: &str) -> Result<RetentionCounters, ShipError> {
-    let mut packs: Vec<(String, PackRecord)> =
-        node.store.load_all(&PACKS, &[])?.into_iter().filter(|(_, p)| p.removed_at == 0).collect();
+    let mut packs = node.standing_packs()?;
     // The run's own pack comes first, whatever the clock said when the others were made.
-    packs.sort_by_key(|(id, p)| (id != current, std::cmp::Reverse(p.created_at), std::cmp::Reverse(id.clone())));
+    packs.sort_by_key(|(id, _)| id != current);
     let keep = node.publishing.keep_packs.max(1).min(packs.len());
     let (kept, gone) = packs.split_at(keep);
     let mut c = RetentionCounters { kept: kept.len() as u64, ..Default::default() };
