@@ -42,6 +42,29 @@ named! {
         EquitiesBarsMinute = 2, "equities_bars_minute";
         /// Daily treasury constant-maturity yields, in per cent.
         MacroTreasury = 3, "macro_treasury";
+        /// One bar a minute of trading of every option contract of an underlier.
+        OptionsBars = 4, "options_bars";
+        /// Splits and dividends, by ex-date.
+        CorporateActions = 5, "corporate_actions";
+        /// Order-book snapshots of prediction markets.
+        PredictionBooks = 6, "prediction_books";
+    }
+}
+
+impl Dataset {
+    /// The name of the key column: what a partition is of.
+    pub fn key_column(self) -> &'static str {
+        match self {
+            Dataset::MacroTreasury => "series",
+            Dataset::OptionsBars => "underlier",
+            Dataset::PredictionBooks => "market",
+            Dataset::EquitiesBars | Dataset::EquitiesBarsMinute | Dataset::CorporateActions => "symbol",
+        }
+    }
+
+    /// Whether rows are stamped to the nanosecond (UTC); the others belong to a day.
+    pub fn is_stamped(self) -> bool {
+        matches!(self, Dataset::EquitiesBarsMinute | Dataset::OptionsBars | Dataset::PredictionBooks)
     }
 }
 
@@ -56,6 +79,10 @@ named! {
         Massive = 3, "massive";
         /// The Federal Reserve Bank of St. Louis.
         Fred = 4, "fred";
+        /// Polymarket: prediction markets.
+        Polymarket = 5, "polymarket";
+        /// Tiingo.
+        Tiingo = 6, "tiingo";
     }
 }
 

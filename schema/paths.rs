@@ -129,10 +129,7 @@ impl DataDir {
             Grain::Day => format!("date={date}"),
             Grain::Year => format!("year={:04}", date.year()),
         };
-        let what = match dataset {
-            Dataset::MacroTreasury => "series",
-            Dataset::EquitiesBars | Dataset::EquitiesBarsMinute => "symbol",
-        };
+        let what = dataset.key_column();
         Ok(format!("{vendor}/{dataset}/{when}/{what}={}/data.parquet", component(symbol)?))
     }
     /// A curated file, relative to `curated()`.

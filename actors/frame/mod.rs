@@ -130,11 +130,9 @@ pub fn same_cell(a: &Cell, b: &Cell) -> bool {
 
 /// The day number of the session that a row belongs to.
 pub fn session_day(dataset: Dataset, when: i64) -> i32 {
-    match dataset {
-        Dataset::EquitiesBarsMinute => {
-            let t = chrono::DateTime::from_timestamp_nanos(when);
-            datanode_schema::clock::day_number(datanode_schema::calendar::new_york_date(t))
-        }
-        Dataset::EquitiesBars | Dataset::MacroTreasury => i32::try_from(when).unwrap_or(i32::MAX),
+    if !dataset.is_stamped() {
+        return i32::try_from(when).unwrap_or(i32::MAX);
     }
+    let t = chrono::DateTime::from_timestamp_nanos(when);
+    datanode_schema::clock::day_number(datanode_schema::calendar::new_york_date(t))
 }

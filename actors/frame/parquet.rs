@@ -46,18 +46,15 @@ pub fn encode_curated(name: &str, dataset: Dataset, symbols: &[(&str, &Table)]) 
 
 /// The name of the key column.
 pub(super) fn key_name(dataset: Dataset) -> &'static str {
-    match dataset {
-        Dataset::MacroTreasury => "series",
-        Dataset::EquitiesBars | Dataset::EquitiesBarsMinute => "symbol",
-    }
+    dataset.key_column()
 }
 
 fn value_columns<'a>(dataset: Dataset, rows: impl Iterator<Item = (i64, &'a Cell)> + Clone) -> Vec<Column> {
     let when = match dataset {
-        Dataset::EquitiesBarsMinute => Int64Chunked::from_vec("ts".into(), rows.clone().map(|(w, _)| w).collect())
+        _ if dataset.is_stamped() => Int64Chunked::from_vec("ts".into(), rows.clone().map(|(w, _)| w).collect())
             .into_datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC))
             .into_column(),
-        Dataset::EquitiesBars | Dataset::MacroTreasury => {
+        _ => {
             let days = rows.clone().map(|(w, _)| i32::try_from(w).unwrap_or(i32::MAX)).collect();
             Int32Chunked::from_vec("dt".into(), days).into_date().into_column()
         }

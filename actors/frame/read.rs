@@ -129,11 +129,11 @@ impl Opened {
     }
 
     fn when(&self, dataset: Dataset) -> Result<Vec<i64>, FrameError> {
-        let name = if dataset == Dataset::EquitiesBarsMinute { "ts" } else { "dt" };
+        let name = if dataset.is_stamped() { "ts" } else { "dt" };
         let s = self.column(name)?;
         let want = match dataset {
-            Dataset::EquitiesBarsMinute => matches!(s.dtype(), DataType::Datetime(TimeUnit::Nanoseconds, Some(_))),
-            Dataset::EquitiesBars | Dataset::MacroTreasury => *s.dtype() == DataType::Date,
+            _ if dataset.is_stamped() => matches!(s.dtype(), DataType::Datetime(TimeUnit::Nanoseconds, Some(_))),
+            _ => *s.dtype() == DataType::Date,
         };
         if !want || s.null_count() > 0 {
             return Err(self.bad(format!("column {name:?} is {} (or has nulls)", s.dtype())));

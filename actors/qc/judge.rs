@@ -97,7 +97,8 @@ fn coverage(dataset: Dataset, rule: &DatasetRule, day: i32, rows: &[Row]) -> (u3
             (1, if empty { Reason::NO_OBSERVATION.bit } else { 0 })
         }
         (_, None) => (0, Reason::OUTSIDE_CALENDAR.bit),
-        (Dataset::EquitiesBars, Some(_)) => (1, 0),
+        (Dataset::CorporateActions, Some(_)) => (0, 0),
+        (Dataset::EquitiesBars | Dataset::OptionsBars | Dataset::PredictionBooks, Some(_)) => (1, 0),
         (Dataset::EquitiesBarsMinute, Some(s)) => {
             let stamps: Vec<i64> = rows.iter().map(|r| r.when).collect();
             let held = crate::raw::holding_day(dataset, rule.calendar(), day, &stamps);

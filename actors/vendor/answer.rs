@@ -104,10 +104,7 @@ impl Page {
             return;
         };
         let date = new_york_date(at);
-        let when = match ask.dataset {
-            Dataset::EquitiesBarsMinute => at.timestamp_nanos_opt(),
-            Dataset::EquitiesBars | Dataset::MacroTreasury => Some(i64::from(day_number(date))),
-        };
+        let when = if ask.dataset.is_stamped() { at.timestamp_nanos_opt() } else { Some(i64::from(day_number(date))) };
         self.take(ask, symbol, date, when, Cell::Bar(bar));
     }
 
@@ -140,9 +137,10 @@ impl Page {
 
 /// `at` as nanoseconds or day number leads back to the session's date.
 pub fn date_of_row(dataset: Dataset, when: i64) -> NaiveDate {
-    match dataset {
-        Dataset::EquitiesBarsMinute => new_york_date(DateTime::from_timestamp_nanos(when)),
-        Dataset::EquitiesBars | Dataset::MacroTreasury => date_of(i32::try_from(when).unwrap_or(i32::MAX)),
+    if dataset.is_stamped() {
+        new_york_date(DateTime::from_timestamp_nanos(when))
+    } else {
+        date_of(i32::try_from(when).unwrap_or(i32::MAX))
     }
 }
 

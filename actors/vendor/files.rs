@@ -78,7 +78,7 @@ fn has_symbol(folder: &Path, ask: &Ask, symbol: &str) -> bool {
     let base = folder.join(ask.dataset.name()).join(&name);
     match ask.dataset {
         Dataset::EquitiesBarsMinute => base.is_dir(),
-        Dataset::EquitiesBars | Dataset::MacroTreasury => !files_of(folder, ask, symbol).is_empty(),
+        _ => !files_of(folder, ask, symbol).is_empty(),
     }
 }
 

@@ -67,7 +67,7 @@ impl Http {
                 url.query_pairs_mut().append_pair("api_key", &endpoint.key);
                 get = self.0.get(url);
             }
-            Vendor::Files => {}
+            Vendor::Files | Vendor::Polymarket | Vendor::Tiingo => {}
         }
         let failed = |e: reqwest::Error| {
             let what = if e.is_timeout() {

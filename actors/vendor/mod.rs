@@ -67,6 +67,7 @@ pub fn request(vendor: Vendor, ask: &Ask, next: Option<&Next>) -> Result<Request
         Vendor::Massive => massive::request(ask, next),
         Vendor::Fred => Ok(fred::request(ask, next)),
         Vendor::Files => Err(Refusal::refused("files are read, not requested")),
+        Vendor::Polymarket | Vendor::Tiingo => Err(Refusal::refused("this vendor is not asked through the queue")),
     }
 }
 
@@ -80,5 +81,6 @@ pub fn parse(vendor: Vendor, ask: &Ask, body: &[u8]) -> Result<Page, Refusal> {
         Vendor::Massive => massive::parse(ask, body),
         Vendor::Fred => fred::parse(ask, body),
         Vendor::Files => Err(Refusal::refused("files are read, not requested")),
+        Vendor::Polymarket | Vendor::Tiingo => Err(Refusal::refused("this vendor is not asked through the queue")),
     }
 }

@@ -38,10 +38,42 @@ pub struct Capability {
     /// Last day that the vendor has.
     #[serde(default)]
     pub to: Option<NaiveDate>,
+    /// What the plan does not include, where it is known beforehand.
+    #[serde(default)]
+    pub entitlement: Entitlement,
     /// Symbols in one request.
     pub max_symbols: u32,
+    /// Days in one request; 0 = no limit.
+    #[serde(default)]
+    pub max_days: u32,
     /// Rows in one answer.
     pub max_rows: u32,
+    /// Milliseconds that one request is expected to take, until it is learned.
+    #[serde(default = "default_latency")]
+    pub latency_ms: u32,
+    /// Whether a less preferred vendor may take what this one is only too busy for.
+    #[serde(default = "yes")]
+    pub spill: bool,
+}
+
+/// What a plan does not include, as days before the UTC day of the asking and minutes before now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entitlement {
+    /// Nothing older than so many days; 0 = no limit.
+    #[serde(default)]
+    pub history_days: u32,
+    /// Nothing newer than so many minutes.
+    #[serde(default)]
+    pub delay_minutes: u32,
+}
+
+fn default_latency() -> u32 {
+    300
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Capability {

@@ -47,12 +47,42 @@ pub struct Thresholds {
     pub min_completeness: f64,
 }
 
+/// How the rows of a session come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cadence {
+    /// One a session.
+    Session,
+    /// One a minute of the session in which something traded.
+    Minute,
+    /// Where something happened: a session without a row is nothing missing once a vendor has answered for it.
+    Event,
+    /// As often as the collector looks; not asked through the queue.
+    Snapshot,
+}
+
+fn default_recent() -> u32 {
+    20
+}
+
 /// One dataset.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatasetRule {
+    /// The key column: what a partition is of.
+    pub key: String,
+    /// How rows come.
+    pub cadence: Cadence,
     /// `XNYS`, `US_BOND` or `24x7`.
     pub calendar: String,
+    /// The most rows that one session of one key brings: what requests are shaped by.
+    pub rows_per_session: u32,
+    /// The last so many sessions are asked for again each night, for late and restated rows; 0 = none.
+    #[serde(default)]
+    pub lookback_sessions: u32,
+    /// Sessions, counted from the newest, that rank as recent in the queue.
+    #[serde(default = "default_recent")]
+    pub recent_sessions: u32,
     /// How raw files are cut.
     pub grain: Grain,
     /// How curated files are cut.

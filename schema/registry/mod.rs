@@ -7,8 +7,8 @@ mod datasets;
 mod universe;
 mod yaml;
 
-pub use capabilities::{Capability, Limits, VendorCaps};
-pub use datasets::{Amber, DatasetRule, NoTrade, Required, Thresholds};
+pub use capabilities::{Capability, Entitlement, Limits, VendorCaps};
+pub use datasets::{Amber, Cadence, DatasetRule, NoTrade, Required, Thresholds};
 pub use universe::{Span, Universe, check_symbol};
 
 use crate::names::{Dataset, Vendor};
