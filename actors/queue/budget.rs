@@ -112,6 +112,16 @@ impl Bucket {
         if durable { Grant::Now } else { Grant::AfterCommit }
     }
 
+    /// Milliseconds until a token can be taken; `u64::MAX` where the day's budget is spent. Takes nothing.
+    pub fn wait_ms(&self, now_ms: u64, day: i32) -> u64 {
+        let spent = day <= self.record.day && self.limits.per_day > 0 && self.record.today >= self.limits.per_day;
+        if spent && self.reserved == 0 {
+            return u64::MAX;
+        }
+        let closed = self.closed_until_ms.saturating_sub(now_ms);
+        closed.max(self.wait_for_windows(now_ms).unwrap_or(0))
+    }
+
     /// The record and the number of the reservation that it holds.
     pub fn to_write(&self) -> (BudgetRecord, u64) {
         (self.record.clone(), self.reservation)

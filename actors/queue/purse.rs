@@ -54,6 +54,11 @@ impl Purse {
         }
     }
 
+    /// Milliseconds until there is a token; `u64::MAX` where the day's budget is spent.
+    pub fn wait_ms(&self) -> u64 {
+        self.with(|b, now_ms, day| b.wait_ms(now_ms, day)).unwrap_or(0)
+    }
+
     /// Leaves the vendor alone for a while.
     pub async fn close(&self, wait: Duration) {
         let unix = self.clock.now().timestamp();
