@@ -18,8 +18,11 @@ use std::sync::Arc;
 
 type Fallible<T> = Result<T, Box<dyn Error>>;
 
-/// The four vendors; all have the same limits and the same preference.
+/// The four vendors; all have the same limits, and preferences next to each other.
 pub const VENDORS: [Vendor; 4] = [Vendor::Alpaca, Vendor::Massive, Vendor::Tiingo, Vendor::Files];
+
+/// The one that comes first where all can take a task.
+pub const BEST: Vendor = Vendor::Files;
 
 /// When it is, for the node.
 const NOW: &str = "2025-01-10T00:00:00Z";
@@ -92,6 +95,18 @@ pub fn nothing(claimed: &Claimed) -> Fallible<Fetched> {
     })
 }
 
+/// Sessions that a claim is for.
+#[allow(dead_code, reason = "not every harness needs it")]
+pub fn tasks(node: &Node, claimed: &Claimed) -> usize {
+    let ask = &claimed.ask;
+    let days = match ask.days.len() {
+        // Every session of the window.
+        0 => node.registry().rule(ask.dataset).map_or(0, |r| r.calendar().count(ask.from, ask.to)),
+        n => n,
+    };
+    days * ask.symbols.len()
+}
+
 fn universe(plan: &Plan<'_>) -> Fallible<String> {
     let mut out = format!("universe:\n  {}:\n", plan.dataset);
     for i in 0..plan.symbols {
@@ -102,13 +117,14 @@ fn universe(plan: &Plan<'_>) -> Fallible<String> {
 
 fn capabilities(plan: &Plan<'_>) -> Fallible<String> {
     let mut out = String::from("vendors:\n");
-    for vendor in VENDORS {
+    for (i, vendor) in VENDORS.into_iter().enumerate() {
         writeln!(out, "  {vendor}:\n    limits: {{per_second: 0, per_minute: 0, per_day: 0, concurrency: 2}}")?;
         let rows = plan.batch * plan.rows;
         writeln!(
             out,
-            "    datasets:\n      {}: {{preference: 80, feed: sip, adjustment: raw, max_symbols: 1, max_rows: {rows}}}",
-            plan.dataset
+            "    datasets:\n      {}: {{preference: {}, feed: sip, adjustment: raw, max_symbols: 1, max_rows: {rows}}}",
+            plan.dataset,
+            80 + i
         )?;
     }
     Ok(out)

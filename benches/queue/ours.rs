@@ -2,7 +2,7 @@
 
 use crate::Fallible;
 use crate::figure::quantile;
-use crate::node::{self, Plan, VENDORS};
+use crate::node::{self, BEST, Plan, VENDORS};
 use datanode_actors::audit::audit;
 use datanode_actors::node::{Node, RunContext};
 use datanode_actors::queue::{Claimed, Next, Told};
@@ -67,7 +67,7 @@ pub fn child(part: &str, dir: &Path, plan: &Plan<'_>) -> Fallible<()> {
     let enqueue = begun.elapsed().as_secs_f64();
     if part == "hold" {
         node.queue.begin(&node, &run, Purpose::Backfill)?;
-        let claimed = next(&node, &run, Vendor::Alpaca)?.ok_or("nothing to claim")?;
+        let claimed = next(&node, &run, BEST)?.ok_or("nothing to claim")?;
         println!("{:?} {} {}", claimed.ask.symbols, claimed.ask.from, claimed.ask.to);
         std::io::stdout().flush()?;
         loop {
@@ -79,7 +79,7 @@ pub fn child(part: &str, dir: &Path, plan: &Plan<'_>) -> Fallible<()> {
     let claimants: Vec<_> = (0..8)
         .map(|i| {
             let (node, run) = (node.clone(), run.clone());
-            let vendor = VENDORS.get(i % VENDORS.len()).copied().unwrap_or(Vendor::Alpaca);
+            let vendor = VENDORS.get(i % VENDORS.len()).copied().unwrap_or(BEST);
             std::thread::spawn(move || claimant(&node, &run, vendor).map_err(|e| e.to_string()))
         })
         .collect();
@@ -93,8 +93,10 @@ pub fn child(part: &str, dir: &Path, plan: &Plan<'_>) -> Fallible<()> {
         return Err(format!("{done} of {tasks} tasks were done").into());
     }
     let mut batches: Vec<f64> = waits.iter().map(|(ms, _)| *ms).collect();
-    let mut each: Vec<f64> =
-        waits.iter().flat_map(|(ms, n)| std::iter::once(*ms).chain(std::iter::repeat_n(0.0, n - 1))).collect();
+    let mut each: Vec<f64> = waits
+        .iter()
+        .flat_map(|(ms, n)| std::iter::once(*ms).chain(std::iter::repeat_n(0.0, n.saturating_sub(1))))
+        .collect();
     batches.sort_by(f64::total_cmp);
     each.sort_by(f64::total_cmp);
     let out = json!({
@@ -122,7 +124,7 @@ fn claimant(node: &Node, run: &RunContext, vendor: Vendor) -> Fallible<Vec<(f64,
                 continue;
             }
         };
-        out.push((begun.elapsed().as_secs_f64() * 1e3, claimed.ask.days.len()));
+        out.push((begun.elapsed().as_secs_f64() * 1e3, node::tasks(node, &claimed)));
         let answer = node::nothing(&claimed)?;
         let mut told = Told::of(&answer);
         if keep(node, run, &claimed, answer)?.dropped > 0 {

@@ -18,7 +18,7 @@ use datanode_actors::vendor::Purpose;
 use datanode_schema::store::Batch;
 use datanode_schema::trees::COUNTERS;
 use figure::{Figure, print, quantile};
-use node::{Plan, VENDORS};
+use node::{BEST, Plan};
 use serde_json::{Value, json};
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
@@ -122,9 +122,9 @@ fn build(dir: &Path, symbols: usize) -> Fallible<()> {
     node.queue.begin(&node, &run, Purpose::Backfill)?;
     let begin = begun.elapsed().as_secs_f64();
     let mut claims = Vec::new();
-    for i in 0..CLAIMS {
+    for _ in 0..CLAIMS {
         let begun = Instant::now();
-        if claim(&node, &run, i)? {
+        if claim(&node, &run)? {
             claims.push(begun.elapsed().as_secs_f64() * 1e3);
         }
     }
@@ -159,16 +159,15 @@ fn reopen(dir: &Path, symbols: usize) -> Fallible<()> {
     let (node, run) = (node::open(dir, &plan)?, node::run(&plan)?);
     node.queue.open(&node)?;
     node.queue.begin(&node, &run, Purpose::Backfill)?;
-    if !claim(&node, &run, 0)? {
+    if !claim(&node, &run)? {
         return Err("nothing to claim after the restart".into());
     }
     say(&json!({ "restart_peak_mb": status("VmHWM:")? }))
 }
 
-/// One claim, by each vendor in turn; it is never answered. False where the vendor is to wait.
-fn claim(node: &Node, run: &RunContext, i: usize) -> Fallible<bool> {
-    let vendor = VENDORS.get(i % VENDORS.len()).copied().unwrap_or(datanode_schema::names::Vendor::Alpaca);
-    Ok(matches!(node.queue.next(node, run, vendor)?, Next::Work(_)))
+/// One claim, which is never answered. False where there is nothing to claim.
+fn claim(node: &Node, run: &RunContext) -> Fallible<bool> {
+    Ok(matches!(node.queue.next(node, run, BEST)?, Next::Work(_)))
 }
 
 /// Says a line, and waits to be killed.
