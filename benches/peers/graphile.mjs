@@ -53,6 +53,11 @@ async function throughput() {
   const events = new EventEmitter();
   events.on("worker:getJob:start", ({ worker }) => asked.set(worker, performance.now()));
   events.on("job:start", ({ worker }) => waits.push(performance.now() - (asked.get(worker) ?? performance.now())));
+  // A fetch of the local queue: from its turn to polling until the jobs are there.
+  const fetches = [];
+  let fetching = 0;
+  events.on("localQueue:setMode", ({ newMode }) => { if (newMode === "POLLING") fetching = performance.now(); });
+  events.on("localQueue:getJobs:complete", ({ jobs }) => { if (jobs.length > 0) fetches.push(performance.now() - fetching); });
   let done = 0;
   const finished = new Promise((resolve) => events.on("job:complete", () => ++done >= n && resolve()));
   const begun = performance.now();
@@ -62,9 +67,11 @@ async function throughput() {
   await runner.stop();
   const seconds = (performance.now() - begun) / 1000;
   if ((await left()) !== 0) throw new Error("jobs are left");
-  waits.sort((a, b) => a - b);
-  const at = (share) => waits[Math.round((waits.length - 1) * share)];
-  return { tasks_per_second: n / seconds, claim_p50_ms: at(0.5), claim_p99_ms: at(0.99) };
+  const at = (all, share) => all.sort((a, b) => a - b)[Math.round((all.length - 1) * share)];
+  return {
+    tasks_per_second: n / seconds, claim_p50_ms: at(waits, 0.5), claim_p99_ms: at(waits, 0.99),
+    batch_p50_ms: at(fetches, 0.5), batch_p99_ms: at(fetches, 0.99), batches: fetches.length, tasks_a_batch: n / fetches.length,
+  };
 }
 
 /// Seconds from the kill of a worker until a job of it runs again; the bound where it does not.

@@ -95,13 +95,14 @@ fn by_name(all: &[Value]) -> BTreeMap<String, Vec<f64>> {
 }
 
 /// What each is called, its unit, and whether more is better.
-const FIGURES: [(&str, &str, &str, bool); 6] = [
+const FIGURES: [(&str, &str, &str, bool); 7] = [
     ("enqueue_per_second", "tasks enqueued a second", "tasks/s", true),
     ("tasks_per_second", "tasks claimed and completed a second", "tasks/s", true),
     ("claim_p50_ms", "a task's wait, p50", "ms", false),
     ("claim_p99_ms", "a task's wait, p99", "ms", false),
     ("batch_p50_ms", "a batch's claim, p50", "ms", false),
     ("batch_p99_ms", "a batch's claim, p99", "ms", false),
+    ("tasks_a_batch", "tasks in a batch, mean", "tasks", true),
 ];
 
 fn tell(node: &BTreeMap<String, Vec<f64>>, peer: &BTreeMap<String, Vec<f64>>) {
@@ -119,10 +120,12 @@ fn tell(node: &BTreeMap<String, Vec<f64>>, peer: &BTreeMap<String, Vec<f64>>) {
             reclaim.and_then(|s| Figure::of("queue", &format!("{who}: kill to reclaim"), "s", s)).map(|f| f.note(note)),
         );
     }
-    for (name, what, _, more) in FIGURES.into_iter().chain([("reclaim_seconds", "kill to reclaim", "s", false)]) {
+    let compared = FIGURES.into_iter().filter(|f| f.0 != "tasks_a_batch");
+    for (name, what, _, more) in compared.chain([("reclaim_seconds", "kill to reclaim", "s", false)]) {
         let (Some(a), Some(b)) = (node.get(name), peer.get(name)) else { continue };
+        // A wait of nothing counts as a microsecond.
         let ratio: Vec<f64> =
-            a.iter().zip(b).map(|(a, b)| if more { a / b.max(1e-9) } else { b.max(1e-6) / a.max(1e-6) }).collect();
+            a.iter().zip(b).map(|(a, b)| if more { a / b.max(1e-9) } else { b.max(1e-3) / a.max(1e-3) }).collect();
         print(
             Figure::of("queue", &format!("{what}: how far ahead"), "×", &ratio).map(|f| f.note("above 1: the node is")),
         );

@@ -106,6 +106,8 @@ pub fn child(part: &str, dir: &Path, plan: &Plan<'_>) -> Fallible<()> {
         "claim_p99_ms": quantile(&each, 0.99),
         "batch_p50_ms": quantile(&batches, 0.5),
         "batch_p99_ms": quantile(&batches, 0.99),
+        "batches": batches.len(),
+        "tasks_a_batch": tasks as f64 / batches.len().max(1) as f64,
     });
     println!("{out}");
     Ok(())
