@@ -7,11 +7,13 @@ pub mod actor;
 mod budget;
 mod claims;
 mod error;
+mod pace;
 mod plan;
 mod purse;
 
 pub use budget::Bucket;
 pub use claims::{Claimed, Claims};
 pub use error::QueueError;
+pub use pace::Learned;
 pub use plan::MAX_ATTEMPTS;
-pub use purse::Purse;
+pub use purse::{Purse, PurseStanding};

@@ -15,7 +15,7 @@ where
     let mut bytes = Vec::new();
     bytes = rkyv::api::high::to_bytes_in(value, bytes).unwrap();
     let path: PathBuf =
-        [env!("CARGO_MANIFEST_DIR"), "../fixtures/golden/records", &format!("{name}.v1.hex")].iter().collect();
+        [env!("CARGO_MANIFEST_DIR"), "../fixtures/golden/records", &format!("{name}.hex")].iter().collect();
     let text = format!("{}\n", hex::encode(&bytes));
     if std::env::var_os("UPDATE_GOLDEN").is_some() && !path.exists() {
         std::fs::write(&path, &text).unwrap();
@@ -43,18 +43,18 @@ fn the_bytes_of_every_record_are_what_they_were() {
         updated_at: 1_772_400_001,
     };
     golden(
-        "bookmark",
+        "bookmark.v1",
         &Bookmark { windows: vec![window], rows: 5849, answers: 1, restated: 0, updated_at: 1_772_400_000 },
     );
     golden(
-        "holding",
+        "holding.v1",
         &Holding { days: vec![HoldingDay { day: 20_513, rows: 400, regular: 390, first: 0, last: 389 }] },
     );
-    golden("gap_page", &GapPage { tasks: vec![task] });
-    golden("ledger_page", &LedgerPage { days: vec![day] });
-    golden("demotion", &Demotion { until: 1_772_400_000, step: 2, why: "403".into() });
+    golden("gap_page.v1", &GapPage { tasks: vec![task] });
+    golden("ledger_page.v1", &LedgerPage { days: vec![day] });
+    golden("demotion.v1", &Demotion { until: 1_772_400_000, step: 2, why: "403".into() });
     golden(
-        "lease",
+        "lease.v1",
         &Lease {
             vendor: 2,
             dataset: 1,
@@ -69,7 +69,7 @@ fn the_bytes_of_every_record_are_what_they_were() {
         },
     );
     golden(
-        "budget",
+        "budget.v2",
         &BudgetRecord {
             day: 20_513,
             today: 7,
@@ -77,10 +77,11 @@ fn the_bytes_of_every_record_are_what_they_were() {
             boot_id: "boot".into(),
             recent: vec![Spent { second: 9, requests: 10 }],
             closed_until: 11,
+            slowed_ppm: 300_000,
         },
     );
     golden(
-        "run",
+        "run.v1",
         &RunRecord {
             as_of: 20_513,
             started_at: 1,
@@ -94,11 +95,11 @@ fn the_bytes_of_every_record_are_what_they_were() {
         },
     );
     golden(
-        "curated",
+        "curated.v1",
         &CuratedFile { sha256: [1; 32], bytes: 2, rows: 3, from: 4, to: 5, superseded: 6, conflicts: 7, updated_at: 8 },
     );
     golden(
-        "pack",
+        "pack.v1",
         &PackRecord {
             as_of: 1,
             created_at: 2,
@@ -112,7 +113,7 @@ fn the_bytes_of_every_record_are_what_they_were() {
             removed_at: 9,
         },
     );
-    golden("sealing", &SealingRecord { export_id: "x".into(), generation: 0, done: 1 });
-    golden("chunk", &ChunkRecord { pack_uid: "00".into(), index: 1, bytes: 2 });
-    golden("shipment", &Shipment { files: 1, bytes: 2, finished_at: 3 });
+    golden("sealing.v1", &SealingRecord { export_id: "x".into(), generation: 0, done: 1 });
+    golden("chunk.v1", &ChunkRecord { pack_uid: "00".into(), index: 1, bytes: 2 });
+    golden("shipment.v1", &Shipment { files: 1, bytes: 2, finished_at: 3 });
 }
