@@ -3,7 +3,7 @@
 use crate::config::{Settings, VendorSettings};
 use crate::failure::{Code, Failure};
 use crate::secrets;
-use datanode_actors::node::{Node, NodeParts, Publishing};
+use datanode_actors::node::{Node, NodeParts, Publishing, RunCaps};
 use datanode_actors::queue::Purse;
 use datanode_actors::seal::{Identity, Recipient};
 use datanode_actors::vendor::fetch::Fetcher;
@@ -48,6 +48,7 @@ pub fn wire(settings: &Settings, clock: &Clock) -> Result<Wired, Failure> {
         data,
         clock: clock.clone(),
         enabled,
+        caps: RunCaps::default(),
         lease_ms: u64::from(settings.queue.lease_seconds) * 1000,
         host_id: host_id(settings),
         source: settings.node.source.clone(),

@@ -4,7 +4,7 @@
 //! spent in the last minute is kept by second, so that a restart knows it; a second counts as spent until it and the
 //! one after it are over. What the vendor itself says (its 429s, the headers of its answers) only ever narrows this.
 
-use super::pace::{Learned, Pace};
+use super::pace::{Lesson, Pace};
 use datanode_schema::records::{BudgetRecord, Spent};
 use datanode_schema::registry::Limits;
 use std::collections::VecDeque;
@@ -181,7 +181,7 @@ impl Bucket {
     }
 
     /// Learns from an answer; durable with the next record that is written.
-    pub fn learned(&mut self, answer: Learned, now_ms: u64) {
+    pub fn learned(&mut self, answer: Lesson, now_ms: u64) {
         self.pace.learn(answer, now_ms);
         self.record.slowed_ppm = self.pace.slowed_ppm;
     }

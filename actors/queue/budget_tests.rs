@@ -15,7 +15,7 @@ enum Event {
     /// The machine does: its clock since boot begins at 7 s.
     Reboot,
     /// A good answer, or a 429.
-    Answer(Learned),
+    Answer(Lesson),
     /// Headers.
     Headers(u32, Option<u64>),
     /// A 429's own wait.
@@ -113,8 +113,8 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         2 => Just(Event::Restart),
         1 => Just(Event::Reboot),
-        3 => Just(Event::Answer(Learned::RateLimited)),
-        3 => Just(Event::Answer(Learned::Good)),
+        3 => Just(Event::Answer(Lesson::RateLimited)),
+        3 => Just(Event::Answer(Lesson::Good)),
         2 => (0u32..8, proptest::option::of(0u64..70_000)).prop_map(|(n, r)| Event::Headers(n, r)),
         1 => (0u64..5_000).prop_map(Event::Close),
         2 => (0i32..4).prop_map(Event::Day),
@@ -203,7 +203,7 @@ fn a_limit_is_used_up_to_the_full() {
 #[test]
 fn a_learned_pace_survives_a_restart_and_comes_back_with_good_answers() {
     let mut b = Bucket::new(limits(10, 0, 0), BudgetRecord::default(), "boot", 0, 0);
-    b.learned(Learned::RateLimited, 5_000);
+    b.learned(Lesson::RateLimited, 5_000);
     let b = Bucket::new(limits(10, 0, 0), b.to_write().0, "boot", 6_000, 6);
     assert_eq!(b.left_ppm(), 700_000);
     let mut b = Bucket::new(limits(10, 0, 0), b.to_write().0, "another", 1_000, 7);
@@ -218,7 +218,7 @@ fn a_learned_pace_survives_a_restart_and_comes_back_with_good_answers() {
     };
     assert_eq!(granted(&mut b, 10_000), 7);
     for s in 11..100 {
-        b.learned(Learned::Good, s * 1_000);
+        b.learned(Lesson::Good, s * 1_000);
     }
     assert_eq!(granted(&mut b, 100_000), 10, "and not one more than the cap");
 }

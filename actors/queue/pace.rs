@@ -17,7 +17,7 @@ const CREEP_EVERY_MS: u64 = 1_000;
 
 /// How an answer bears on the pace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Learned {
+pub enum Lesson {
     /// The vendor answered.
     Good,
     /// The vendor asked to slow down.
@@ -45,16 +45,16 @@ impl Pace {
     }
 
     /// Learns from an answer at `now_ms`.
-    pub(super) fn learn(&mut self, answer: Learned, now_ms: u64) {
+    pub(super) fn learn(&mut self, answer: Lesson, now_ms: u64) {
         let long_ago = |at: Option<u64>, ms: u64| at.is_none_or(|t| now_ms.saturating_sub(t) >= ms);
         let left = match answer {
-            Learned::RateLimited if long_ago(self.slowed_at_ms, SLOW_EVERY_MS) => {
+            Lesson::RateLimited if long_ago(self.slowed_at_ms, SLOW_EVERY_MS) => {
                 self.slowed_at_ms = Some(now_ms);
                 // What was given back before the refusal was too much: the next step up waits its turn.
                 self.crept_at_ms = Some(now_ms);
                 u32::try_from(u64::from(self.left_ppm()) * LEFT_PPM / u64::from(WHOLE_PPM)).unwrap_or(WHOLE_PPM)
             }
-            Learned::Good if self.slowed_ppm > 0 && long_ago(self.crept_at_ms, CREEP_EVERY_MS) => {
+            Lesson::Good if self.slowed_ppm > 0 && long_ago(self.crept_at_ms, CREEP_EVERY_MS) => {
                 self.crept_at_ms = Some(now_ms);
                 self.left_ppm().saturating_add(CREEP_PPM)
             }
@@ -90,12 +90,12 @@ mod tests {
     #[test]
     fn a_429_slows_at_once_a_burst_of_them_once_and_never_below_a_tenth() {
         let mut p = Pace::new(0);
-        p.learn(Learned::RateLimited, 10_000);
+        p.learn(Lesson::RateLimited, 10_000);
         assert_eq!((p.left_ppm(), p.second(&CAP), p.minute(&CAP)), (700_000, Some((7, 1_000)), Some(140)));
-        p.learn(Learned::RateLimited, 12_999);
+        p.learn(Lesson::RateLimited, 12_999);
         assert_eq!(p.left_ppm(), 700_000, "one burst is one lesson");
         for i in 0..40 {
-            p.learn(Learned::RateLimited, 13_000 + i * 3_000);
+            p.learn(Lesson::RateLimited, 13_000 + i * 3_000);
         }
         assert_eq!((p.left_ppm(), p.second(&CAP), p.minute(&CAP)), (100_000, Some((1, 1_000)), Some(20)));
         let two = Limits { per_second: 2, ..CAP };
@@ -106,11 +106,11 @@ mod tests {
     fn good_answers_give_back_slowly_and_never_more_than_the_cap() {
         let mut p = Pace::new(300_000);
         for ms in 0..2_000 {
-            p.learn(Learned::Good, ms);
+            p.learn(Lesson::Good, ms);
         }
         assert_eq!(p.left_ppm(), 710_000, "two seconds, two steps, however many answers");
         for s in 2..400 {
-            p.learn(Learned::Good, s * 1_000);
+            p.learn(Lesson::Good, s * 1_000);
         }
         assert_eq!((p.left_ppm(), p.slowed_ppm), (1_000_000, 0));
     }

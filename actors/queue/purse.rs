@@ -2,7 +2,7 @@
 
 use super::Bucket;
 use super::budget::Grant;
-use super::pace::Learned;
+use super::pace::Lesson;
 use crate::vendor::Refusal;
 use datanode_schema::clock::{Clock, day_number};
 use datanode_schema::names::{Outcome, Vendor};
@@ -95,7 +95,7 @@ impl Purse {
 
     /// Learns the vendor's true pace from an answer: down on a 429, slowly up on good ones, never above the limits. Durable
     /// with the next commit of the budget, which [`Purse::close`] after a 429 makes at once.
-    pub fn learned(&self, answer: Learned) {
+    pub fn learned(&self, answer: Lesson) {
         // A poisoned budget refuses the next token, and says so there.
         let _ = self.with(|b, now_ms, _| b.learned(answer, now_ms));
     }

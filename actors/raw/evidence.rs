@@ -44,6 +44,10 @@ pub fn weigh(rule: &DatasetRule, task: &GapTask, said: &Said<'_>) -> Option<GapT
 }
 
 fn note(task: &mut GapTask, vendor: Vendor, outcome: Outcome, today: i32) {
+    // No attempt is used up: the vendor is asked again when its demotion or its limit is over.
+    if matches!(outcome, Outcome::NotEntitled | Outcome::Refused | Outcome::RateLimited) {
+        return;
+    }
     let number = vendor.number();
     if !task.answers.iter().any(|a| a.vendor == number) {
         task.answers.push(Answer { vendor: number, outcome: 0, days: 0, attempts: 0, last_day: i32::MIN });
@@ -63,7 +67,6 @@ fn note(task: &mut GapTask, vendor: Vendor, outcome: Outcome, today: i32) {
             a.outcome = outcome.number();
             a.last_day = today;
         }
-        // No attempt is used up: the vendor is asked again when its demotion or its limit is over.
         Outcome::NotEntitled | Outcome::Refused | Outcome::RateLimited => {}
     }
 }

@@ -6,26 +6,22 @@ use super::versions::keep_version;
 use super::{RawError, forget, holding_day};
 use crate::frame::{Cell, Origin, Table, encode_raw, read_raw, session_day};
 use crate::node::{Node, RunContext};
-use crate::queue::Claimed;
+use crate::queue::{Claimed, window};
 use crate::vendor::actor::VendorCounters;
 use crate::vendor::{Ask, Fetched, Purpose, Refusal, SymbolRows};
 use datanode_schema::clock::{date_of, day_number, rfc3339};
 use datanode_schema::files::{self, sha256_hex};
 use datanode_schema::keys::{BookmarkKey, HoldingKey, Month, PageKey, SeriesKey, TouchedKey};
 use datanode_schema::manifest::{self, Line, Rejected, Written};
-use datanode_schema::names::{Outcome, Vendor};
+use datanode_schema::names::{Absence, Outcome, Vendor};
 use datanode_schema::paths::DataDir;
-use datanode_schema::records::{Bookmark, Demotion, GapPage, Holding, HoldingDay};
-use datanode_schema::registry::{DatasetRule, Registry};
+use datanode_schema::records::{Bookmark, Demotions, GapPage, Holding, HoldingDay};
+use datanode_schema::registry::{Cadence, DatasetRule, Registry};
 use datanode_schema::store::{Batch, StoreError};
 use datanode_schema::trees::{BOOKMARKS, DEMOTIONS, GAPS, HOLDINGS, LEASES, TOUCHED};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-
-/// The first wait of a demoted vendor; it doubles up to [`LONGEST_PROBE`].
-const FIRST_PROBE: i64 = 3_600;
-const LONGEST_PROBE: i64 = 7 * 86_400;
 
 /// Keeps an answer. Blocking.
 ///
@@ -38,7 +34,6 @@ pub fn keep(node: &Node, run: &RunContext, claimed: &Claimed, fetched: Fetched) 
     // Looked at before any file is written, and judged again by the commit's guard.
     if node.store.load(&LEASES, &claimed.id)?.as_ref() != Some(&claimed.lease) {
         tracing::warn!(lease = claimed.id, "a late answer is dropped: its lease no longer stands");
-        run.note_failed(&fetched.ask);
         return Ok(late);
     }
     let mut k = Keeping {
@@ -95,7 +90,6 @@ impl Keeping<'_> {
     fn answer(&mut self, mut fetched: Fetched) -> Result<(), RawError> {
         if let Some(r) = &fetched.refusal {
             self.counters.refusals += 1;
-            self.run.note_failed(&fetched.ask);
             tracing::info!(vendor = %fetched.ask.vendor, dataset = %fetched.ask.dataset, outcome = %r.outcome, note = r.note, "no answer");
         }
         let ask = fetched.ask.clone();
@@ -242,26 +236,35 @@ impl Keeping<'_> {
         match outcome {
             Outcome::Filled | Outcome::Short | Outcome::Empty => {
                 let mut b: Bookmark = self.node.store.load(&BOOKMARKS, &key)?.unwrap_or_default();
-                if ask.purpose == Purpose::Ingest {
-                    b.cover(day_number(ask.from), day_number(ask.to));
+                self.cover(ask, part, &mut b);
+                if ask.purpose == Purpose::Lookback {
+                    b.looked_at = now;
                 }
                 b.rows += part.rows;
                 b.answers += 1;
                 b.restated += part.restated;
                 b.updated_at = now;
                 self.batch.put(&BOOKMARKS, &key, &b)?;
-                if self.node.store.get(&DEMOTIONS, &key, |_| ())?.is_some() {
-                    self.batch.delete(&DEMOTIONS, &key);
+                if let Some(mut d) = self.node.store.load(&DEMOTIONS, &key)? {
+                    d.forgive(day_number(ask.from), day_number(ask.to));
+                    self.put_demotions(&key, &d)?;
                 }
             }
             Outcome::NotEntitled | Outcome::Refused => {
                 // A refusal of days to come says nothing about the vendor.
                 let today = self.node.clock.now().date_naive();
-                // Of several symbols perhaps one is meant: backfill asks for each alone, and then it is known which.
-                // A key that is not accepted means all of them.
-                let all = ask.symbols.len() == 1 || refusal.is_some_and(|r| r.note.starts_with("401"));
-                if ask.to < today && all {
-                    self.demote(&key, refusal, now)?;
+                // A refused key says nothing about the symbol: the vendor is left alone by the dispatcher.
+                // Of several symbols perhaps one is meant: the dispatcher asks for each alone, and then it is known.
+                let certain = |r: &&Refusal| ask.symbols.len() == 1 || r.is_of_window();
+                if let Some(r) = refusal.filter(|r| ask.to < today && !r.is_of_key()).filter(certain) {
+                    let mut d: Demotions = self.node.store.load(&DEMOTIONS, &key)?.unwrap_or_default();
+                    let (from, to) = if r.is_of_symbol() {
+                        (i32::MIN, i32::MAX)
+                    } else {
+                        (day_number(ask.from), day_number(ask.to))
+                    };
+                    d.refuse(from, to, now, &r.note);
+                    self.put_demotions(&key, &d)?;
                 }
             }
             Outcome::RateLimited | Outcome::Error | Outcome::Unparsable => {}
@@ -270,11 +273,31 @@ impl Keeping<'_> {
         self.weigh_tasks(ask, part, outcome)
     }
 
-    fn demote(&mut self, key: &BookmarkKey, refusal: Option<&Refusal>, now: i64) -> Result<(), RawError> {
-        let step = self.node.store.load(&DEMOTIONS, key)?.map_or(0, |d| d.step.saturating_add(1));
-        let wait = (FIRST_PROBE << step.min(10)).min(LONGEST_PROBE);
-        let why = refusal.map_or_else(String::new, |r| r.note.clone());
-        self.batch.put(&DEMOTIONS, key, &Demotion { until: now + wait, step, why })?;
+    /// The bookmark moves only over what was received: sessions that came, and for events the whole window, since "no
+    /// event" is what was received.
+    fn cover(&self, ask: &Ask, part: &Part, b: &mut Bookmark) {
+        if self.rule.cadence == Cadence::Event {
+            if ask.days.is_empty() {
+                b.cover(day_number(ask.from), day_number(ask.to));
+            }
+            ask.days.iter().for_each(|d| b.cover(*d, *d));
+            return;
+        }
+        let mut before: Option<i32> = None;
+        for day in part.held.keys() {
+            // What lies between two sessions that follow each other has no session to receive.
+            let next = |b: i32| self.rule.calendar().count(date_of(b), date_of(*day)) <= 2;
+            b.cover(before.filter(|b| next(*b)).unwrap_or(*day), *day);
+            before = Some(*day);
+        }
+    }
+
+    fn put_demotions(&mut self, key: &BookmarkKey, d: &Demotions) -> Result<(), RawError> {
+        if d.windows.is_empty() {
+            self.batch.delete(&DEMOTIONS, key);
+        } else {
+            self.batch.put(&DEMOTIONS, key, d)?;
+        }
         Ok(())
     }
 
@@ -295,40 +318,65 @@ impl Keeping<'_> {
     }
 
     fn weigh_tasks(&mut self, ask: &Ask, part: &Part, outcome: Outcome) -> Result<(), RawError> {
-        let ranked: Vec<(Vendor, _)> =
-            self.registry.ranked(ask.dataset).into_iter().filter(|(v, _)| self.node.enabled.contains(v)).collect();
-        let (from, to) = (day_number(ask.from), day_number(ask.to));
-        let prefix = SeriesKey::prefix(ask.dataset, &part.symbol);
-        let pages = self.node.store.load_all(&GAPS, &prefix)?;
-        for (key, page) in pages {
-            if key.month < Month::of(ask.from) || key.month > Month::of(ask.to) {
-                continue;
+        if ask.purpose == Purpose::Lookback {
+            return Ok(());
+        }
+        let ranked: Vec<(Vendor, (i32, i32))> = self
+            .registry
+            .ranked(ask.dataset)
+            .into_iter()
+            .filter(|(v, _)| self.node.enabled.contains(v))
+            .map(|(v, c)| (v, window(c, self.node.clock.now())))
+            .collect();
+        let mut demoted: BTreeMap<Vendor, Demotions> = BTreeMap::new();
+        for (v, _) in &ranked {
+            let key = BookmarkKey { dataset: ask.dataset, symbol: part.symbol.clone(), vendor: *v };
+            if let Some(d) = self.node.store.load(&DEMOTIONS, &key)? {
+                demoted.insert(*v, d);
             }
-            let mut after = GapPage::default();
-            for task in &page.tasks {
-                if task.day < from || task.day > to || !ask.wants(task.day) {
-                    after.tasks.push(task.clone());
+        }
+        let now = self.node.clock.now().timestamp();
+        let (from, to) = (day_number(ask.from), day_number(ask.to));
+        for month in Month::of(ask.from).0..=Month::of(ask.to).0 {
+            let key = PageKey { dataset: ask.dataset, symbol: part.symbol.clone(), month: Month(month) };
+            let Some(page) = self.node.store.load(&GAPS, &key)? else { continue };
+            let first = key.month.first_day();
+            let mut after = Vec::new();
+            for task in page.tasks(first) {
+                let open = matches!(
+                    Absence::from_number(task.state),
+                    Some(Absence::Missing | Absence::Short | Absence::Pending)
+                );
+                if task.day < from || task.day > to || !ask.wants(task.day) || !open {
+                    after.push(task);
                     continue;
                 }
-                let date = date_of(task.day);
-                let session = self.rule.calendar().session(date);
+                if self.rule.cadence == Cadence::Event
+                    && matches!(outcome, Outcome::Filled | Outcome::Short | Outcome::Empty)
+                {
+                    continue;
+                }
+                let session = self.rule.calendar().session(date_of(task.day));
+                let asked = |(v, w): &&(Vendor, (i32, i32))| {
+                    w.0 <= task.day && task.day <= w.1 && demoted.get(v).is_none_or(|d| !d.refuses(task.day, now))
+                };
                 let said = Said {
                     vendor: ask.vendor,
                     outcome,
                     held: part.held.get(&task.day),
                     session: session.as_ref(),
                     today: self.run.today(),
-                    vendors: ranked.iter().filter(|(_, c)| c.clip(date, date).is_some()).count(),
+                    vendors: ranked.iter().filter(asked).count(),
                 };
-                after.tasks.extend(weigh(self.rule, task, &said));
+                after.extend(weigh(self.rule, &task, &said));
             }
-            self.put_page(key, &page, after)?;
+            self.put_page(key, &page, GapPage::pack(first, after))?;
         }
         Ok(())
     }
 
     fn put_page(&mut self, key: PageKey, before: &GapPage, after: GapPage) -> Result<(), RawError> {
-        if after.tasks.is_empty() {
+        if after.groups.is_empty() {
             self.batch.delete(&GAPS, &key);
         } else if after != *before {
             self.batch.put(&GAPS, &key, &after)?;

@@ -33,6 +33,20 @@ impl Refusal {
         }
         Self { outcome, note, retry_after_ms: None }
     }
+    /// Whether it is the key that was refused: then nothing else is worth asking with it.
+    pub fn is_of_key(&self) -> bool {
+        self.note.starts_with("401")
+    }
+    /// Whether it is the days, or the plan as such, whatever the symbol.
+    pub fn is_of_window(&self) -> bool {
+        let note = self.note.to_ascii_lowercase();
+        self.outcome == Outcome::NotEntitled
+            && ["subscription", "42210000", "not_authorized", "plan"].iter().any(|w| note.contains(w))
+    }
+    /// Whether it is the symbol that is not known or not given, whatever the days.
+    pub fn is_of_symbol(&self) -> bool {
+        self.outcome == Outcome::Refused
+    }
     /// The request as such was refused.
     pub fn refused(note: impl Into<String>) -> Self {
         Self::new(Outcome::Refused, note)
@@ -93,6 +107,8 @@ pub struct Fetched {
     pub kept_bodies: Vec<Vec<u8>>,
     /// When the last page arrived.
     pub fetched_at: DateTime<Utc>,
+    /// Milliseconds that it took in all.
+    pub elapsed_ms: u64,
 }
 
 impl Page {

@@ -9,8 +9,10 @@ use datanode_schema::names::{Dataset, Vendor};
 pub enum Purpose {
     /// What no bookmark covers yet.
     Ingest,
-    /// Gap tasks.
+    /// Gap tasks that were asked for before.
     Backfill,
+    /// The newest sessions, once more.
+    Lookback,
 }
 
 impl Purpose {
@@ -19,6 +21,7 @@ impl Purpose {
         match self {
             Purpose::Ingest => "ingest",
             Purpose::Backfill => "backfill",
+            Purpose::Lookback => "lookback",
         }
     }
 }

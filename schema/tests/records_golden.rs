@@ -28,8 +28,8 @@ where
 fn the_bytes_of_every_record_are_what_they_were() {
     let window = Window { from: -10, to: 20_000 };
     let answer = Answer { vendor: 2, outcome: 3, days: 1, attempts: 0, last_day: 20_513 };
-    let task =
-        GapTask { day: 20_513, state: 1, expected: 390, rows: 6, discovered_at: 1_772_400_000, answers: vec![answer] };
+    let group =
+        GapGroup { days: 0b110, state: 1, expected: 390, rows: 6, discovered_at: 1_772_400_000, answers: vec![answer] };
     let day = LedgerDay {
         day: 20_513,
         verdict: 3,
@@ -43,16 +43,29 @@ fn the_bytes_of_every_record_are_what_they_were() {
         updated_at: 1_772_400_001,
     };
     golden(
-        "bookmark.v1",
-        &Bookmark { windows: vec![window], rows: 5849, answers: 1, restated: 0, updated_at: 1_772_400_000 },
+        "bookmark.v2",
+        &Bookmark {
+            windows: vec![window],
+            rows: 5849,
+            answers: 1,
+            restated: 0,
+            updated_at: 1_772_400_000,
+            looked_at: 1_772_400_001,
+        },
     );
     golden(
         "holding.v1",
         &Holding { days: vec![HoldingDay { day: 20_513, rows: 400, regular: 390, first: 0, last: 389 }] },
     );
-    golden("gap_page.v1", &GapPage { tasks: vec![task] });
+    golden("gap_page.v2", &GapPage { groups: vec![group] });
     golden("ledger_page.v1", &LedgerPage { days: vec![day] });
-    golden("demotion.v1", &Demotion { until: 1_772_400_000, step: 2, why: "403".into() });
+    let demotion = Demotion { from: 20_000, to: i32::MAX, until: 1_772_400_000, step: 2, why: "403".into() };
+    golden("demotions.v2", &Demotions { windows: vec![demotion] });
+    golden(
+        "standing.v1",
+        &Standing { asks: 10, good: 9, quality_ppm: 900_000, latency_ms: 120, updated_at: 1_772_400_000 },
+    );
+    golden("vendor_state.v1", &VendorState { paused: true, by: "uid 1000".into(), at: 1_772_400_000 });
     golden(
         "lease.v1",
         &Lease {

@@ -45,7 +45,7 @@ pub fn nightly(g: &Global, o: &Options) -> Done {
     {
         return Err(Failure::usage(format!("--from {from} lies after --to {to}")));
     }
-    let plan = CyclePlan { as_of, window: o.window, only: o.stages.clone() };
+    let plan = CyclePlan { as_of, window: o.window, only: o.stages.clone(), caps: wired.node.caps };
     let summary = system::run_cycle(wired, &plan, progress)?;
     if g.json {
         println!("{}", serde_json::to_string(&summary).map_err(Failure::failed)?);

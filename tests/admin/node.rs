@@ -7,8 +7,8 @@ use datanode_schema::keys::{BookmarkKey, Month, PageKey};
 use datanode_schema::names::{Absence, Dataset, Outcome, Reason, Stage, Vendor, Verdict};
 use datanode_schema::paths::DataDir;
 use datanode_schema::records::{
-    Answer, Bookmark, BudgetRecord, Demotion, GapPage, GapTask, Lease, LedgerDay, LedgerPage, PackRecord, RunRecord,
-    Shipment, StageRecord,
+    Answer, Bookmark, BudgetRecord, Demotion, Demotions, GapPage, GapTask, Lease, LedgerDay, LedgerPage, PackRecord,
+    RunRecord, Shipment, StageRecord,
 };
 use datanode_schema::registry::{Registry, Sources};
 use datanode_schema::store::{Batch, Store, StoreOptions};
@@ -179,9 +179,9 @@ fn gaps(b: &mut Batch) {
     ];
     let minute = vec![task("2024-01-10", Short, 390, 42, &[(Vendor::Alpaca, Outcome::Short, 1, 0)])];
     let series = vec![task("2024-01-24", Unobtainable, 1, 0, &[(Vendor::Fred, Outcome::NotEntitled, 4, 0)])];
-    b.put(&trees::GAPS, &page(Dataset::EquitiesBars, "AAPL"), &GapPage { tasks: daily }).unwrap();
-    b.put(&trees::GAPS, &page(Dataset::EquitiesBarsMinute, "AAPL"), &GapPage { tasks: minute }).unwrap();
-    b.put(&trees::GAPS, &page(Dataset::MacroTreasury, "DGS10"), &GapPage { tasks: series }).unwrap();
+    b.put(&trees::GAPS, &page(Dataset::EquitiesBars, "AAPL"), &GapPage::pack(day("2024-01-01"), daily)).unwrap();
+    b.put(&trees::GAPS, &page(Dataset::EquitiesBarsMinute, "AAPL"), &GapPage::pack(day("2024-01-01"), minute)).unwrap();
+    b.put(&trees::GAPS, &page(Dataset::MacroTreasury, "DGS10"), &GapPage::pack(day("2024-01-01"), series)).unwrap();
 }
 
 fn verdict(d: &str, reasons: &[Reason], expected: u32, rows: u32) -> LedgerDay {
@@ -232,7 +232,9 @@ fn vendors(b: &mut Batch) {
         mark.cover(day("2024-01-15"), day("2024-01-31"));
         b.put(&trees::BOOKMARKS, &key(dataset, symbol, vendor), &mark).unwrap();
     }
-    let refusal = |until: &str, step, why: &str| Demotion { until: unix(until), step, why: why.into() };
+    let refusal = |until: &str, step, why: &str| Demotions {
+        windows: vec![Demotion { from: i32::MIN, to: i32::MAX, until: unix(until), step, why: why.into() }],
+    };
     let k = key(Dataset::EquitiesBarsMinute, "AAPL", Vendor::Alpaca);
     b.put(
         &trees::DEMOTIONS,

@@ -114,8 +114,8 @@ fn tallies(ctx: &AdminContext) -> Result<BTreeMap<Vendor, Tally>, StoreError> {
     })?;
     ctx.store.scan(&DEMOTIONS, &[], |k, d| {
         let t = out.entry(k.vendor).or_default();
-        t.demotions += 1;
-        t.demoted += u64::from(d.until.to_native() > now);
+        t.demotions += d.windows.len() as u64;
+        t.demoted += d.windows.iter().filter(|d| d.until.to_native() > now).count() as u64;
         ControlFlow::Continue(())
     })?;
     Ok(out)
@@ -161,12 +161,12 @@ pub(super) fn show(ctx: &AdminContext, a: &Args) -> Result<VendorDetails, AdminE
     let now = ctx.clock.now().timestamp();
     let mut demotion_list = Page::new(a);
     for (k, d) in ctx.store.load_all(&DEMOTIONS, &[])? {
-        if k.vendor == *vendor {
+        for d in d.windows.into_iter().filter(|_| k.vendor == *vendor) {
             let (until, standing) = (time(d.until), d.until > now);
             let dataset = k.dataset.name();
             demotion_list.offer(|| DemotionRow {
                 dataset,
-                symbol: k.symbol,
+                symbol: k.symbol.clone(),
                 until,
                 standing,
                 step: d.step,
