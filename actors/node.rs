@@ -1,5 +1,6 @@
 //! What every stage shares: the store, the folder, the clock, the registry, and the run that is under way.
 
+use crate::live::{Configured, Live};
 use crate::queue::Claims;
 use crate::raw::Turns;
 use crate::seal::{Identity, Recipient};
@@ -13,8 +14,8 @@ use datanode_schema::store::{Store, StoreError};
 use datanode_schema::trees::PACKS;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
 
 /// What ships.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
@@ -72,13 +73,12 @@ pub struct Node {
     pub host_id: String,
     /// The source part of export ids.
     pub source: String,
-    /// Hex SHA-256 of the settings and registries that decide what a pack holds.
-    pub config_sha256: String,
+    /// The registry and its hash, which a reload swaps.
+    pub live: Live,
     /// Threads for CPU work.
     pub threads: usize,
     /// Sealing, shipping, retention.
     pub publishing: Publishing,
-    registry: RwLock<Arc<Registry>>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -100,7 +100,7 @@ pub struct NodeParts {
     pub host_id: String,
     /// See [`Node`].
     pub source: String,
-    /// See [`Node`].
+    /// Hex SHA-256 of the settings and registries that decide what a pack holds.
     pub config_sha256: String,
     /// See [`Node`].
     pub threads: usize,
@@ -126,10 +126,9 @@ impl Node {
             queue: Claims::default(),
             host_id: p.host_id,
             source: p.source,
-            config_sha256: p.config_sha256,
+            live: Live::new(Configured { registry: Arc::new(p.registry), sha256: p.config_sha256 }),
             threads: p.threads,
             publishing: p.publishing,
-            registry: RwLock::new(Arc::new(p.registry)),
             stopping: Arc::default(),
         }
     }
@@ -162,10 +161,7 @@ impl Node {
 
     /// The registry as it stands.
     pub fn registry(&self) -> Arc<Registry> {
-        match self.registry.read() {
-            Ok(r) => r.clone(),
-            Err(poisoned) => poisoned.into_inner().clone(),
-        }
+        self.live.current().registry
     }
 }
 

@@ -35,7 +35,7 @@ pub const GAPS: Table<PageKey, r::GapPage> = Table::new("gaps", 3, 2);
 /// See the table above.
 pub const LEASES: Table<u64, r::Lease> = Table::new("leases", 4, 1);
 /// See the table above; the key is the vendor's name.
-pub const BUDGETS: Table<String, r::BudgetRecord> = Table::new("budgets", 5, 1);
+pub const BUDGETS: Table<String, r::BudgetRecord> = Table::new("budgets", 5, 2);
 /// See the table above.
 pub const DEMOTIONS: Table<BookmarkKey, r::Demotions> = Table::new("demotions", 6, 2);
 /// See the table above; the value is the unix second of the touch.

@@ -103,7 +103,12 @@ fn registries_that_contradict_themselves_exit_2_with_file_and_line() {
         ("CAPABILITIES", with("preference: 80", "preference: 90", &capabilities), ":", "different preferences"),
         ("CAPABILITIES", with("concurrency: 4", "concurrency: 0", &capabilities), ":", "concurrency"),
         ("DATASETS", with("calendar: XNYS", "calendar: XNYX", &datasets), ":", "XNYS"),
-        ("DATASETS", with("vendors_agree: 2", "vendors_agree: 0", &datasets), ":", "without evidence"),
+        (
+            "DATASETS",
+            with("vendors_agree: 2", "vendors_agree: 0", &datasets),
+            ":",
+            "no_trade.vendors_agree: 0 is out of range",
+        ),
     ];
     for (setting, text, line, word) in cases {
         let mut n = Node::new(UNIVERSE, SEEDED_NIGHT);

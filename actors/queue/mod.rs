@@ -16,6 +16,7 @@ mod health;
 mod index;
 mod lens;
 mod lookback;
+mod pace;
 mod purse;
 mod rivals;
 mod score;
@@ -24,7 +25,8 @@ pub use budget::Bucket;
 pub use claims::{Claimed, Claims, Next, Told};
 pub use error::QueueError;
 pub use lens::{Class, MAX_ATTEMPTS, window};
-pub use purse::Purse;
+pub use pace::Lesson;
+pub use purse::{Purse, PurseStanding};
 pub use score::Terms;
 
 /// What was learned of each vendor for each dataset.

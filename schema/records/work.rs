@@ -203,6 +203,8 @@ pub struct BudgetRecord {
     pub recent: Vec<Spent>,
     /// Unix seconds until which the vendor asked to be left alone.
     pub closed_until: i64,
+    /// The share of the rates that its 429s have taught us to leave, in parts of a million.
+    pub slowed_ppm: u32,
 }
 
 /// The verdict of one partition.

@@ -82,7 +82,7 @@ fn the_bytes_of_every_record_are_what_they_were() {
         },
     );
     golden(
-        "budget.v1",
+        "budget.v2",
         &BudgetRecord {
             day: 20_513,
             today: 7,
@@ -90,6 +90,7 @@ fn the_bytes_of_every_record_are_what_they_were() {
             boot_id: "boot".into(),
             recent: vec![Spent { second: 9, requests: 10 }],
             closed_until: 11,
+            slowed_ppm: 300_000,
         },
     );
     golden(

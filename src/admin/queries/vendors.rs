@@ -9,7 +9,7 @@ use datanode_schema::names::{Dataset, Vendor};
 use datanode_schema::records::BudgetRecord;
 use datanode_schema::registry::{Limits, VendorCaps};
 use datanode_schema::store::StoreError;
-use datanode_schema::trees::{BOOKMARKS, BUDGETS, DEMOTIONS};
+use datanode_schema::trees::{BOOKMARKS, BUDGETS, DEMOTIONS, VENDOR_STATES};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -40,6 +40,10 @@ pub struct VendorRow {
     pub spent_total: u64,
     /// Until when it asked to be left alone; null where that is over.
     pub closed_until: Option<String>,
+    /// Whether a person paused it.
+    pub paused: bool,
+    /// What its 429s have left of the rates, in percent of the limits.
+    pub pace_percent: u32,
     /// Symbols of datasets that it has answered for.
     pub bookmarks: u64,
     /// Symbols that it is not asked for now.
@@ -135,6 +139,8 @@ fn row(ctx: &AdminContext, vendor: Vendor, caps: &VendorCaps, tally: &Tally) -> 
         left_today: (per_day > 0).then(|| per_day.saturating_sub(spent_today)),
         spent_total: budget.total,
         closed_until: time(budget.closed_until).filter(|_| budget.closed_until > now.timestamp()),
+        paused: ctx.store.load(&VENDOR_STATES, &vendor.name().to_owned())?.is_some_and(|s| s.paused),
+        pace_percent: 100 - budget.slowed_ppm.min(1_000_000) / 10_000,
         bookmarks: tally.bookmarks,
         demoted: tally.demoted,
         demotions: tally.demotions,
