@@ -6,7 +6,7 @@
 use super::http::{Answered, MAX_KEPT};
 use super::{Ask, Endpoint, Fetched, Http, Next, Page, Refusal, Rejects, SymbolRows, files, parse, request};
 use crate::node::RunContext;
-use crate::queue::Purse;
+use crate::queue::{Lesson, Purse};
 use datanode_schema::clock::Clock;
 use datanode_schema::names::{Outcome, Vendor};
 use std::collections::BTreeMap;
@@ -162,11 +162,15 @@ impl Fetcher {
             let answered = self.http.get(&self.endpoint, &request, self.clock.now()).await;
             got.pages += 1;
             let refusal = match self.read(ask, answered, got).await {
-                Ok(page) => return Ok(page),
+                Ok(page) => {
+                    self.purse.learned(Lesson::Good);
+                    return Ok(page);
+                }
                 Err(r) => r,
             };
             match refusal.outcome {
                 Outcome::RateLimited => {
+                    self.purse.learned(Lesson::RateLimited);
                     let Some(unsaid) = UNSAID_WAITS.get(waits) else { return Err(refusal) };
                     let wait = refusal.retry_after_ms.map_or(*unsaid, |ms| Duration::from_millis(ms.max(50)));
                     self.purse.close(wait).await;
