@@ -120,7 +120,11 @@ impl Fetcher {
             if got.pages >= MAX_PAGES {
                 return Err(Refusal::unparsable(format!("more than {MAX_PAGES} pages")));
             }
-            let page = self.page(a, next.as_ref(), got).await?;
+            let mut page = self.page(a, next.as_ref(), got).await?;
+            if next.is_some() && page.rows.is_empty() && page.next.is_none() {
+                // More was announced than came: some answer so where they have lost the thread. Twice, and it is believed.
+                page = self.page(a, next.as_ref(), got).await?;
+            }
             got.rejects.merge(page.rejects);
             for (symbol, mut rows) in page.rows {
                 got.rows.entry(symbol).or_default().append(&mut rows);
