@@ -268,6 +268,7 @@ impl Collector {
             t.counters.odd += odd;
             tokens.iter().for_each(|a| t.got(a, now));
         });
+        tracing::debug!(books = tokens.len(), "books are kept");
         Ok(tokens)
     }
 

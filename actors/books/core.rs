@@ -362,7 +362,9 @@ mod tests {
                             if matches!(event, Event::Wake) {
                                 let more = c.decide(Event::Wake, at(now));
                                 for m in &more {
-                                    if let Effect::Miss { ticks } = m { missed += ticks; }
+                                    if let Effect::Miss { ticks } = m {
+                                        missed += ticks;
+                                    }
                                     prop_assert!(matches!(m, Effect::Miss { .. }), "{m:?} while busy");
                                 }
                                 event = if snap { Event::Done { assets: s.assets } } else { Event::Paused };
@@ -378,6 +380,7 @@ mod tests {
                 match e {
                     Effect::Miss { ticks } => missed += ticks,
                     Effect::Snapshot { .. } => snaps += 1,
+                    Effect::Finish => finished = true,
                     _ => {}
                 }
             }

@@ -55,6 +55,8 @@ pub struct AdminContext {
     pub disk_free: Box<dyn Fn() -> Option<u64> + Send + Sync>,
     /// What `status` counted last; starts empty.
     pub counted: queries::Counted,
+    /// The collector of order books, where it runs.
+    pub books: Option<datanode_actors::books::Board>,
 }
 
 /// Bytes that this user may still write on the disk of `path`; None where the system does not say.

@@ -1,7 +1,7 @@
 //! The command line of `datanode`.
 
 use super::global::Global;
-use super::{demo, doctor, init, key, nightly, pack, rebuild, run};
+use super::{collect_books, demo, doctor, init, key, nightly, pack, rebuild, run};
 use crate::failure::{Code, Done, Failure};
 use chrono::NaiveDate;
 use clap::{Parser, Subcommand};
@@ -56,6 +56,15 @@ enum Command {
         /// Only these stages: ingest, audit, backfill, curate, qc, export, seal, ship, retention
         #[arg(long, value_delimiter = ',', value_parser = stage)]
         stages: Vec<Stage>,
+    },
+    /// Order books of prediction markets, collected in the foreground: until SIGTERM, or as long as is said
+    CollectBooks {
+        /// Ends after so many seconds
+        #[arg(long = "for", value_name = "SECONDS", conflicts_with = "snapshots")]
+        seconds: Option<u64>,
+        /// Ends after so many ticks of the cadence, each a snapshot or a counted gap
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        snapshots: Option<u64>,
     },
     /// Packs: list, verify, open
     #[command(subcommand)]
@@ -124,6 +133,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Nightly { as_of, from, to, stages } => {
             nightly::nightly(g, &nightly::Options { as_of, window: from.zip(to), stages })
         }
+        Command::CollectBooks { seconds, snapshots } => collect_books::collect_books(g, seconds, snapshots),
         Command::Pack(p) => pack::pack(g, p),
         Command::Key(k) => key::key(g, &k),
         Command::Doctor => doctor::doctor(g),

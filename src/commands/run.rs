@@ -2,10 +2,12 @@
 
 use super::global::{Global, start_logging};
 use crate::admin;
+use crate::collecting;
 use crate::config::Settings;
 use crate::failure::{Done, Failure};
-use crate::system::{self, Appliance};
+use crate::system::{self, Appliance, Collecting};
 use crate::wiring::{Wired, of_store, wire};
+use datanode_actors::books::Board;
 use datanode_actors::node::Node;
 use datanode_actors::schedule::next_wake;
 use datanode_schema::clock::{Clock, rfc3339};
@@ -41,8 +43,12 @@ async fn serve(settings: Settings, clock: Clock, wired: Wired) -> Done {
     let every = (minutes > 0).then(|| Duration::from_secs(minutes * 60));
     let socket = node.data.admin_socket();
     let listener = admin::bind(&socket).map_err(Failure::failed)?;
+    let board = Board::default();
+    let parts = collecting::parts(&settings, &node, 0, board.clone())?;
     let appliance = Appliance::start(wired, nightly_at, every)?;
-    let context = Arc::new(admin_context(&node, &settings, &clock, &appliance));
+    let books = parts.as_ref().map(|_| board);
+    let collecting = parts.map(Collecting::start);
+    let context = Arc::new(admin_context(&node, &settings, &clock, &appliance, books));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(admin::serve(listener, context, async move {
         let _ = stopped.await;
@@ -60,7 +66,7 @@ async fn serve(settings: Settings, clock: Clock, wired: Wired) -> Done {
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     tracing::info!("stopping: nothing new is claimed; waiting for what is under way");
     node.stop();
-    if tokio::time::timeout(DRAIN, drained(&appliance)).await.is_err() {
+    if tokio::time::timeout(DRAIN, drained(&appliance, collecting.as_ref())).await.is_err() {
         tracing::warn!("what is under way is left; the next start takes it up");
     }
     watchdog.abort();
@@ -85,8 +91,11 @@ async fn store_stopped(node: &Node) -> String {
     }
 }
 
-/// Waits until no cycle is under way.
-async fn drained(appliance: &Appliance) {
+/// Waits until the collector's file is closed and no cycle is under way.
+async fn drained(appliance: &Appliance, collecting: Option<&Collecting>) {
+    if let Some(c) = collecting {
+        c.stop().await;
+    }
     while appliance.busy() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -103,7 +112,13 @@ async fn watchdog(appliance: Appliance) {
     }
 }
 
-fn admin_context(node: &Arc<Node>, settings: &Settings, clock: &Clock, appliance: &Appliance) -> admin::AdminContext {
+fn admin_context(
+    node: &Arc<Node>,
+    settings: &Settings,
+    clock: &Clock,
+    appliance: &Appliance,
+    books: Option<Board>,
+) -> admin::AdminContext {
     let (n, c, schedule, appliance) = (node.clone(), clock.clone(), settings.schedule.clone(), appliance.clone());
     let live = move || {
         let enabled: Vec<&str> = n.enabled.iter().map(|v: &Vendor| v.name()).collect();
@@ -116,11 +131,12 @@ fn admin_context(node: &Arc<Node>, settings: &Settings, clock: &Clock, appliance
         data: node.data.clone(),
         clock: clock.clone(),
         registry: Box::new(move || registry.registry()),
-        enabled: node.enabled.clone(),
+        enabled: node.enabled.iter().copied().chain(books.as_ref().map(|_| Vendor::Polymarket)).collect(),
         started_at: clock.now(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         live: Box::new(live),
         disk_free: Box::new(move || admin::free_bytes(&root)),
         counted: Default::default(),
+        books,
     }
 }

@@ -116,6 +116,7 @@ fn context(folder: &std::path::Path, store: Store) -> AdminContext {
         live: Box::new(|| json!({"busy": false, "next_wake": "2024-02-02T02:00:00Z"})),
         disk_free: Box::new(|| Some(12 << 30)),
         counted: Default::default(),
+        books: None,
     }
 }
 

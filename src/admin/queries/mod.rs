@@ -3,6 +3,7 @@
 //! On the wire a day is `YYYY-MM-DD`, a time RFC 3339 in UTC, a hash hex, an absent thing null. Lists come as pages:
 //! `total` (matches), `offset`, `limit`, `rows`.
 
+mod books;
 mod gaps;
 mod help;
 mod ledger;
@@ -12,6 +13,7 @@ mod status;
 mod vendors;
 mod work;
 
+pub use books::{Books, TokenRow};
 pub use gaps::{Gaps, Run as GapRun};
 pub use help::{CommandHelp, Help, Names};
 pub use ledger::{DecidedBy, LedgerList, LedgerRow, Meaning, QcSummary, ReasonCount, VerdictCount};
@@ -49,6 +51,7 @@ pub fn answer(ctx: &AdminContext, cmd: &str, args: Map<String, Value>) -> Result
         "leases" => value(work::leases(ctx, &a)?),
         "bookmarks" => value(work::bookmarks(ctx, &a)?),
         "gaps" => value(gaps::gaps(ctx, &a)?),
+        "books" => value(books::books(ctx, &a)?),
         "qc.summary" => value(ledger::summary(ctx, &a)?),
         "qc.show" => value(ledger::show(ctx, &a)?),
         "qc.red" => value(ledger::red(ctx, &a)?),
