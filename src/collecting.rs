@@ -33,7 +33,9 @@ pub fn parts(settings: &Settings, node: &Node, ticks: u64, board: Board) -> Resu
     limits.per_day = s.per_day.unwrap_or(limits.per_day);
     for (name, url) in [("base_url", &s.base_url), ("clob_base_url", &s.clob_base_url)] {
         if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(Failure::usage(format!("vendors.{vendor}.{name}: {url:?} is no URL; set it, or disable {vendor}")));
+            return Err(Failure::usage(format!(
+                "vendors.{vendor}.{name}: {url:?} is no URL; set it, or disable {vendor}"
+            )));
         }
     }
     let base = |url: &str| url.trim_end_matches('/').to_owned();

@@ -137,7 +137,11 @@ impl Asker {
         let body = self.ask(request, until_ms).await?;
         let page = parse::page(&body, d.rank).map_err(|e| No::new(Trouble::Failed, e))?;
         if page.rejected > 0 {
-            tracing::warn!(rejected = page.rejected, first = page.first, "markets whose tokens are not their outcomes'");
+            tracing::warn!(
+                rejected = page.rejected,
+                first = page.first,
+                "markets whose tokens are not their outcomes'"
+            );
         }
         d.rejected += page.rejected;
         d.markets.extend(page.markets);
@@ -209,9 +213,12 @@ impl Discovery {
 pub(super) fn questions(named: &str) -> Result<Vec<Question>, BooksError> {
     let named: BTreeSet<&str> = named.split(',').map(str::trim).filter(|n| !n.is_empty()).collect();
     if named.len() > 500 {
-        return Err(BooksError::Setting("books.markets names more than 500 markets; name events, or leave it empty".into()));
+        return Err(BooksError::Setting(
+            "books.markets names more than 500 markets; name events, or leave it empty".into(),
+        ));
     }
-    let slug = |s: &str| (1..=200).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let slug =
+        |s: &str| (1..=200).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     let mut out = Vec::new();
     for n in named {
         let (path, key, value) = match n.strip_prefix("event:") {
@@ -254,7 +261,8 @@ mod tests {
 
     #[test]
     fn statuses_come_to_their_troubles() {
-        let of = |status, kind, body: &str| judge(status, kind, Some("7"), body.into()).map_err(|n| (n.trouble, n.absent));
+        let of =
+            |status, kind, body: &str| judge(status, kind, Some("7"), body.into()).map_err(|n| (n.trouble, n.absent));
         assert!(of(200, "application/json", "[]").is_ok());
         assert_eq!(of(200, "text/html", "<html>").unwrap_err(), (Trouble::Blocked, false));
         assert_eq!(of(403, "text/plain", "error code: 1010").unwrap_err(), (Trouble::Blocked, false));

@@ -206,7 +206,8 @@ impl Core {
             Event::Failed { trouble, retry_after_ms, jitter } => {
                 self.busy = false;
                 self.failures = self.failures.saturating_add(1);
-                let ms = rest(trouble, self.failures, jitter).max(retry_after_ms.unwrap_or(0)).min(LONGEST_REST_MS * 24);
+                let ms =
+                    rest(trouble, self.failures, jitter).max(retry_after_ms.unwrap_or(0)).min(LONGEST_REST_MS * 24);
                 self.resting_until = self.resting_until.max(now.ms.saturating_add(ms));
                 out.push(Effect::Rest { ms });
             }
@@ -274,10 +275,10 @@ mod tests {
         assert_eq!(c.decide(Event::Wake, at(0)), [Effect::Discover { until_ms: 60_000 }]);
         assert_eq!(c.decide(Event::Discovered { assets: 4 }, at(500)), [Effect::Snapshot { until_ms: 60_000 }]);
         assert_eq!(c.decide(Event::Done { assets: 4 }, at(900)), [Effect::Wait { until_ms: 60_000 }]);
-        assert_eq!(c.decide(Event::Wake, at(660_000)), [
-            Effect::Miss { ticks: 10 },
-            Effect::Snapshot { until_ms: 720_000 }
-        ]);
+        assert_eq!(
+            c.decide(Event::Wake, at(660_000)),
+            [Effect::Miss { ticks: 10 }, Effect::Snapshot { until_ms: 720_000 }]
+        );
         assert_eq!(c.decide(Event::Done { assets: 3 }, at(661_000)), [Effect::Discover { until_ms: 720_000 }]);
     }
 

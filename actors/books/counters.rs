@@ -171,6 +171,9 @@ mod tests {
         });
         let all = b.markets(10_000);
         let line = |m: &MarketSeen| (m.asset_id.clone(), m.expected, m.got, m.longest_silence_seconds, m.open);
-        assert_eq!(all.iter().map(line).collect::<Vec<_>>(), [("1".into(), 5, 2, 7, true), ("2".into(), 3, 0, 0, false)]);
+        assert_eq!(
+            all.iter().map(line).collect::<Vec<_>>(),
+            [("1".into(), 5, 2, 7, true), ("2".into(), 3, 0, 0, false)]
+        );
     }
 }

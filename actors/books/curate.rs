@@ -58,7 +58,10 @@ pub fn curate(node: &Node) -> Result<BooksCurated, CurateError> {
         }
         let closed = keeper.closed(date).map_err(of_books)?;
         if let Some(bad) = altered(&closed, &sums).map_err(of_books)? {
-            tracing::error!(file = bad, "it is not what its manifest line says: the date's books stay as they are; restore the file");
+            tracing::error!(
+                file = bad,
+                "it is not what its manifest line says: the date's books stay as they are; restore the file"
+            );
             c.damaged += 1;
             continue;
         }
@@ -69,7 +72,14 @@ pub fn curate(node: &Node) -> Result<BooksCurated, CurateError> {
         c.dates += 1;
     }
     if c != BooksCurated::default() {
-        tracing::info!(dates = c.dates, books = c.books, levels = c.levels, unstamped = c.unstamped, damaged = c.damaged, "books curated");
+        tracing::info!(
+            dates = c.dates,
+            books = c.books,
+            levels = c.levels,
+            unstamped = c.unstamped,
+            damaged = c.damaged,
+            "books curated"
+        );
     }
     Ok(c)
 }

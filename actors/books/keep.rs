@@ -157,7 +157,9 @@ impl Keeper {
             End::Damaged(why) => {
                 let aside = path.with_extension("damaged");
                 tracing::error!(file = %path.display(), why, kept = %aside.display(), "an unclosed file is damaged; its whole books are taken over, the file is set aside");
-                std::fs::copy(path, &aside).and_then(|_| std::fs::File::open(&aside)?.sync_all()).map_err(io(&aside))?;
+                std::fs::copy(path, &aside)
+                    .and_then(|_| std::fs::File::open(&aside)?.sync_all())
+                    .map_err(io(&aside))?;
             }
             End::Whole | End::Torn => {}
         }

@@ -219,9 +219,10 @@ pub(super) fn book(v: Value, expected: &BTreeMap<String, String>) -> Result<Book
 /// What stands out in a book.
 pub(super) fn look(bids: &[Level], asks: &[Level]) -> Look {
     let number = |s: &str| s.parse::<f64>().ok().filter(|n| n.is_finite());
-    let odd = bids.iter().chain(asks).any(|l| {
-        !number(&l.price).is_some_and(|p| p > 0.0 && p < 1.0) || !number(&l.size).is_some_and(|s| s >= 0.0)
-    });
+    let odd = bids
+        .iter()
+        .chain(asks)
+        .any(|l| !number(&l.price).is_some_and(|p| p > 0.0 && p < 1.0) || !number(&l.size).is_some_and(|s| s >= 0.0));
     let price = |l: &Level| number(&l.price);
     let bid = bids.iter().filter_map(price).fold(f64::NEG_INFINITY, f64::max);
     let ask = asks.iter().filter_map(price).fold(f64::INFINITY, f64::min);
@@ -231,7 +232,10 @@ pub(super) fn look(bids: &[Level], asks: &[Level]) -> Look {
 /// Whether a body says that a token has no book any more.
 pub(super) fn says_settled(body: &[u8]) -> bool {
     let v: Option<Value> = serde_json::from_slice(body).ok();
-    v.as_ref().and_then(|v| v.get("error")).and_then(Value::as_str).is_some_and(|m| m.starts_with("No orderbook exists"))
+    v.as_ref()
+        .and_then(|v| v.get("error"))
+        .and_then(Value::as_str)
+        .is_some_and(|m| m.starts_with("No orderbook exists"))
 }
 
 /// At most 60 characters of what came, for an error.

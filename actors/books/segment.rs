@@ -77,11 +77,7 @@ fn read(mut input: impl BufRead, take: &mut impl FnMut(u64, &[u8]) -> io::Result
     Ok(End::Whole)
 }
 
-fn one_member(
-    gz: &mut impl Read,
-    total: &mut u64,
-    take: &mut impl FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<End> {
+fn one_member(gz: &mut impl Read, total: &mut u64, take: &mut impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<End> {
     let (mut line, mut buffer) = (Vec::new(), vec![0u8; 64 * 1024]);
     loop {
         let n = match gz.read(&mut buffer) {

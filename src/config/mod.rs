@@ -6,8 +6,8 @@
 mod settings;
 
 pub use settings::{
-    BooksSettings, HttpSettings, LogSettings, NodeSettings, QueueSettings, RetentionSettings, ScheduleSettings, SealSettings,
-    Settings, ShipSettings, StoreSettings, VendorSettings, VendorsSettings,
+    BooksSettings, HttpSettings, LogSettings, NodeSettings, QueueSettings, RetentionSettings, ScheduleSettings,
+    SealSettings, Settings, ShipSettings, StoreSettings, VendorSettings, VendorsSettings,
 };
 
 use serde_json::Value;
