@@ -225,6 +225,7 @@ fn a_block_stops_every_request_and_a_restart_does_not_forget_it() {
     let asked = sim.stats.vendor(Vendor::Polymarket).requests;
     let s = collect(&n, TEN, "2");
     assert_eq!((&s["requests"], &s["missed_ticks"]), (&0.into(), &2.into()), "{s}");
+    assert!(s["budget_spent"].as_u64().unwrap() <= 2, "once a tick: {s}");
     assert_eq!(sim.stats.vendor(Vendor::Polymarket).requests, asked, "the vendor is left alone");
 }
 

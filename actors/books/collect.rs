@@ -166,7 +166,7 @@ impl Collector {
         self.board.with(|t| {
             t.counters.ticks += ticks;
             t.counters.missed_ticks += ticks;
-            t.expect(ticks);
+            t.due(ticks);
         });
     }
 
@@ -203,7 +203,7 @@ impl Collector {
         self.board.with(|t| {
             t.counters.ticks += 1;
             t.counters.snapshots += 1;
-            t.expect(1);
+            t.due(1);
         });
         let tokens: Vec<String> = self.set.keys().cloned().collect();
         let mut missing = Vec::new();

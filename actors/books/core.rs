@@ -193,13 +193,13 @@ impl Core {
                 self.assets = assets;
                 self.discovered_at = Some(now.ms);
             }
-            Event::Paused => self.busy = false,
             Event::Done { assets } => {
                 self.busy = false;
                 self.failures = 0;
                 self.assets = assets;
             }
-            Event::Failed { trouble: Trouble::Spent, .. } => {
+            // Our own budget has no token in this tick: asking at once again would only turn in a circle.
+            Event::Paused | Event::Failed { trouble: Trouble::Spent, .. } => {
                 self.busy = false;
                 self.resting_until = self.next_tick.unwrap_or(now.ms);
             }
@@ -301,6 +301,15 @@ mod tests {
         assert_eq!(c.decide(Event::Wake, at(60_000)), [Effect::Miss { ticks: 2 }, Effect::Wait { until_ms: 120_000 }]);
         assert!(c.decide(Event::Wake, at(120_000)).contains(&Effect::Discover { until_ms: 180_000 }));
         assert_eq!(c.decide(blocked, at(120_100)).first(), Some(&Effect::Rest { ms: 120_000 }));
+    }
+
+    #[test]
+    fn a_spent_budget_waits_for_the_next_tick() {
+        let mut c = core(0);
+        c.decide(Event::Wake, at(0));
+        assert_eq!(c.decide(Event::Paused, at(10)), [Effect::Wait { until_ms: 60_000 }]);
+        let e = c.decide(Event::Wake, at(60_000));
+        assert_eq!(e, [Effect::Miss { ticks: 1 }, Effect::Discover { until_ms: 120_000 }]);
     }
 
     #[derive(Clone, Copy, Debug)]

@@ -131,7 +131,7 @@ impl Tally {
     }
 
     /// So many snapshots of every open token were due.
-    pub fn expect(&mut self, ticks: u64) {
+    pub fn due(&mut self, ticks: u64) {
         for m in self.markets.values_mut().filter(|m| m.open) {
             m.expected = m.expected.saturating_add(ticks);
         }
@@ -163,11 +163,11 @@ mod tests {
         let b = Board::default();
         b.with(|t| {
             t.set(&[("1".into(), "m".into()), ("2".into(), "m".into())], 1_000);
-            t.expect(3);
+            t.due(3);
             t.got("1", 2_000);
             t.got("1", 9_000);
             t.gone("2");
-            t.expect(2);
+            t.due(2);
         });
         let all = b.markets(10_000);
         let line = |m: &MarketSeen| (m.asset_id.clone(), m.expected, m.got, m.longest_silence_seconds, m.open);

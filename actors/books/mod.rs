@@ -5,8 +5,8 @@
 //! file, `keep` closes, recovers and lists files, `collect` is the loop over these, `curate` makes the day's Parquet,
 //! `actor` is the shell.
 //!
-//! Files: `data_layer/raw/polymarket/prediction_books/date=YYYY-MM-DD/HH.jsonl.gz`, by the UTC hour in which the books
-//! came; `HH-1.jsonl.gz` and so on where the hour went on after a restart. A closed file is never written again. The one
+//! Files: `data_layer/raw/polymarket/prediction_books/date=YYYY-MM-DD/HH.jsonl.gz`, by the UTC hour in which the snapshot
+//! began; `HH-1.jsonl.gz` and so on where the hour went on after a restart. A closed file is never written again. The one
 //! being written is `HH.jsonl.gz.open`: one gzip member for each answer, synced before it counts. A kill loses at most the answer
 //! that was under way.
 
