@@ -193,7 +193,7 @@ mod tests {
         let prices = |bid| best_first(&[l("0.1"), l("x"), l("0.3"), l("0.2")], bid).into_iter().map(|p| p.0);
         assert_eq!(prices(true).take(3).collect::<Vec<_>>(), [0.3, 0.2, 0.1]);
         assert_eq!(prices(false).take(3).collect::<Vec<_>>(), [0.1, 0.2, 0.3]);
-        assert!(prices(false).last().unwrap().is_nan() && prices(true).last().unwrap().is_nan());
+        assert!(prices(false).next_back().unwrap().is_nan() && prices(true).next_back().unwrap().is_nan());
         let date = "2025-07-01".parse().unwrap();
         assert_eq!(stamp("1751328000000", date), Some(1_751_328_000_000_000_000));
         assert!(["9300000000000", "0", "-1", "x", "", "99999999999999999999"].iter().all(|s| stamp(s, date).is_none()));
