@@ -9,10 +9,12 @@
 //! Raw files hold the same without symbol and vendor, which their path says. Prices are in dollars, unadjusted; volumes
 //! in shares (fractional ones exist); yields in per cent a year.
 
+mod books;
 mod parquet;
 mod read;
 mod status;
 
+pub use books::{BookLevel, BookWriter};
 pub use parquet::{encode_curated, encode_raw};
 pub use read::{READ_THREAD, read_curated, read_raw, read_vendor_file};
 pub use status::{StatusRow, StatusWriter};

@@ -68,6 +68,8 @@ pub struct Desk {
     pub node: Arc<Node>,
     /// Reads the registry again.
     pub reloader: Arc<Reloader>,
+    /// The collector of order books, where it runs.
+    pub books: Option<datanode_actors::books::Board>,
 }
 
 /// Bytes that this user may still write on the disk of `path`; None where the system does not say.

@@ -1,6 +1,7 @@
 //! The settings and their defaults. What each means stands in the generated `datanode.toml`.
 
 use chrono::NaiveTime;
+use datanode_actors::books::Rank;
 use datanode_actors::node::ShipMode;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub struct Settings {
     pub queue: QueueSettings,
     pub store: StoreSettings,
     pub http: HttpSettings,
+    pub books: BooksSettings,
     pub vendors: VendorsSettings,
     pub seal: SealSettings,
     pub ship: ShipSettings,
@@ -38,6 +40,7 @@ impl Default for Settings {
             queue: QueueSettings::default(),
             store: StoreSettings::default(),
             http: HttpSettings::default(),
+            books: BooksSettings::default(),
             vendors: VendorsSettings::default(),
             seal: SealSettings::default(),
             ship: ShipSettings::default(),
@@ -72,6 +75,15 @@ section! { /// `[store]`
 StoreSettings { cache_mib: u64 = 32, free_space_floor_mib: u64 = 256 } }
 section! { /// `[http]`
 HttpSettings { timeout_seconds: u32 = 60 } }
+section! { /// `[books]`
+    BooksSettings {
+        markets: String = String::new(),
+        top: usize = 50,
+        rank: Rank = Rank::Volume,
+        cadence_seconds: u32 = 60,
+        rediscover_minutes: u32 = 60,
+    }
+}
 section! { /// `[seal]`
 SealSettings { key_file: PathBuf = PathBuf::new(), recipients: String = String::new(), chunk_mib: u32 = 8 } }
 section! { /// `[ship]`

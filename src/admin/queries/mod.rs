@@ -4,6 +4,7 @@
 //! `total` (matches), `offset`, `limit`, `rows`.
 
 mod desk;
+mod books;
 mod gaps;
 mod help;
 mod ledger;
@@ -14,6 +15,7 @@ mod vendors;
 mod work;
 
 pub use desk::{Changed, Config, DemotionLine, Explanation, Paused, ReloadedConfig, ScoreRow};
+pub use books::{Books, TokenRow};
 pub use gaps::{Gaps, Run as GapRun};
 pub use help::{CommandHelp, Help, Names};
 pub use ledger::{DecidedBy, LedgerList, LedgerRow, Meaning, QcSummary, ReasonCount, VerdictCount};
@@ -72,6 +74,7 @@ fn dispatch(ctx: &AdminContext, name: &str, a: &Args, uid: u32) -> Result<Value,
         "leases" => value(work::leases(ctx, a)?),
         "bookmarks" => value(work::bookmarks(ctx, a)?),
         "gaps" => value(gaps::gaps(ctx, a)?),
+        "books" => value(books::books(ctx, a)?),
         "qc.summary" => value(ledger::summary(ctx, a)?),
         "qc.show" => value(ledger::show(ctx, a)?),
         "qc.red" => value(ledger::red(ctx, a)?),
