@@ -48,6 +48,9 @@ pub struct PageKey {
     pub month: Month,
 }
 
+/// In the place of a symbol: what a vendor refused of several symbols, it is taken to refuse of all. No symbol.
+pub const EVERY_SYMBOL: &str = "*";
+
 /// What one vendor has given of one symbol.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct BookmarkKey {

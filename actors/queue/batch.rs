@@ -17,6 +17,13 @@ impl Index {
         let offers = self.lens.offers(lane.dataset);
         let shape = offers.and_then(|o| o.vendors.iter().find(|v| v.vendor == vendor)).map(|o| o.shape);
         let shape = shape.unwrap_or(Shape { sessions: 1, symbols: 1, rows: 1, days: 1 });
+        let narrow = self.narrowed.get(&((series, month), vendor));
+        let shape = narrow.map_or(shape, |n| Shape {
+            sessions: n.sessions.min(shape.sessions),
+            symbols: 1,
+            rows: n.sessions.min(shape.rows),
+            ..shape
+        });
         let mut days: Vec<i32> = Vec::new();
         let mut taken: Vec<(u32, u32)> = Vec::new();
         let seed =
@@ -57,7 +64,8 @@ impl Index {
         let mut symbols: Vec<String> = all.iter().filter_map(|s| self.name(*s)).map(|(_, n)| n.to_string()).collect();
         symbols.sort_unstable();
         let parts = all.iter().flat_map(|s| taken.iter().map(|(m, d)| Part { page: (*s, *m), days: *d })).collect();
-        Batch { dataset: lane.dataset, symbols, days, parts }
+        let certain = all.len() == 1 && days.len() <= narrow.map_or(1, |n| n.least);
+        Batch { dataset: lane.dataset, symbols, days, parts, certain }
     }
 
     /// Where the request has room still: the days before, as far as they are open for all of its symbols.
@@ -132,7 +140,10 @@ impl Index {
         let behind = set.range((std::ops::Bound::Excluded(entry), std::ops::Bound::Unbounded));
         for (discovered, month, series) in behind.take(most.saturating_mul(4)) {
             // What failed or was refused among others is asked for alone.
-            let struck = |s: u32| !self.strikes.is_empty() && self.strikes.contains_key(&((s, *month), vendor));
+            let struck = |s: u32| {
+                let key = ((s, *month), vendor);
+                self.strikes.contains_key(&key) || self.narrowed.contains_key(&key)
+            };
             if struck(entry.2) {
                 return;
             }

@@ -125,7 +125,9 @@ impl Claims {
     /// The store's.
     pub fn begin(&self, node: &Node, run: &RunContext, purpose: Purpose) -> Result<(), QueueError> {
         let mut inner = self.inner();
-        inner.health.values_mut().for_each(Health::renew);
+        if inner.run != run.id {
+            inner.health.values_mut().for_each(Health::renew);
+        }
         inner.everyone_is_here(node);
         inner.rebuild(node, run, purpose)?;
         inner.again = if purpose == Purpose::Ingest { lookback::plan(node, run)? } else { BTreeMap::new() };

@@ -1,8 +1,8 @@
 //! What people ask of the queue: why a task is where it is, and to retry, cancel or pause.
 
 use super::QueueError;
-use super::dispatch::Ability;
 use super::lens::{Class, Lens, why_not};
+use super::rivals::Ability;
 use super::score::{Terms, terms};
 use crate::node::Node;
 use crate::vendor::Purpose;

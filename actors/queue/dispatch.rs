@@ -4,12 +4,12 @@
 use super::claims::{Claimed, Next, Told};
 use super::health::{Fitness, Health};
 use super::index::{Batch as Tasks, Index, Lane, Part};
-use super::lens::{Class, Lens, bit};
-use super::{Learned, Purse, QueueError, score};
+use super::lens::{Class, Lens};
+use super::{Learned, Purse, QueueError};
 use crate::node::{Node, RunContext};
 use crate::vendor::{Ask, Purpose};
 use datanode_schema::clock::{date_of, day_number};
-use datanode_schema::keys::{BookmarkKey, CapabilityKey, Month, PageKey};
+use datanode_schema::keys::{BookmarkKey, CapabilityKey, EVERY_SYMBOL, Month, PageKey};
 use datanode_schema::names::{Dataset, Outcome, Vendor};
 use datanode_schema::records::Lease;
 use datanode_schema::registry::Registry;
@@ -24,26 +24,11 @@ pub(super) const FENCE: &str = "fence";
 /// Fencing numbers that are reserved with one commit.
 pub(super) const RESERVE: u64 = 10_000;
 /// A vendor whose next token is farther away than this cannot take anything now.
-const NEAR_MS: u64 = 250;
+pub(super) const NEAR_MS: u64 = 250;
 /// The slow tick: what a lost hint costs at most.
 const TICK_MS: u64 = 100;
 /// The first rest of a page after a failure, in milliseconds.
 const REST_MS: u64 = 400;
-/// A vendor that has asked for nothing for so long, and works on nothing, is not there.
-const ABSENT_MS: u64 = 2_000;
-
-/// How a vendor stands with the dispatcher.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ability {
-    /// It takes what it is given.
-    Able,
-    /// It is busy, and what it is busy for may go to others.
-    Busy,
-    /// It is busy, and what waits for it is not given to others.
-    BusyAlone,
-    /// It cannot be asked now: paused, resting, out of tokens, refused.
-    Unable,
-}
 
 /// One lease.
 pub(super) struct Work {
@@ -58,6 +43,7 @@ pub(super) struct Work {
 pub(super) struct Inner {
     pub(super) index: Option<Index>,
     stage: Option<(Arc<Registry>, Purpose)>,
+    pub(super) run: String,
     pub(super) purses: BTreeMap<Vendor, Purse>,
     pub(super) health: BTreeMap<Vendor, Health>,
     pub(super) paused: BTreeSet<Vendor>,
@@ -65,7 +51,7 @@ pub(super) struct Inner {
     unwritten: BTreeSet<(Vendor, Dataset)>,
     pub(super) work: BTreeMap<u64, Work>,
     turns: BTreeMap<Vendor, u64>,
-    here: BTreeMap<Vendor, u64>,
+    pub(super) here: BTreeMap<Vendor, u64>,
     pub(super) again: BTreeMap<Vendor, VecDeque<Ask>>,
     pub(super) next_fence: u64,
     pub(super) reserved: u64,
@@ -89,6 +75,9 @@ impl Inner {
         let days = run.days();
         let lens = Lens::new(&registry, &node.enabled, purpose, now, run.today(), days, run.as_of);
         let mut index = Index::new(lens, now.timestamp());
+        if let Some(before) = self.index.take().filter(|_| self.run == run.id) {
+            index.go_on_from(before);
+        }
         for (k, d) in node.store.load_all(&DEMOTIONS, &[])? {
             let series = index.series(k.dataset, &k.symbol);
             index.set_demotions(series, k.vendor, Some(d));
@@ -106,6 +95,7 @@ impl Inner {
             w.deadline_ms = w.deadline_ms.min(now_ms);
         }
         self.index = Some(index);
+        self.run.clone_from(&run.id);
         self.stage = Some((registry, purpose));
         Ok(())
     }
@@ -199,26 +189,6 @@ impl Inner {
         Err(Next::Done)
     }
 
-    /// For each dataset the vendors that have a better score than `vendor` and can take something now.
-    fn better(&self, node: &Node, registry: &Registry, vendor: Vendor, now_ms: u64) -> BTreeMap<Dataset, u16> {
-        let mut out = BTreeMap::new();
-        for dataset in registry.datasets.keys() {
-            let Some(own) = self.score(registry, vendor, *dataset) else { continue };
-            let mut above = 0;
-            for rival in node.enabled.iter().filter(|r| **r != vendor) {
-                let Some(theirs) = self.score(registry, *rival, *dataset) else { continue };
-                let ahead = (theirs, rival.number()) > (own, vendor.number());
-                if ahead
-                    && matches!(self.ability(registry, *rival, *dataset, now_ms), Ability::Able | Ability::BusyAlone)
-                {
-                    above |= bit(*rival);
-                }
-            }
-            out.insert(*dataset, above);
-        }
-        out
-    }
-
     /// The lease over days of a page.
     pub(super) fn lease_over(&self, dataset: Dataset, symbol: &str, month: Month, days: u32) -> Option<u64> {
         let index = self.index.as_ref()?;
@@ -228,31 +198,6 @@ impl Inner {
                 && index.name(p.page.0).is_some_and(|(d, s)| *d == dataset && &**s == symbol)
         };
         self.work.iter().find(|(_, w)| w.parts.iter().any(here)).map(|(id, _)| *id)
-    }
-
-    pub(super) fn score(&self, registry: &Registry, vendor: Vendor, dataset: Dataset) -> Option<f64> {
-        let (rule, caps) = (registry.rule(dataset)?, registry.vendors.get(&vendor)?);
-        let standing = self.learned.0.get(&(vendor, dataset)).copied().unwrap_or_default();
-        Some(score::terms(rule, caps.datasets.get(&dataset)?, &caps.limits, &standing, true).score)
-    }
-
-    pub(super) fn ability(&self, registry: &Registry, vendor: Vendor, dataset: Dataset, now_ms: u64) -> Ability {
-        let fitness = self.health.get(&vendor).copied().unwrap_or_default().fitness(now_ms);
-        if self.paused.contains(&vendor) || !matches!(fitness, Fitness::Fit | Fitness::Probe) {
-            return Ability::Unable;
-        }
-        let Some(caps) = registry.vendors.get(&vendor) else { return Ability::Unable };
-        let under_way = self.work.values().filter(|w| w.vendor == vendor).count();
-        if under_way == 0 && self.here.get(&vendor).is_none_or(|t| t + ABSENT_MS < now_ms) {
-            return Ability::Unable;
-        }
-        let most = if fitness == Fitness::Probe { 1 } else { caps.limits.concurrency as usize };
-        let busy = under_way >= most || self.purses.get(&vendor).map_or(0, Purse::wait_ms) > NEAR_MS;
-        match (busy, caps.datasets.get(&dataset).is_none_or(|c| c.spill)) {
-            (false, _) => Ability::Able,
-            (true, true) => Ability::Busy,
-            (true, false) => Ability::BusyAlone,
-        }
     }
 
     pub(super) fn lease(
@@ -331,20 +276,17 @@ impl Inner {
     ) -> Result<(), QueueError> {
         let Some(index) = self.index.as_mut() else { return Ok(()) };
         index.give_back(&work.parts);
-        let several = work.parts.iter().any(|p| work.parts.first().is_some_and(|f| f.page.0 != p.page.0));
         match outcome {
             Some(Outcome::Error | Outcome::Unparsable) | None => {
                 index.strike(work.vendor, &work.parts, now_ms, REST_MS, false);
-            }
-            // One of several symbols is meant, perhaps: each is asked for alone.
-            Some(Outcome::NotEntitled | Outcome::Refused) if several => {
-                index.strike(work.vendor, &work.parts, now_ms, 0, false);
             }
             // Days to come are refused without the vendor's being demoted: enough for this stage.
             Some(Outcome::NotEntitled | Outcome::Refused) if to >= node.clock.now().date_naive() => {
                 index.strike(work.vendor, &work.parts, now_ms, REST_MS, true);
             }
-            Some(_) => {}
+            // A part of it is meant, perhaps: one symbol of several, the newest days. It is asked for in smaller parts.
+            Some(Outcome::NotEntitled | Outcome::Refused) => index.narrow(work.vendor, &work.parts),
+            Some(_) => index.widen(work.vendor, &work.parts),
         }
         let refused = matches!(outcome, Some(Outcome::NotEntitled | Outcome::Refused));
         let mut months: BTreeSet<(u32, u32)> = work.parts.iter().map(|p| p.page).collect();
@@ -368,9 +310,12 @@ impl Inner {
         let Some(index) = self.index.as_mut() else { return Ok(Vec::new()) };
         let Some((dataset, symbol)) = index.name(series).cloned() else { return Ok(Vec::new()) };
         let key = BookmarkKey { dataset, symbol: symbol.to_string(), vendor };
-        let d = node.store.load(&DEMOTIONS, &key)?;
-        index.set_demotions(series, vendor, d);
-        Ok(index.pages_of(series))
+        index.set_demotions(series, vendor, node.store.load(&DEMOTIONS, &key)?);
+        let all = BookmarkKey { symbol: EVERY_SYMBOL.to_owned(), ..key };
+        let wide = node.store.load(&DEMOTIONS, &all)?;
+        let every = index.series(dataset, EVERY_SYMBOL);
+        let changed = index.set_demotions(every, vendor, wide);
+        Ok(if changed { index.pages_in(dataset) } else { index.pages_of(series) })
     }
 
     pub(super) fn read_page(&mut self, node: &Node, key: &PageKey, now_ms: u64) -> Result<(), QueueError> {
@@ -407,6 +352,7 @@ fn ask_of(registry: &Registry, vendor: Vendor, purpose: Purpose, tasks: Tasks) -
         adjustment: c.map(|c| c.adjustment.clone()).unwrap_or_default(),
         max_rows: c.map_or(1, |c| c.max_rows),
         purpose,
+        certain: tasks.certain,
         // Where every session of the window is asked for, days outside the calendar are taken too.
         days: if whole { Vec::new() } else { tasks.days },
     }

@@ -2,7 +2,7 @@
 //! served. Made from the gap pages when a stage begins, and again for a page whenever it changed; never the truth. Pure.
 
 use super::lens::{Class, Lens, Mask, bit};
-use datanode_schema::keys::Month;
+use datanode_schema::keys::{EVERY_SYMBOL, Month};
 use datanode_schema::names::{Dataset, Vendor};
 use datanode_schema::records::{Demotions, GapGroup, bits};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -51,6 +51,8 @@ pub struct Batch {
     pub days: Vec<i32>,
     /// Where they are from.
     pub parts: Vec<Part>,
+    /// See [`crate::vendor::Ask::certain`].
+    pub certain: bool,
 }
 
 /// A vendor that failed for a page in this stage.
@@ -59,6 +61,17 @@ pub(super) struct Strike {
     times: u8,
     until_ms: u64,
 }
+
+/// A vendor that refused something of a page: it is asked for one symbol, and so many sessions, at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Narrow {
+    pub(super) sessions: usize,
+    /// Below this nothing is split any more.
+    pub(super) least: usize,
+}
+
+/// A refused request is split down to this part of it.
+const SPLIT: usize = 32;
 
 /// Failures of one vendor at one page in a stage before it is left to others.
 const MOST_STRIKES: u8 = 5;
@@ -73,6 +86,7 @@ pub struct Index {
     pub(super) lanes: BTreeMap<Lane, BTreeSet<Entry>>,
     leased: HashMap<PageRef, u32>,
     pub(super) strikes: HashMap<(PageRef, Vendor), Strike>,
+    pub(super) narrowed: HashMap<(PageRef, Vendor), Narrow>,
     due: BTreeSet<(u64, PageRef)>,
     demotions: HashMap<(u32, Vendor), Demotions>,
     pub(super) oldest: u32,
@@ -90,6 +104,7 @@ impl Index {
             lanes: BTreeMap::new(),
             leased: HashMap::new(),
             strikes: HashMap::new(),
+            narrowed: HashMap::new(),
             due: BTreeSet::new(),
             demotions: HashMap::new(),
             oldest: u32::MAX,
@@ -119,12 +134,22 @@ impl Index {
         self.names.get(series as usize)
     }
 
-    /// What a vendor is not to be asked for.
-    pub fn set_demotions(&mut self, series: u32, vendor: Vendor, d: Option<Demotions>) {
-        match d {
+    /// The next stage of a run: what failed in the one before is still known. Series keep their numbers.
+    pub fn go_on_from(&mut self, before: Index) {
+        self.names = before.names;
+        self.ids = before.ids;
+        self.strikes = before.strikes;
+        self.narrowed = before.narrowed;
+        self.due = before.due;
+    }
+
+    /// What a vendor is not to be asked for. Whether that is news.
+    pub fn set_demotions(&mut self, series: u32, vendor: Vendor, d: Option<Demotions>) -> bool {
+        let before = match d.clone() {
             Some(d) => self.demotions.insert((series, vendor), d),
             None => self.demotions.remove(&(series, vendor)),
         };
+        before != d
     }
 
     /// Takes in a page as it now is; `now_ms` is time since boot.
@@ -133,11 +158,12 @@ impl Index {
         let Some((dataset, _)) = self.name(page.0).cloned() else { return };
         let first = Month(page.1).first_day();
         let leased = self.leased.get(&page).copied().unwrap_or(0);
+        let every = self.ids.get(&(dataset, Arc::<str>::from(EVERY_SYMBOL))).copied();
         let mut slots: Vec<Slot> = Vec::new();
         for g in groups.iter().filter(|g| self.lens.is_open(g)) {
             for n in bits(g.days & !leased) {
                 let (class, open_to) =
-                    self.lens.open_to(dataset, g, first + n, |v, day| self.refused(page, v, day, now_ms));
+                    self.lens.open_to(dataset, g, first + n, |v, day| self.refused(page, every, v, day, now_ms));
                 if open_to == 0 {
                     continue;
                 }
@@ -158,12 +184,15 @@ impl Index {
         self.pages.insert(page, slots);
     }
 
-    fn refused(&self, page: PageRef, vendor: Vendor, day: i32, now_ms: u64) -> bool {
+    fn refused(&self, page: PageRef, every: Option<u32>, vendor: Vendor, day: i32, now_ms: u64) -> bool {
         if !self.strikes.is_empty() && self.strikes.get(&(page, vendor)).is_some_and(|s| s.until_ms > now_ms) {
             return true;
         }
-        !self.demotions.is_empty()
-            && self.demotions.get(&(page.0, vendor)).is_some_and(|d| d.refuses(day, self.now_unix))
+        if self.demotions.is_empty() {
+            return false;
+        }
+        let by = |series| self.demotions.get(&(series, vendor)).is_some_and(|d| d.refuses(day, self.now_unix));
+        by(page.0) || every.is_some_and(by)
     }
 
     fn remove(&mut self, page: PageRef) {
@@ -262,6 +291,31 @@ impl Index {
         }
     }
 
+    /// The vendor refused: next it is asked for the smallest part, and for more wherever that is given.
+    pub fn narrow(&mut self, vendor: Vendor, parts: &[Part]) {
+        let Some(first) = parts.first().map(|p| p.page.0) else { return };
+        let several = parts.iter().any(|p| p.page.0 != first);
+        let own = parts.iter().filter(|p| p.page.0 == first);
+        let asked = own.map(|p| p.days.count_ones() as usize).sum::<usize>().max(1);
+        for p in parts {
+            let least = self.narrowed.get(&(p.page, vendor)).map_or((asked / SPLIT).max(1), |n| n.least);
+            let sessions = if several { asked } else { least };
+            self.narrowed.insert((p.page, vendor), Narrow { sessions, least });
+        }
+    }
+
+    /// The vendor gave what it was asked for: it is asked for more at a time again.
+    pub fn widen(&mut self, vendor: Vendor, parts: &[Part]) {
+        if self.narrowed.is_empty() {
+            return;
+        }
+        for p in parts {
+            if let Some(n) = self.narrowed.get_mut(&(p.page, vendor)) {
+                n.sessions = n.sessions.saturating_mul(4);
+            }
+        }
+    }
+
     /// Pages that are to be put again, since a rest is over.
     pub fn rested(&mut self, now_ms: u64) -> Vec<PageRef> {
         let later = self.due.split_off(&(now_ms + 1, (0, 0)));
@@ -276,6 +330,11 @@ impl Index {
     /// Whether anything is open to a vendor, whoever else may be asked.
     pub fn has_for(&self, vendor: Vendor) -> bool {
         self.lanes.keys().any(|l| l.open_to & bit(vendor) != 0)
+    }
+
+    /// The pages of a dataset that have something open.
+    pub fn pages_in(&self, dataset: Dataset) -> Vec<PageRef> {
+        self.pages.keys().filter(|p| self.name(p.0).is_some_and(|(d, _)| *d == dataset)).copied().collect()
     }
 
     /// The pages of a series that have something open.

@@ -11,7 +11,7 @@ use datanode_schema::registry::{Capability, DatasetRule, Registry};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Failed attempts of one vendor at one task before the task is no longer given to it.
+/// Days on which one vendor failed at one task before the task is no longer given to it.
 pub const MAX_ATTEMPTS: u8 = 5;
 /// Different days on which one vendor is asked again for a short session.
 const MAX_SHORT_DAYS: u8 = 3;
@@ -63,7 +63,7 @@ pub struct Offers {
 /// What decides who may be asked for what.
 #[derive(Clone, Debug)]
 pub struct Lens {
-    /// Ingest looks at tasks that nobody has been asked for.
+    /// Ingest looks at tasks that nobody has given an answer for.
     purpose: Purpose,
     /// Day number of today (UTC): an answer of today is not asked for again.
     today: i32,
@@ -111,7 +111,10 @@ impl Lens {
     pub fn is_open(&self, g: &GapGroup) -> bool {
         let state = Absence::from_number(g.state);
         match self.purpose {
-            Purpose::Ingest => state == Some(Absence::Missing) && g.answers.is_empty(),
+            Purpose::Ingest => {
+                let failed = [Outcome::Error.number(), Outcome::Unparsable.number()];
+                state == Some(Absence::Missing) && g.answers.iter().all(|a| failed.contains(&a.outcome))
+            }
             Purpose::Backfill | Purpose::Lookback => matches!(state, Some(Absence::Missing | Absence::Short)),
         }
     }
@@ -211,7 +214,7 @@ pub fn why_not(
     }
     let said = Outcome::from_number(a.outcome).map_or("nothing", Outcome::name);
     Some(if a.attempts >= MAX_ATTEMPTS {
-        format!("{} attempts failed; `queue retry` gives it new ones", a.attempts)
+        format!("it failed on {} days; `queue retry` gives it new attempts", a.attempts)
     } else {
         format!("it said {said} on {}, {} days in all", shown(a.last_day), a.days)
     })

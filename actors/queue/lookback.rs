@@ -56,6 +56,7 @@ pub(super) fn plan(node: &Node, run: &RunContext) -> Result<BTreeMap<Vendor, Vec
                 adjustment: c.adjustment.clone(),
                 max_rows: c.max_rows,
                 purpose: Purpose::Lookback,
+                certain: false,
                 days: days.clone(),
             });
         }

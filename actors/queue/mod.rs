@@ -2,7 +2,7 @@
 //!
 //! `lens` says who may be asked for a task, `score` who is best at it, `index` keeps what is open in lanes, `batch`
 //! shapes a request, `health` leaves
-//! a failing vendor alone, `budget` counts tokens: all pure. `dispatch` chooses; `claims` writes leases; `lookback` plans
+//! a failing vendor alone, `budget` counts tokens: all pure. `dispatch` chooses, `rivals` says who else could; `claims` writes leases; `lookback` plans
 //! what is asked for again; `purse` makes a budget durable; `desk` is for people; `actor` is the shell.
 
 pub mod actor;
@@ -18,6 +18,7 @@ mod lens;
 mod lookback;
 mod pace;
 mod purse;
+mod rivals;
 mod score;
 
 pub use budget::Bucket;

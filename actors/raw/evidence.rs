@@ -63,7 +63,10 @@ fn note(task: &mut GapTask, vendor: Vendor, outcome: Outcome, today: i32) {
             a.last_day = today;
         }
         Outcome::Error | Outcome::Unparsable => {
-            a.attempts = a.attempts.saturating_add(1);
+            // A vendor that is down for an hour makes no task unobtainable: what counts is failing day after day.
+            if a.last_day != today || a.attempts == 0 {
+                a.attempts = a.attempts.saturating_add(1);
+            }
             a.outcome = outcome.number();
             a.last_day = today;
         }

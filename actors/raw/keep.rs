@@ -1,24 +1,23 @@
 //! Keeping one answer.
 
-use super::evidence::{Said, weigh};
 use super::merge::merge;
 use super::versions::keep_version;
 use super::{RawError, forget, holding_day};
 use crate::frame::{Cell, Origin, Table, encode_raw, read_raw, session_day};
 use crate::node::{Node, RunContext};
-use crate::queue::{Claimed, window};
+use crate::queue::Claimed;
 use crate::vendor::actor::VendorCounters;
-use crate::vendor::{Ask, Fetched, Purpose, Refusal, SymbolRows};
+use crate::vendor::{Ask, Fetched, SymbolRows};
 use datanode_schema::clock::{date_of, day_number, rfc3339};
 use datanode_schema::files::{self, sha256_hex};
-use datanode_schema::keys::{BookmarkKey, HoldingKey, Month, PageKey, SeriesKey, TouchedKey};
+use datanode_schema::keys::{SeriesKey, TouchedKey};
 use datanode_schema::manifest::{self, Line, Rejected, Written};
-use datanode_schema::names::{Absence, Outcome, Vendor};
+use datanode_schema::names::Outcome;
 use datanode_schema::paths::DataDir;
-use datanode_schema::records::{Bookmark, Demotions, GapPage, Holding, HoldingDay};
-use datanode_schema::registry::{Cadence, DatasetRule, Registry};
+use datanode_schema::records::HoldingDay;
+use datanode_schema::registry::{DatasetRule, Registry};
 use datanode_schema::store::{Batch, StoreError};
-use datanode_schema::trees::{BOOKMARKS, DEMOTIONS, GAPS, HOLDINGS, LEASES, TOUCHED};
+use datanode_schema::trees::{HOLDINGS, LEASES, TOUCHED};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -64,26 +63,26 @@ pub fn keep(node: &Node, run: &RunContext, claimed: &Claimed, fetched: Fetched) 
     }
 }
 
-struct Keeping<'a> {
-    node: &'a Node,
-    run: &'a RunContext,
-    registry: &'a Registry,
-    rule: &'a DatasetRule,
-    files: files::Batch,
-    batch: Batch,
-    counters: VendorCounters,
-    touched: BTreeSet<TouchedKey>,
+pub(super) struct Keeping<'a> {
+    pub(super) node: &'a Node,
+    pub(super) run: &'a RunContext,
+    pub(super) registry: &'a Registry,
+    pub(super) rule: &'a DatasetRule,
+    pub(super) files: files::Batch,
+    pub(super) batch: Batch,
+    pub(super) counters: VendorCounters,
+    pub(super) touched: BTreeSet<TouchedKey>,
 }
 
 /// One symbol's part of an answer, on its way.
-struct Part {
-    symbol: String,
-    request_id: String,
-    rows: u64,
-    restated: u64,
-    empty_sessions: u64,
-    files: Vec<Written>,
-    held: BTreeMap<i32, HoldingDay>,
+pub(super) struct Part {
+    pub(super) symbol: String,
+    pub(super) request_id: String,
+    pub(super) rows: u64,
+    pub(super) restated: u64,
+    pub(super) empty_sessions: u64,
+    pub(super) files: Vec<Written>,
+    pub(super) held: BTreeMap<i32, HoldingDay>,
 }
 
 impl Keeping<'_> {
@@ -221,167 +220,6 @@ impl Keeping<'_> {
             let path = DataDir::curated_file(ask.dataset, self.rule.curated, date_of(day));
             self.touched.insert(TouchedKey { dataset: ask.dataset, path });
         }
-    }
-
-    /// Moves bookmark, holdings, demotion and tasks of one symbol.
-    fn bookkeep(
-        &mut self,
-        ask: &Ask,
-        part: &Part,
-        refusal: Option<&Refusal>,
-        outcome: Outcome,
-    ) -> Result<(), RawError> {
-        let key = BookmarkKey { dataset: ask.dataset, symbol: part.symbol.clone(), vendor: ask.vendor };
-        let now = self.node.clock.now().timestamp();
-        match outcome {
-            Outcome::Filled | Outcome::Short | Outcome::Empty => {
-                let mut b: Bookmark = self.node.store.load(&BOOKMARKS, &key)?.unwrap_or_default();
-                self.cover(ask, part, &mut b);
-                if ask.purpose == Purpose::Lookback {
-                    b.looked_at = now;
-                }
-                b.rows += part.rows;
-                b.answers += 1;
-                b.restated += part.restated;
-                b.updated_at = now;
-                self.batch.put(&BOOKMARKS, &key, &b)?;
-                if let Some(mut d) = self.node.store.load(&DEMOTIONS, &key)? {
-                    d.forgive(day_number(ask.from), day_number(ask.to));
-                    self.put_demotions(&key, &d)?;
-                }
-            }
-            Outcome::NotEntitled | Outcome::Refused => {
-                // A refusal of days to come says nothing about the vendor.
-                let today = self.node.clock.now().date_naive();
-                // A refused key says nothing about the symbol: the vendor is left alone by the dispatcher.
-                // Of several symbols perhaps one is meant: the dispatcher asks for each alone, and then it is known.
-                let certain = |r: &&Refusal| ask.symbols.len() == 1 || r.is_of_window();
-                if let Some(r) = refusal.filter(|r| ask.to < today && !r.is_of_key()).filter(certain) {
-                    let mut d: Demotions = self.node.store.load(&DEMOTIONS, &key)?.unwrap_or_default();
-                    let (from, to) = if r.is_of_symbol() {
-                        (i32::MIN, i32::MAX)
-                    } else {
-                        (day_number(ask.from), day_number(ask.to))
-                    };
-                    d.refuse(from, to, now, &r.note);
-                    self.put_demotions(&key, &d)?;
-                }
-            }
-            Outcome::RateLimited | Outcome::Error | Outcome::Unparsable => {}
-        }
-        self.put_holdings(ask, part)?;
-        self.weigh_tasks(ask, part, outcome)
-    }
-
-    /// The bookmark moves only over what was received: sessions that came, and for events the whole window, since "no
-    /// event" is what was received.
-    fn cover(&self, ask: &Ask, part: &Part, b: &mut Bookmark) {
-        if self.rule.cadence == Cadence::Event {
-            if ask.days.is_empty() {
-                b.cover(day_number(ask.from), day_number(ask.to));
-            }
-            ask.days.iter().for_each(|d| b.cover(*d, *d));
-            return;
-        }
-        let mut before: Option<i32> = None;
-        for day in part.held.keys() {
-            // What lies between two sessions that follow each other has no session to receive.
-            let next = |b: i32| self.rule.calendar().count(date_of(b), date_of(*day)) <= 2;
-            b.cover(before.filter(|b| next(*b)).unwrap_or(*day), *day);
-            before = Some(*day);
-        }
-    }
-
-    fn put_demotions(&mut self, key: &BookmarkKey, d: &Demotions) -> Result<(), RawError> {
-        if d.windows.is_empty() {
-            self.batch.delete(&DEMOTIONS, key);
-        } else {
-            self.batch.put(&DEMOTIONS, key, d)?;
-        }
-        Ok(())
-    }
-
-    fn put_holdings(&mut self, ask: &Ask, part: &Part) -> Result<(), RawError> {
-        let mut months: BTreeMap<Month, Vec<HoldingDay>> = BTreeMap::new();
-        for h in part.held.values() {
-            months.entry(Month::of(date_of(h.day))).or_default().push(*h);
-        }
-        for (month, days) in months {
-            let key = HoldingKey { dataset: ask.dataset, symbol: part.symbol.clone(), month, vendor: ask.vendor };
-            let mut page: Holding = self.node.store.load(&HOLDINGS, &key)?.unwrap_or_default();
-            page.days.retain(|d| !part.held.contains_key(&d.day));
-            page.days.extend(days);
-            page.days.sort_by_key(|d| d.day);
-            self.batch.put(&HOLDINGS, &key, &page)?;
-        }
-        Ok(())
-    }
-
-    fn weigh_tasks(&mut self, ask: &Ask, part: &Part, outcome: Outcome) -> Result<(), RawError> {
-        if ask.purpose == Purpose::Lookback {
-            return Ok(());
-        }
-        let ranked: Vec<(Vendor, (i32, i32))> = self
-            .registry
-            .ranked(ask.dataset)
-            .into_iter()
-            .filter(|(v, _)| self.node.enabled.contains(v))
-            .map(|(v, c)| (v, window(c, self.node.clock.now())))
-            .collect();
-        let mut demoted: BTreeMap<Vendor, Demotions> = BTreeMap::new();
-        for (v, _) in &ranked {
-            let key = BookmarkKey { dataset: ask.dataset, symbol: part.symbol.clone(), vendor: *v };
-            if let Some(d) = self.node.store.load(&DEMOTIONS, &key)? {
-                demoted.insert(*v, d);
-            }
-        }
-        let now = self.node.clock.now().timestamp();
-        let (from, to) = (day_number(ask.from), day_number(ask.to));
-        for month in Month::of(ask.from).0..=Month::of(ask.to).0 {
-            let key = PageKey { dataset: ask.dataset, symbol: part.symbol.clone(), month: Month(month) };
-            let Some(page) = self.node.store.load(&GAPS, &key)? else { continue };
-            let first = key.month.first_day();
-            let mut after = Vec::new();
-            for task in page.tasks(first) {
-                let open = matches!(
-                    Absence::from_number(task.state),
-                    Some(Absence::Missing | Absence::Short | Absence::Pending)
-                );
-                if task.day < from || task.day > to || !ask.wants(task.day) || !open {
-                    after.push(task);
-                    continue;
-                }
-                if self.rule.cadence == Cadence::Event
-                    && matches!(outcome, Outcome::Filled | Outcome::Short | Outcome::Empty)
-                {
-                    continue;
-                }
-                let session = self.rule.calendar().session(date_of(task.day));
-                let asked = |(v, w): &&(Vendor, (i32, i32))| {
-                    w.0 <= task.day && task.day <= w.1 && demoted.get(v).is_none_or(|d| !d.refuses(task.day, now))
-                };
-                let said = Said {
-                    vendor: ask.vendor,
-                    outcome,
-                    held: part.held.get(&task.day),
-                    session: session.as_ref(),
-                    today: self.run.today(),
-                    vendors: ranked.iter().filter(asked).count(),
-                };
-                after.extend(weigh(self.rule, &task, &said));
-            }
-            self.put_page(key, &page, GapPage::pack(first, after))?;
-        }
-        Ok(())
-    }
-
-    fn put_page(&mut self, key: PageKey, before: &GapPage, after: GapPage) -> Result<(), RawError> {
-        if after.groups.is_empty() {
-            self.batch.delete(&GAPS, &key);
-        } else if after != *before {
-            self.batch.put(&GAPS, &key, &after)?;
-        }
-        Ok(())
     }
 
     /// Keeps bodies of which not everything was taken; returns their paths below `rejects`.

@@ -10,7 +10,8 @@ use datanode_actors::queue::{Claimed, Next, Told};
 use datanode_actors::raw::keep;
 use datanode_actors::seal::Identity;
 use datanode_actors::vendor::{Fetched, Purpose, Refusal, Rejects};
-use datanode_schema::clock::{Clock, day_number};
+use datanode_schema::calendar::Calendar;
+use datanode_schema::clock::{Clock, date_of, day_number};
 use datanode_schema::names::{Absence, Dataset, Outcome, Vendor};
 use datanode_schema::paths::DataDir;
 use datanode_schema::records::Window;
@@ -167,20 +168,32 @@ fn a_refusal_demotes_the_vendor_for_the_window_and_the_next_one_is_asked() {
     let (node, run) = (node(dir.path(), 60_000, &[Vendor::Alpaca, Vendor::Massive]), run());
     begin(&node, &run, Purpose::Ingest);
     assert!(next(&node, &run, Vendor::Massive).is_none(), "alpaca is better and can take it");
-    let first = next(&node, &run, Vendor::Alpaca).unwrap();
-    let refusal = Refusal::new(Outcome::NotEntitled, "403: subscription does not permit it");
-    answer(&node, &run, &first, fetched(&first, &[], Some(refusal)));
+    // What is refused is asked for in halves, until it is certain which days are meant: here all of 2020-01-07 and later.
+    let (mut refused, mut given) = (0, 0);
+    while let Some(c) = next(&node, &run, Vendor::Alpaca) {
+        if c.ask.to >= "2020-01-07".parse().unwrap() {
+            refused += 1;
+            let r = Refusal::new(Outcome::NotEntitled, "403: subscription does not permit it");
+            answer(&node, &run, &c, fetched(&c, &[], Some(r)));
+        } else {
+            let sessions = Calendar::Xnys.session_dates(c.ask.from, c.ask.to);
+            let days: Vec<String> = sessions.iter().map(ToString::to_string).collect();
+            let rows: Vec<(&str, f64)> = days.iter().map(|d| (d.as_str(), 1.0)).collect();
+            given += answer(&node, &run, &c, fetched(&c, &rows, None)).rows;
+        }
+    }
+    assert_eq!(given, 3);
+    assert!(refused <= 8, "{refused} refusals for 4 refused days of 7");
     let demoted = node.store.load_all(&DEMOTIONS, &[]).unwrap();
-    let (from, to) = (demoted[0].1.windows[0].from, demoted[0].1.windows[0].to);
-    assert_eq!((from, to), (day_number(first.ask.from), day_number(first.ask.to)), "the window, not the vendor");
-    assert!(next(&node, &run, Vendor::Alpaca).is_none());
+    let days: Vec<String> = demoted[0].1.windows.iter().map(|w| date_of(w.from).to_string()).collect();
+    assert_eq!(days, ["2020-01-07", "2020-01-08", "2020-01-09", "2020-01-10"], "the days, not the vendor");
     let second = next(&node, &run, Vendor::Massive).unwrap();
     assert_eq!((second.ask.vendor, second.ask.dataset), (Vendor::Massive, Dataset::EquitiesBars));
-    let why = desk::explain(&node, Dataset::EquitiesBars, "AAPL", first.ask.from, run.as_of).unwrap();
+    let why = desk::explain(&node, Dataset::EquitiesBars, "AAPL", run.as_of, run.as_of).unwrap();
     assert_eq!(why.vendors[0].vendor, Vendor::Massive);
     assert!(why.vendors[1].why_not.as_ref().unwrap().contains("subscription"), "{why:?}");
     assert_eq!(why.lease, Some(second.id));
-    assert_eq!(desk::clear_demotions(&node, Vendor::Alpaca, None, None).unwrap(), 1);
+    assert_eq!(desk::clear_demotions(&node, Vendor::Alpaca, None, None).unwrap(), 4);
 }
 
 #[test]
@@ -199,22 +212,16 @@ fn a_task_that_failed_too_often_is_given_up_and_revived_by_hand() {
     let (node, run) = (node(dir.path(), 60_000, &[Vendor::Alpaca]), run());
     begin(&node, &run, Purpose::Backfill);
     let state = || desk::explain(&node, Dataset::EquitiesBars, "AAPL", run.as_of, run.as_of).unwrap().state;
-    let mut asked = 0;
-    loop {
-        match node.queue.next(&node, &run, Vendor::Alpaca).unwrap() {
-            Next::Work(c) => {
-                asked += 1;
-                answer(&node, &run, &c, fetched(&c, &[], Some(Refusal::new(Outcome::Error, "status 503"))));
-            }
-            // Rests are short, and the vendor's own rest ends in a stage of its own.
-            Next::Wait(_) => {}
-            Next::Done if state() == Some(Absence::Missing) => {
-                node.queue.begin(&node, &run, Purpose::Backfill).unwrap()
-            }
-            Next::Done => break,
-        }
+    for day in 1..=5 {
+        let night =
+            RunContext::new(format!("r{day}"), run.as_of, format!("2020-02-0{day}T00:00:00Z").parse().unwrap(), None);
+        assert_eq!(state(), Some(Absence::Missing));
+        node.queue.begin(&node, &night, Purpose::Backfill).unwrap();
+        let c = next(&node, &night, Vendor::Alpaca).unwrap();
+        answer(&node, &night, &c, fetched(&c, &[], Some(Refusal::new(Outcome::Error, "status 503"))));
+        assert!(next(&node, &night, Vendor::Alpaca).is_none(), "it rests");
     }
-    assert_eq!((asked, state()), (5, Some(Absence::Unobtainable)));
+    assert_eq!(state(), Some(Absence::Unobtainable));
     let all = Filter { dataset: Some(Dataset::EquitiesBars), ..Filter::default() };
     assert_eq!(desk::retry(&node, &all).unwrap(), 7);
     assert_eq!(state(), Some(Absence::Missing));

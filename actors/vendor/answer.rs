@@ -35,13 +35,7 @@ impl Refusal {
     }
     /// Whether it is the key that was refused: then nothing else is worth asking with it.
     pub fn is_of_key(&self) -> bool {
-        self.note.starts_with("401")
-    }
-    /// Whether it is the days, or the plan as such, whatever the symbol.
-    pub fn is_of_window(&self) -> bool {
-        let note = self.note.to_ascii_lowercase();
-        self.outcome == Outcome::NotEntitled
-            && ["subscription", "42210000", "not_authorized", "plan"].iter().any(|w| note.contains(w))
+        self.note.starts_with("401") || self.note.to_ascii_lowercase().starts_with("403: forbidden")
     }
     /// Whether it is the symbol that is not known or not given, whatever the days.
     pub fn is_of_symbol(&self) -> bool {

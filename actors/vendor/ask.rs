@@ -47,6 +47,8 @@ pub struct Ask {
     pub max_rows: u32,
     /// Why.
     pub purpose: Purpose,
+    /// Whether a refusal is about these very days of this very symbol, and not perhaps about a part of them.
+    pub certain: bool,
     /// Of a backfill: the day numbers that are wanted; only their rows are taken. Empty: all.
     pub days: Vec<i32>,
 }

@@ -8,7 +8,7 @@ mod collect;
 mod publish;
 mod work;
 
-pub use collect::{Bookmark, Demotion, Demotions, Holding, HoldingDay, Window};
+pub use collect::{ArchivedDemotion, Bookmark, Demotion, Demotions, Holding, HoldingDay, Window};
 pub use publish::{ChunkRecord, CuratedFile, PackRecord, SealingRecord, Shipment};
 pub use work::{
     Answer, BudgetRecord, GapGroup, GapPage, GapTask, Lease, LedgerDay, LedgerPage, RunRecord, Spent, StageRecord,
