@@ -124,6 +124,23 @@ fn registries_that_contradict_themselves_exit_2_with_file_and_line() {
     }
 }
 
+#[test]
+fn overrides_that_no_vendor_has_exit_2_and_say_what_to_write() {
+    let sim = Sim::seeded(1, 1, "");
+    for (setting, value, says) in [
+        ("FEED", "spi", "vendors.alpaca.feed: alpaca has no feed \"spi\"; write one of sip, iex"),
+        ("ADJUSTMENT", "row", "vendors.alpaca.adjustment: "),
+        ("PER_MINUTE", "99999999", "vendors.alpaca.per_minute: 99999999 is out of range"),
+    ] {
+        let mut n = alone(&sim, &["alpaca"], UNIVERSE);
+        n.set(&format!("DATANODE__VENDORS__ALPACA__{setting}"), value);
+        n.nightly(&[]).exits(2).says(&[says]);
+    }
+    let n = alone(&sim, &["alpaca"], UNIVERSE);
+    n.nightly(&["--max-minutes", "10081"]).exits(2).says(&["10081"]);
+    n.nightly(&["--max-lookback-days", "x"]).exits(2);
+}
+
 // --- answers ---
 
 /// The lines of a vendor for a symbol's daily bars.

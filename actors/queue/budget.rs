@@ -298,5 +298,4 @@ impl Bucket {
 }
 
 #[cfg(test)]
-#[path = "budget_tests.rs"]
 mod tests;

@@ -117,7 +117,11 @@ impl Command {
     pub fn usage(&self) -> String {
         let mut out = self.words.to_owned();
         for a in self.args {
-            let p = a.kind.placeholder();
+            let p = match (a.kind, a.name) {
+                (Kind::Date, "from") if a.placed => "FROM",
+                (Kind::Date, "to") if a.placed => "TO",
+                (kind, _) => kind.placeholder(),
+            };
             match (a.placed, a.required) {
                 (true, true) => out.push_str(&format!(" {p}")),
                 (true, false) => out.push_str(&format!(" [{p}]")),

@@ -4,6 +4,7 @@
 //! terminal.
 
 mod cells;
+mod desk;
 mod table;
 mod views;
 

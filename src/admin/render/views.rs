@@ -1,6 +1,7 @@
 //! What each command shows, and where it finds it in the answer.
 
 use super::cells::Show;
+use super::desk;
 
 /// A line `label  value`.
 pub struct Field {
@@ -47,22 +48,27 @@ pub enum Block {
     },
 }
 
-const fn f(label: &'static str, at: &'static str, show: Show) -> Field {
+pub(super) const fn f(label: &'static str, at: &'static str, show: Show) -> Field {
     Field { label, at, show, optional: false, expand: false }
 }
-const fn o(label: &'static str, at: &'static str, show: Show) -> Field {
+pub(super) const fn o(label: &'static str, at: &'static str, show: Show) -> Field {
     Field { label, at, show, optional: true, expand: false }
 }
-const fn c(head: &'static str, at: &'static str, show: Show) -> Column {
+pub(super) const fn c(head: &'static str, at: &'static str, show: Show) -> Column {
     Column { head, at, show, spare: 0 }
 }
-const fn s(spare: u8, head: &'static str, at: &'static str, show: Show) -> Column {
+pub(super) const fn s(spare: u8, head: &'static str, at: &'static str, show: Show) -> Column {
     Column { head, at, show, spare }
 }
-const fn page(columns: &'static [Column], empty: &'static str) -> Block {
+pub(super) const fn page(columns: &'static [Column], empty: &'static str) -> Block {
     Block::Rows { title: "", at: "/rows", page: Some(""), columns, empty }
 }
-const fn list(title: &'static str, at: &'static str, columns: &'static [Column], empty: &'static str) -> Block {
+pub(super) const fn list(
+    title: &'static str,
+    at: &'static str,
+    columns: &'static [Column],
+    empty: &'static str,
+) -> Block {
     Block::Rows { title, at, page: None, columns, empty }
 }
 
@@ -100,8 +106,8 @@ const VENDORS: &[Block] = &[list(
         s(4, "bookmarks", "/bookmarks", Number),
         s(8, "demoted", "/demoted", Number),
         s(6, "closed until", "/closed_until", Name),
-        s(9, "paused", "/paused", Name),
-        s(10, "pace %", "/pace_percent", Number),
+        s(5, "paused", "/paused", Name),
+        s(1, "pace %", "/pace_percent", Number),
         c("datasets", "/datasets", Plain),
     ],
     "vendor_capabilities.yaml has no vendor",
@@ -166,73 +172,6 @@ const QUEUE: &[Block] = &[
     ),
     Block::Fields(&[f("by state", "/by_state", AllPairs)]),
 ];
-
-const CHANGED: &[Block] = &[Block::Fields(&[f("changed", "/changed", Plain), f("what", "/what", Plain)])];
-
-const PAUSED: &[Block] = &[Block::Fields(&[f("vendor", "/vendor", Plain), f("paused", "/paused", Plain)])];
-
-const EXPLAIN: &[Block] = &[
-    Block::Fields(&[
-        f("task", "/task", Plain),
-        f("state", "/state", Plain),
-        f("class", "/class", Plain),
-        f("expected", "/expected", Plain),
-        f("rows", "/rows", Plain),
-        o("discovered", "/discovered_at", Plain),
-        o("lease", "/lease", Plain),
-    ]),
-    list(
-        "",
-        "/vendors",
-        &[
-            c("vendor", "/vendor", Name),
-            c("score", "/score", Number),
-            s(1, "coverage", "/terms/coverage", Number),
-            s(2, "preference", "/terms/preference", Number),
-            s(3, "quality", "/terms/quality", Number),
-            s(4, "cost", "/terms/cost", Number),
-            s(5, "latency", "/terms/latency", Number),
-            c("now", "/can_take_now", Name),
-            c("why not", "/why_not", Prose),
-        ],
-        "no enabled vendor has this dataset",
-    ),
-];
-
-const DEMOTIONS: &[Block] = &[page(
-    &[
-        c("vendor", "/vendor", Name),
-        c("dataset", "/dataset", Name),
-        c("symbol", "/symbol", Name),
-        s(3, "from", "/from", Name),
-        s(4, "to", "/to", Name),
-        c("asked again", "/until", Name),
-        s(1, "times", "/step", Number),
-        c("why", "/why", Prose),
-    ],
-    "no vendor refuses anything",
-)];
-
-const CONFIG: &[Block] = &[Block::Fields(&[
-    f("config sha256", "/sha256", Plain),
-    o("after the run", "/next_sha256", Plain),
-    f("datasets", "/files/datasets", Plain),
-    f("capabilities", "/files/capabilities", Plain),
-    f("universe", "/files/universe", Plain),
-    f("reloads", "/reloads/taken", Plain),
-    f("refused", "/reloads/refused", Plain),
-    o("last", "/reloads/last_at", Plain),
-    o("by", "/reloads/last_by", Plain),
-    o("error", "/reloads/last_error", Plain),
-])];
-
-const RELOADED: &[Block] = &[Block::Fields(&[
-    f("old sha256", "/old_sha256", Plain),
-    f("new sha256", "/new_sha256", Plain),
-    f("changed", "/changed", Plain),
-    f("holds", "/holds", Plain),
-    f("needs restart", "/needs_restart", Plain),
-])];
 
 const LEASES: &[Block] = &[page(
     &[
@@ -448,12 +387,6 @@ pub fn blocks(cmd: &str) -> &'static [Block] {
         "vendors" => VENDORS,
         "vendors.show" => VENDOR,
         "queue.list" => QUEUE,
-        "queue.retry" | "queue.cancel" | "demotions.clear" => CHANGED,
-        "queue.pause" | "queue.resume" => PAUSED,
-        "explain" => EXPLAIN,
-        "demotions" => DEMOTIONS,
-        "config" => CONFIG,
-        "config.reload" => RELOADED,
         "leases" => LEASES,
         "bookmarks" => BOOKMARKS,
         "gaps" => GAPS,
@@ -465,6 +398,6 @@ pub fn blocks(cmd: &str) -> &'static [Block] {
         "packs" => PACKS,
         "packs.show" => PACK,
         "names" => NAMES,
-        _ => &[],
+        _ => desk::blocks(cmd),
     }
 }

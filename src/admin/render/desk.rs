@@ -1,0 +1,84 @@
+//! What the commands of the desk show: what was changed, what explains the queue, and the configuration.
+
+use super::cells::Show::{Name, Number, Plain, Prose};
+use super::views::{Block, c, f, list, o, page, s};
+
+const CHANGED: &[Block] = &[Block::Fields(&[f("changed", "/changed", Plain), f("what", "/what", Plain)])];
+
+const PAUSED: &[Block] = &[Block::Fields(&[f("vendor", "/vendor", Plain), f("paused", "/paused", Plain)])];
+
+const EXPLAIN: &[Block] = &[
+    Block::Fields(&[
+        f("task", "/task", Plain),
+        f("state", "/state", Plain),
+        f("class", "/class", Plain),
+        f("expected", "/expected", Plain),
+        f("rows", "/rows", Plain),
+        o("discovered", "/discovered_at", Plain),
+        o("lease", "/lease", Plain),
+    ]),
+    list(
+        "",
+        "/vendors",
+        &[
+            c("vendor", "/vendor", Name),
+            c("score", "/score", Number),
+            s(1, "coverage", "/terms/coverage", Number),
+            s(2, "preference", "/terms/preference", Number),
+            s(3, "quality", "/terms/quality", Number),
+            s(4, "cost", "/terms/cost", Number),
+            s(5, "latency", "/terms/latency", Number),
+            c("now", "/can_take_now", Name),
+            c("why not", "/why_not", Prose),
+        ],
+        "no enabled vendor has this dataset",
+    ),
+];
+
+const DEMOTIONS: &[Block] = &[page(
+    &[
+        c("vendor", "/vendor", Name),
+        c("dataset", "/dataset", Name),
+        c("symbol", "/symbol", Name),
+        s(3, "from", "/from", Name),
+        s(4, "to", "/to", Name),
+        c("asked again", "/until", Name),
+        s(1, "times", "/step", Number),
+        c("why", "/why", Prose),
+    ],
+    "no vendor refuses anything",
+)];
+
+const CONFIG: &[Block] = &[Block::Fields(&[
+    f("config sha256", "/sha256", Plain),
+    o("after the run", "/next_sha256", Plain),
+    f("datasets", "/files/datasets", Plain),
+    f("capabilities", "/files/capabilities", Plain),
+    f("universe", "/files/universe", Plain),
+    f("reloads", "/reloads/taken", Plain),
+    f("refused", "/reloads/refused", Plain),
+    o("last", "/reloads/last_at", Plain),
+    o("by", "/reloads/last_by", Plain),
+    o("error", "/reloads/last_error", Plain),
+])];
+
+const RELOADED: &[Block] = &[Block::Fields(&[
+    f("old sha256", "/old_sha256", Plain),
+    f("new sha256", "/new_sha256", Plain),
+    f("changed", "/changed", Plain),
+    f("holds", "/holds", Plain),
+    f("needs restart", "/needs_restart", Plain),
+])];
+
+/// The parts of a command's answer, by its wire name; none where the command is not of the desk.
+pub(super) fn blocks(cmd: &str) -> &'static [Block] {
+    match cmd {
+        "queue.retry" | "queue.cancel" | "demotions.clear" => CHANGED,
+        "queue.pause" | "queue.resume" => PAUSED,
+        "explain" => EXPLAIN,
+        "demotions" => DEMOTIONS,
+        "config" => CONFIG,
+        "config.reload" => RELOADED,
+        _ => &[],
+    }
+}
