@@ -196,8 +196,8 @@ impl Bench<'_> {
 
 /// Sessions that the last run left missing or short.
 fn open_sessions(summary: &Value) -> f64 {
-    let stages = summary.get("stages").and_then(Value::as_array).into_iter().flatten();
-    let last = stages.filter(|s| s.get("stage").and_then(Value::as_str) == Some("backfill")).last();
+    let mut stages = summary.get("stages").and_then(Value::as_array).into_iter().flatten();
+    let last = stages.rfind(|s| s.get("stage").and_then(Value::as_str) == Some("backfill"));
     let counter = |name: &str| last.and_then(|s| s.get("counters")?.get(name)?.as_f64()).unwrap_or(0.0);
     counter("absent") + counter("short")
 }
