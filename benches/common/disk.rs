@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use crate::figure::Figure;
 
-#[allow(dead_code, reason = "not every harness needs it")]
 /// Appends 4 KiB and overwrites 4 KiB, `n` times each, with a sync after every write; milliseconds.
+#[allow(dead_code, reason = "not every harness needs it")]
 pub fn sync_latency(dir: &Path, part: &str, n: usize) -> Result<Vec<Figure>, Box<dyn Error>> {
     let block = [0x5a_u8; 4096];
     let path = dir.join("sync-latency.tmp");
