@@ -51,6 +51,9 @@ struct Args {
     /// The node's vendors
     #[arg(long, value_delimiter = ',', default_value = "alpaca,massive,files")]
     vendors: Vec<String>,
+    /// Scenarios whose name holds this
+    #[arg(long, default_value = "")]
+    scenario: String,
     /// The node alone
     #[arg(long)]
     no_peer: bool,
@@ -110,7 +113,7 @@ fn main() -> Fallible<()> {
         Scenario { name: "all vendors", vendors: &args.vendors, faults: None },
         Scenario { name: "chaos", vendors: &args.vendors, faults: Some(&faults) },
     ];
-    for scenario in &scenarios {
+    for scenario in scenarios.iter().filter(|s| s.name.contains(&args.scenario)) {
         bench.scenario(scenario)?;
     }
     Ok(())
