@@ -4,7 +4,7 @@
 //! no failure: the vendor's reset is waited for where it is near, else the ask goes back to the queue.
 
 use super::http::{Answered, MAX_KEPT};
-use super::{Ask, Endpoint, Fetched, Http, Next, Page, Refusal, Rejects, SymbolRows, files, parse, request};
+use super::{Ask, Endpoint, Fetched, Http, Next, Page, Refusal, Rejects, Scope, SymbolRows, files, parse};
 use crate::queue::Purse;
 use datanode_schema::clock::Clock;
 use datanode_schema::names::{Outcome, Vendor};
@@ -117,7 +117,7 @@ impl Fetcher {
 
     /// One page, asked as often as the rules allow.
     async fn page(&self, ask: &Ask, next: Option<&Next>, got: &mut Gathered) -> Result<Page, Refusal> {
-        let request = request(self.endpoint.vendor, ask, next)?;
+        let request = self.endpoint.request(ask, next, self.clock.now())?;
         let (mut failures, mut waits) = (0, 0usize);
         loop {
             if self.stopping.load(Ordering::Acquire) {
@@ -126,7 +126,7 @@ impl Fetcher {
             self.purse.take(LONGEST_WAIT).await?;
             let answered = self.http.get(&self.endpoint, &request, self.clock.now()).await;
             got.pages += 1;
-            let refusal = match self.read(ask, answered, got).await {
+            let refusal = match self.read(ask, next, answered, got).await {
                 Ok(page) => return Ok(page),
                 Err(r) => r,
             };
@@ -140,6 +140,8 @@ impl Fetcher {
                         return Err(refusal);
                     }
                 }
+                // Asking a block again at once makes it last.
+                Outcome::Error if refusal.scope == Scope::Block => return Err(refusal),
                 Outcome::Error | Outcome::Unparsable => {
                     failures += 1;
                     if failures >= ATTEMPTS {
@@ -154,15 +156,21 @@ impl Fetcher {
     }
 
     /// Reads a body off the arbiter's thread.
-    async fn read(&self, ask: &Ask, answered: Answered, got: &mut Gathered) -> Result<Page, Refusal> {
+    async fn read(
+        &self,
+        ask: &Ask,
+        next: Option<&Next>,
+        answered: Answered,
+        got: &mut Gathered,
+    ) -> Result<Page, Refusal> {
         if let Some(refusal) = answered.refusal {
             if refusal.outcome == Outcome::Unparsable {
                 got.keep(answered.body);
             }
             return Err(refusal);
         }
-        let (vendor, question, body) = (self.endpoint.vendor, ask.clone(), answered.body);
-        let parsed = tokio::task::spawn_blocking(move || (parse(vendor, &question, &body), body)).await;
+        let (vendor, question, next, body) = (self.endpoint.vendor, ask.clone(), next.cloned(), answered.body);
+        let parsed = tokio::task::spawn_blocking(move || (parse(vendor, &question, next.as_ref(), &body), body)).await;
         let (page, body) = parsed.map_err(|e| Refusal::new(Outcome::Error, format!("parsing stopped: {e}")))?;
         match page {
             Ok(page) => {

@@ -125,10 +125,10 @@ pub(super) fn parse(file: &str, text: &str) -> Result<BTreeMap<Dataset, DatasetR
         if Calendar::from_name(&rule.calendar).is_none() {
             return Err(bad("calendar", format!("{:?} is no calendar; known: XNYS, US_BOND, 24x7", rule.calendar)));
         }
-        if dataset == Dataset::EquitiesBarsMinute && (rule.grain == Grain::Year || rule.curated == Cut::Month) {
-            return Err(bad("grain", "minute bars are kept by day: write `grain: day` and `curated: day`".into()));
+        if dataset.is_stamped() && (rule.grain == Grain::Year || rule.curated == Cut::Month) {
+            return Err(bad("grain", "stamped rows are kept by day: write `grain: day` and `curated: day`".into()));
         }
-        if dataset != Dataset::EquitiesBarsMinute && rule.curated == Cut::Day {
+        if !dataset.is_stamped() && rule.curated == Cut::Day {
             return Err(bad("curated", "one row a session is curated by month: write `curated: month`".into()));
         }
         for (field, v) in [("max_silent_edge", rule.qc.max_silent_edge), ("min_completeness", rule.qc.min_completeness)]
