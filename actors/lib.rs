@@ -10,6 +10,7 @@ pub mod audit;
 pub mod curate;
 pub mod export;
 pub mod frame;
+pub mod live;
 pub mod node;
 pub mod parallel;
 pub mod qc;

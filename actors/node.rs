@@ -1,7 +1,9 @@
 //! What every stage shares: the store, the folder, the clock, the registry, and the run that is under way.
 
+use crate::live::{Configured, Live};
+use crate::queue::Claims;
+use crate::raw::Turns;
 use crate::seal::{Identity, Recipient};
-use crate::vendor::Ask;
 use chrono::{DateTime, NaiveDate, Utc};
 use datanode_schema::clock::{Clock, day_number};
 use datanode_schema::names::Vendor;
@@ -10,10 +12,10 @@ use datanode_schema::records::PackRecord;
 use datanode_schema::registry::Registry;
 use datanode_schema::store::{Store, StoreError};
 use datanode_schema::trees::PACKS;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What ships.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
@@ -57,19 +59,26 @@ pub struct Node {
     pub enabled: BTreeSet<Vendor>,
     /// Drawn at start: whose leases are ours.
     pub holder: u64,
+    /// The kernel's name for this boot.
+    pub boot_id: String,
     /// How long a claim stands.
     pub lease_ms: u64,
+    /// What a scheduled run may use up.
+    pub caps: RunCaps,
+    /// Whose turn it is to change the files and pages of a symbol.
+    pub turns: Turns,
+    /// Who is at work on what, and who is to do what next.
+    pub queue: Claims,
     /// The producer's name in manifests.
     pub host_id: String,
     /// The source part of export ids.
     pub source: String,
-    /// Hex SHA-256 of the settings and registries that decide what a pack holds.
-    pub config_sha256: String,
+    /// The registry and its hash, which a reload swaps.
+    pub live: Live,
     /// Threads for CPU work.
     pub threads: usize,
     /// Sealing, shipping, retention.
     pub publishing: Publishing,
-    registry: RwLock<Arc<Registry>>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -86,10 +95,12 @@ pub struct NodeParts {
     /// See [`Node`].
     pub lease_ms: u64,
     /// See [`Node`].
+    pub caps: RunCaps,
+    /// See [`Node`].
     pub host_id: String,
     /// See [`Node`].
     pub source: String,
-    /// See [`Node`].
+    /// Hex SHA-256 of the settings and registries that decide what a pack holds.
     pub config_sha256: String,
     /// See [`Node`].
     pub threads: usize,
@@ -105,16 +116,19 @@ impl Node {
         Self {
             store: p.store,
             data: p.data,
+            boot_id: p.clock.boot_id(),
             clock: p.clock,
             enabled: p.enabled,
             holder: rand::random(),
             lease_ms: p.lease_ms,
+            caps: p.caps,
+            turns: Turns::default(),
+            queue: Claims::default(),
             host_id: p.host_id,
             source: p.source,
-            config_sha256: p.config_sha256,
+            live: Live::new(Configured { registry: Arc::new(p.registry), sha256: p.config_sha256 }),
             threads: p.threads,
             publishing: p.publishing,
-            registry: RwLock::new(Arc::new(p.registry)),
             stopping: Arc::default(),
         }
     }
@@ -147,11 +161,19 @@ impl Node {
 
     /// The registry as it stands.
     pub fn registry(&self) -> Arc<Registry> {
-        match self.registry.read() {
-            Ok(r) => r.clone(),
-            Err(poisoned) => poisoned.into_inner().clone(),
-        }
+        self.live.current().registry
     }
+}
+
+/// What a run may use up, so that no backfill is endless; 0 = no cap. What is left over stays in the queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RunCaps {
+    /// Minutes from the run's first claim on during which vendors are asked.
+    pub minutes: u32,
+    /// Requests of the run, over all vendors.
+    pub requests: u64,
+    /// Days before the last session considered that are asked for.
+    pub lookback_days: u32,
 }
 
 /// One nightly cycle.
@@ -165,7 +187,12 @@ pub struct RunContext {
     pub started_at: DateTime<Utc>,
     /// Only these sessions, where given.
     pub window: Option<(NaiveDate, NaiveDate)>,
-    failed: Mutex<HashSet<String>>,
+    /// What it may use up.
+    pub caps: RunCaps,
+    /// Requests so far in this process.
+    requests: AtomicU64,
+    /// Milliseconds since boot when it was taken up by this process.
+    since_ms: AtomicU64,
 }
 
 impl RunContext {
@@ -176,27 +203,53 @@ impl RunContext {
         started_at: DateTime<Utc>,
         window: Option<(NaiveDate, NaiveDate)>,
     ) -> Self {
-        Self { id, as_of, started_at, window, failed: Mutex::default() }
+        Self {
+            id,
+            as_of,
+            started_at,
+            window,
+            caps: RunCaps::default(),
+            requests: AtomicU64::new(0),
+            since_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// The same run under caps.
+    pub fn with_caps(self, caps: RunCaps) -> Self {
+        Self { caps, ..self }
+    }
+
+    /// First and last day number that the run asks for.
+    pub fn days(&self) -> (i32, i32) {
+        let as_of = day_number(self.as_of);
+        let floor = match i32::try_from(self.caps.lookback_days).unwrap_or(i32::MAX) {
+            0 => i32::MIN,
+            days => as_of.saturating_sub(days),
+        };
+        let (from, to) = self.window.map_or((i32::MIN, i32::MAX), |(a, b)| (day_number(a), day_number(b)));
+        (from.max(floor), to.min(as_of))
+    }
+
+    /// Counts one request; false where the run has none left.
+    pub fn may_request(&self) -> bool {
+        let before = self.requests.fetch_add(1, Ordering::Relaxed);
+        self.caps.requests == 0 || before < self.caps.requests
+    }
+
+    /// Whether the run has used up its time or its requests.
+    pub fn is_spent(&self, node: &Node) -> bool {
+        let now = node.clock.since_boot_ms();
+        let since = match self.since_ms.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => now,
+            Err(since) => since,
+        };
+        let minutes = u64::from(self.caps.minutes);
+        (minutes > 0 && now.saturating_sub(since) >= minutes * 60_000)
+            || (self.caps.requests > 0 && self.requests.load(Ordering::Relaxed) >= self.caps.requests)
     }
 
     /// The UTC day of the run: evidence of "on different days" counts these.
     pub fn today(&self) -> i32 {
         day_number(self.started_at.date_naive())
     }
-
-    /// Remembers that an ask got no answer, so that this run does not ask it for ever.
-    pub fn note_failed(&self, ask: &Ask) {
-        if let Ok(mut f) = self.failed.lock() {
-            f.insert(name_of(ask));
-        }
-    }
-
-    /// Whether an ask got no answer in this run.
-    pub fn has_failed(&self, ask: &Ask) -> bool {
-        self.failed.lock().is_ok_and(|f| f.contains(&name_of(ask)))
-    }
-}
-
-fn name_of(a: &Ask) -> String {
-    format!("{} {} {} {} {} {}", a.vendor, a.dataset, a.symbols.join(","), a.from, a.to, a.purpose.name())
 }

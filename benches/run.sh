@@ -1,32 +1,38 @@
 #!/usr/bin/env bash
 # Everything in benches/, and one table of it. See benches/README.md.
 #
-#   benches/run.sh [--data DIR] [--reps N] [--only nightly,store,seal] [--work DIR] [--out DIR] [--name NAME]
-#                  [--markdown] [--ship] [--strace] [--peers]
+#   benches/run.sh [--data DIR] [--reps N] [--only PARTS] [--vendors LIST] [--work DIR] [--out DIR] [--name NAME]
+#                  [--markdown] [--ship] [--strace] [--no-peers]
+#
+# PARTS: nightly,store,seal,chaos,queue,scale, all of them by default
 #
 # --data DIR   CSV laid out as equities_bars/SYM.csv, equities_bars_minute/SYM/DATE.csv, macro_treasury/ID.csv, universe.yaml;
 #              without it, a market made from seed 7
 # --work DIR   a folder on the disk to be measured [default: /var/tmp]
 # --out DIR    where <name>.md and <name>.jsonl are written [default: results/ beside this]
 # --name NAME  pi4 and pi5 fill the columns of that name from then on [default: by the machine]
+# --vendors L  vendors of the chaos part [default: alpaca,massive,files]
+# --no-peers   install nothing: neither dlt (which brings what compares the rows of the chaos part) nor graphile-worker
 # --markdown   print the table as markdown, as it is written
 #
 # DATANODE_BIN_DIR   measure the programs of this folder (target/…/release) and build nothing
 # DATANODE_RUNNER    words before every program, for emulation: "qemu-aarch64-static -L ROOT/usr/aarch64-linux-gnu"
-# DATANODE_PYTHON    a Python with dlt[parquet], for --peers
+# DATANODE_PYTHON    with --no-peers: a Python with pyarrow and numpy, for the chaos part
+#                    see also benches/peers/setup.sh for where peers are installed
 set -euo pipefail
 export LC_ALL=C.UTF-8
 
 here=$(cd "$(dirname "$0")" && pwd)
-data='' reps=3 only=nightly,store,seal work=/var/tmp out=$here/results name='' markdown='' peers=''
+data='' reps=3 only=nightly,store,seal,chaos,queue,scale vendors=alpaca,massive,files
+work=/var/tmp out=$here/results name='' markdown='' peers=1
 nightly_flags=()
 die() { echo "run.sh: $*" >&2; exit 2; }
 while [ $# -gt 0 ]; do
   case $1 in
-    --data|--reps|--only|--work|--out|--name) [ $# -ge 2 ] || die "$1 needs a value"; declare "${1#--}=$2"; shift 2 ;;
+    --data|--reps|--only|--vendors|--work|--out|--name) [ $# -ge 2 ] || die "$1 needs a value"; declare "${1#--}=$2"; shift 2 ;;
     --markdown) markdown=--markdown; shift ;;
     --ship|--strace) nightly_flags+=("$1"); shift ;;
-    --peers) peers=1; shift ;;
+    --no-peers) peers=''; shift ;;
     -h|--help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "$0"; exit 0 ;;
     *) die "$1: no such option; --help tells them" ;;
   esac
@@ -41,7 +47,7 @@ built=''
 if [ -z "${DATANODE_BIN_DIR:-}" ]; then
   say "building"
   benches=(--bench report)
-  for b in nightly store; do if wants $b; then benches+=(--bench $b); fi; done
+  for b in nightly store chaos queue scale; do if wants $b; then benches+=(--bench $b); fi; done
   built=$(cd "$here/.." && cargo build --release --bin datanode "${benches[@]}" --message-format=json-render-diagnostics)
   if wants seal; then
     # Where it does not build, the rest is still measured.
@@ -131,14 +137,38 @@ if wants seal; then
     missing+=("seal: its bench is not built")
   fi
 fi
-if [ -n "$peers" ]; then
-  python=${DATANODE_PYTHON:-python3}
-  if "$python" -c 'import dlt, pyarrow' 2>/dev/null; then
-    say "dlt, $reps times"
-    (cd "$temp" && "$python" "$here/peers/dlt_bars.py" --datanode "$datanode" --data "$data" --work "$temp" --reps "$reps") >>"$figures"
-  else
-    missing+=("dlt: $python has no dlt[parquet]")
+# A peer is installed at a fixed version, once; where it cannot be had, the table says so and the node is measured alone.
+peer() {
+  if [ -z "$peers" ]; then echo "left out with --no-peers" >&2; return 1; fi
+  "$here/peers/setup.sh" "$1"
+}
+said_of() { sed 's#^peers/setup.sh: ##' "$temp/peer.err" | tail -1; }
+if wants chaos; then
+  chaos_flags=()
+  if ! python=$(peer dlt 2>"$temp/peer.err"); then
+    missing+=("dlt: $(said_of)")
+    python=${DATANODE_PYTHON:-python3} chaos_flags=(--no-peer)
   fi
+  if "$python" -c 'import numpy, pyarrow' 2>/dev/null; then
+    say "chaos, $reps times"
+    run "$(program chaos)" --datanode "$datanode" --python "$python" --benches "$here" --work "$temp" --reps "$reps" \
+      --vendors "$vendors" "${chaos_flags[@]}" >>"$figures"
+  else
+    missing+=("chaos: $python has no numpy and pyarrow, which compare the rows")
+  fi
+fi
+if wants queue; then
+  queue_flags=(--peer "$here/peers/graphile.sh")
+  if ! peer graphile >/dev/null 2>"$temp/peer.err"; then
+    missing+=("graphile-worker: $(said_of)")
+    queue_flags=()
+  fi
+  say "queue, $reps times"
+  run "$(program queue)" --work "$temp" --reps "$reps" "${queue_flags[@]}" >>"$figures"
+fi
+if wants scale; then
+  say "scale, $reps times"
+  run "$(program scale)" --work "$temp" --reps "$reps" >>"$figures"
 fi
 [ -z "$heat" ] || echo "- heat: $heat before, $(celsius) after" >>"$temp/head.md"
 

@@ -1,28 +1,47 @@
 //! The one place that reads the clock. Everything else is given a [`Clock`] or an explicit `now`.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-/// Wall time, which `--now` can freeze, and time since boot, which nothing can.
+/// Wall time, which `--now` can freeze, and time since boot, which it cannot.
 #[derive(Clone, Debug)]
 pub struct Clock {
     frozen: Option<DateTime<Utc>>,
-    started: Instant,
+    by_hand: Option<Arc<Hands>>,
+}
+
+/// A clock that is moved by hand, for models.
+#[derive(Debug)]
+pub struct Hands {
+    /// Wall time in unix seconds.
+    pub unix: AtomicI64,
+    /// Milliseconds since boot.
+    pub since_boot_ms: AtomicU64,
 }
 
 impl Clock {
     /// The machine's own clock.
     pub fn system() -> Self {
-        Self { frozen: None, started: Instant::now() }
+        Self { frozen: None, by_hand: None }
     }
 
     /// A wall clock that stands still, for tests and comparisons.
     pub fn frozen(at: DateTime<Utc>) -> Self {
-        Self { frozen: Some(at), started: Instant::now() }
+        Self { frozen: Some(at), by_hand: None }
+    }
+
+    /// A clock that somebody else moves.
+    pub fn by_hand(hands: Arc<Hands>) -> Self {
+        Self { frozen: None, by_hand: Some(hands) }
     }
 
     /// Wall time, in whole seconds: what records and files hold.
     pub fn now(&self) -> DateTime<Utc> {
+        if let Some(t) = self.by_hand.as_ref().and_then(|h| DateTime::from_timestamp(h.unix.load(Ordering::Acquire), 0))
+        {
+            return t;
+        }
         #[allow(clippy::disallowed_methods, reason = "the one place")]
         let t = self.frozen.unwrap_or_else(Utc::now);
         DateTime::from_timestamp(t.timestamp(), 0).unwrap_or(t)
@@ -31,6 +50,9 @@ impl Clock {
     /// Milliseconds since the machine started; pacing and lease deadlines use this, so that a wall clock that jumps
     /// frees no token and expires no lease.
     pub fn since_boot_ms(&self) -> u64 {
+        if let Some(h) = &self.by_hand {
+            return h.since_boot_ms.load(Ordering::Acquire);
+        }
         nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
             .ok()
             .and_then(|t| {
@@ -43,11 +65,6 @@ impl Clock {
     /// The kernel's name for this boot; deadlines of another boot mean nothing.
     pub fn boot_id(&self) -> String {
         std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|s| s.trim().to_owned()).unwrap_or_default()
-    }
-
-    /// Time since this clock was made.
-    pub fn elapsed(&self) -> std::time::Duration {
-        self.started.elapsed()
     }
 }
 

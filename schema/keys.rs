@@ -18,6 +18,10 @@ impl Month {
         let year = i32::try_from(self.0 / 12).unwrap_or(0);
         NaiveDate::from_ymd_opt(year, self.0 % 12 + 1, 1).unwrap_or_default()
     }
+    /// The day number of the first day.
+    pub fn first_day(self) -> i32 {
+        crate::clock::day_number(self.first())
+    }
     /// The last day.
     pub fn last(self) -> NaiveDate {
         Month(self.0 + 1).first().pred_opt().unwrap_or_default()
@@ -44,6 +48,9 @@ pub struct PageKey {
     pub month: Month,
 }
 
+/// In the place of a symbol: what a vendor refused of several symbols, it is taken to refuse of all. No symbol.
+pub const EVERY_SYMBOL: &str = "*";
+
 /// What one vendor has given of one symbol.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct BookmarkKey {
@@ -68,6 +75,15 @@ pub struct HoldingKey {
     pub vendor: Vendor,
 }
 
+/// What one vendor can do for one dataset.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CapabilityKey {
+    /// The vendor.
+    pub vendor: Vendor,
+    /// The dataset.
+    pub dataset: Dataset,
+}
+
 /// A curated file that waits for a stage.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TouchedKey {
@@ -75,6 +91,15 @@ pub struct TouchedKey {
     pub dataset: Dataset,
     /// The file, relative to `data_layer/curated`.
     pub path: String,
+}
+
+impl HoldingKey {
+    /// The bytes that the keys of a month start with, whoever the vendor.
+    pub fn of_month(dataset: Dataset, symbol: &str, month: Month) -> Vec<u8> {
+        let mut out = SeriesKey::prefix(dataset, symbol);
+        out.extend_from_slice(&month.0.to_be_bytes());
+        out
+    }
 }
 
 impl SeriesKey {
@@ -155,6 +180,17 @@ impl Key for HoldingKey {
         let month = month(&mut b)?;
         let vendor = Vendor::from_number(number(&mut b)?)?;
         end(b, Self { dataset, symbol, month, vendor })
+    }
+}
+
+impl Key for CapabilityKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[self.vendor.number(), self.dataset.number()]);
+    }
+    fn decode(mut b: &[u8]) -> Option<Self> {
+        let vendor = Vendor::from_number(number(&mut b)?)?;
+        let dataset = Dataset::from_number(number(&mut b)?)?;
+        end(b, Self { vendor, dataset })
     }
 }
 

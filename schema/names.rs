@@ -135,6 +135,8 @@ named! {
         Unobtainable = 4, "unobtainable";
         /// Rows, but the session is not whole.
         Short = 5, "short";
+        /// A person gave it up.
+        Cancelled = 6, "cancelled";
     }
 }
 

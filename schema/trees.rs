@@ -7,7 +7,7 @@
 //! | gaps | dataset, symbol, month | absent and short sessions | the queue |
 //! | leases | lease number | who is at work on what | claims |
 //! | budgets | vendor | what was spent | written before a request goes out |
-//! | demotions | dataset, symbol, vendor | until when not to ask | entitlement learned from refusals |
+//! | demotions | dataset, symbol, vendor | windows, until when not to ask | entitlement learned from refusals |
 //! | touched | dataset, curated file | – | curated files to rebuild |
 //! | unjudged | dataset, curated file | – | curated files to judge |
 //! | curated | dataset, curated file | sums, rows | what the exporter links |
@@ -19,23 +19,25 @@
 //! | chunks | object hash | sealing, index | a cache of the vault's descriptors |
 //! | shipments | destination, export id | receipt | what arrived where |
 //! | counters | name | number | fencing and lease numbers |
+//! | standings | vendor, dataset | how it has done | quality and latency of the score |
+//! | vendor_states | vendor | paused or not | what a person said |
 
-use crate::keys::{BookmarkKey, HoldingKey, PageKey, TouchedKey};
+use crate::keys::{BookmarkKey, CapabilityKey, HoldingKey, PageKey, TouchedKey};
 use crate::records as r;
 use crate::store::{Table, TableDef};
 
 /// See the table above.
-pub const BOOKMARKS: Table<BookmarkKey, r::Bookmark> = Table::new("bookmarks", 1, 1);
+pub const BOOKMARKS: Table<BookmarkKey, r::Bookmark> = Table::new("bookmarks", 1, 2);
 /// See the table above.
 pub const HOLDINGS: Table<HoldingKey, r::Holding> = Table::new("holdings", 2, 1);
 /// See the table above.
-pub const GAPS: Table<PageKey, r::GapPage> = Table::new("gaps", 3, 1);
+pub const GAPS: Table<PageKey, r::GapPage> = Table::new("gaps", 3, 2);
 /// See the table above.
 pub const LEASES: Table<u64, r::Lease> = Table::new("leases", 4, 1);
 /// See the table above; the key is the vendor's name.
-pub const BUDGETS: Table<String, r::BudgetRecord> = Table::new("budgets", 5, 1);
+pub const BUDGETS: Table<String, r::BudgetRecord> = Table::new("budgets", 5, 2);
 /// See the table above.
-pub const DEMOTIONS: Table<BookmarkKey, r::Demotion> = Table::new("demotions", 6, 1);
+pub const DEMOTIONS: Table<BookmarkKey, r::Demotions> = Table::new("demotions", 6, 2);
 /// See the table above; the value is the unix second of the touch.
 pub const TOUCHED: Table<TouchedKey, i64> = Table::new("touched", 7, 1);
 /// See the table above; the value is the unix second of the rebuild.
@@ -58,6 +60,10 @@ pub const CHUNKS: Table<String, r::ChunkRecord> = Table::new("chunks", 15, 1);
 pub const SHIPMENTS: Table<String, r::Shipment> = Table::new("shipments", 16, 1);
 /// See the table above.
 pub const COUNTERS: Table<String, u64> = Table::new("counters", 17, 1);
+/// See the table above.
+pub const STANDINGS: Table<CapabilityKey, r::Standing> = Table::new("standings", 18, 1);
+/// See the table above; the key is the vendor's name.
+pub const VENDOR_STATES: Table<String, r::VendorState> = Table::new("vendor_states", 19, 1);
 
 /// Every tree, for opening, checking and rebuilding.
 pub fn all() -> Vec<TableDef> {
@@ -79,6 +85,8 @@ pub fn all() -> Vec<TableDef> {
         CHUNKS.def(),
         SHIPMENTS.def(),
         COUNTERS.def(),
+        STANDINGS.def(),
+        VENDOR_STATES.def(),
     ]
 }
 

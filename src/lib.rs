@@ -1,5 +1,6 @@
 //! The appliance: what turns the stages into programs. `config` and `secrets` say what to run, `wiring` makes a node of
-//! it, `system` is the one place beside the actors that names actix, `commands` are what a person types, `admin` is the
+//! it, `system` is the one place beside the actors that names actix, `reload` reads the
+//! registry again, `commands` are what a person types, `admin` is the
 //! Unix socket and its REPL.
 
 pub mod admin;
@@ -7,6 +8,7 @@ pub mod commands;
 pub mod config;
 pub mod failure;
 pub mod panic;
+pub mod reload;
 pub mod secrets;
 pub mod system;
 pub mod wiring;

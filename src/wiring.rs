@@ -3,16 +3,16 @@
 use crate::config::{FRED_KEY, Settings, VendorSettings};
 use crate::failure::{Code, Failure};
 use crate::secrets;
-use datanode_actors::node::{Node, NodeParts, Publishing};
+use datanode_actors::node::{Node, NodeParts, Publishing, RunCaps};
 use datanode_actors::queue::Purse;
 use datanode_actors::seal::{Identity, Recipient};
 use datanode_actors::vendor::fetch::Fetcher;
 use datanode_actors::vendor::{Endpoint, Http};
 use datanode_schema::clock::Clock;
 use datanode_schema::files::{self, sha256_hex};
-use datanode_schema::names::Vendor;
+use datanode_schema::names::{Dataset, Vendor};
 use datanode_schema::paths::DataDir;
-use datanode_schema::registry::{Registry, Sources};
+use datanode_schema::registry::{Registry, Sources, check_adjustment, check_feed, check_limits};
 use datanode_schema::store::{Store, StoreError, StoreOptions};
 use datanode_schema::trees;
 use std::collections::BTreeSet;
@@ -49,6 +49,7 @@ pub fn wire(settings: &Settings, clock: &Clock) -> Result<Wired, Failure> {
         data,
         clock: clock.clone(),
         enabled,
+        caps: caps(settings),
         lease_ms: u64::from(settings.queue.lease_seconds) * 1000,
         host_id: host_id(settings),
         source: settings.node.source.clone(),
@@ -84,16 +85,27 @@ pub fn registry(settings: &Settings) -> Result<Registry, Failure> {
         limits.per_minute = s.per_minute.unwrap_or(limits.per_minute);
         limits.per_day = s.per_day.unwrap_or(limits.per_day);
         limits.concurrency = s.concurrency.unwrap_or(limits.concurrency).max(1);
-        for c in caps.datasets.values_mut() {
-            if !s.feed.is_empty() {
+        let wrong = |field: &str, p: String| Failure::usage(format!("vendors.{vendor}.{field}: {p}"));
+        check_limits(limits).map_err(|(field, p)| wrong(field, p))?;
+        // A dataset without a feed or an adjustment of its own has none to be overridden.
+        for (dataset, c) in &mut caps.datasets {
+            if !s.feed.is_empty() && !c.feed.is_empty() && *dataset != Dataset::OptionsBars {
+                check_feed(vendor, *dataset, &s.feed).map_err(|p| wrong("feed", p))?;
                 c.feed.clone_from(&s.feed);
             }
-            if !s.adjustment.is_empty() {
+            if !s.adjustment.is_empty() && !c.adjustment.is_empty() {
+                check_adjustment(vendor, *dataset, &s.adjustment).map_err(|p| wrong("adjustment", p))?;
                 c.adjustment.clone_from(&s.adjustment);
             }
         }
     }
     Ok(registry)
+}
+
+/// What a scheduled run may use up.
+fn caps(settings: &Settings) -> RunCaps {
+    let q = &settings.queue;
+    RunCaps { minutes: q.max_run_minutes, requests: q.max_run_requests, lookback_days: q.max_lookback_days }
 }
 
 fn by_vendor(s: &Settings) -> [(Vendor, &VendorSettings); 5] {
@@ -264,7 +276,7 @@ fn host_id(settings: &Settings) -> String {
 
 /// Hex SHA-256 of what decides a pack's content: registries with their overrides, universe, source, enabled vendors. Not
 /// of addresses, limits, keys or folders.
-fn config_sha256(settings: &Settings, registry: &Registry) -> String {
+pub fn config_sha256(settings: &Settings, registry: &Registry) -> String {
     let vendors: Vec<_> = by_vendor(settings)
         .into_iter()
         .filter(|(_, s)| s.enabled)

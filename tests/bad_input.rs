@@ -103,7 +103,12 @@ fn registries_that_contradict_themselves_exit_2_with_file_and_line() {
         ("CAPABILITIES", with("preference: 80", "preference: 90", &capabilities), ":", "different preferences"),
         ("CAPABILITIES", with("concurrency: 4", "concurrency: 0", &capabilities), ":", "concurrency"),
         ("DATASETS", with("calendar: XNYS", "calendar: XNYX", &datasets), ":", "XNYS"),
-        ("DATASETS", with("vendors_agree: 2", "vendors_agree: 0", &datasets), ":", "without evidence"),
+        (
+            "DATASETS",
+            with("vendors_agree: 2", "vendors_agree: 0", &datasets),
+            ":",
+            "no_trade.vendors_agree: 0 is out of range",
+        ),
     ];
     for (setting, text, line, word) in cases {
         let mut n = Node::new(UNIVERSE, SEEDED_NIGHT);
@@ -155,12 +160,9 @@ fn a_body_cut_in_half_is_asked_again_and_a_body_that_never_parses_is_recorded() 
         let sim = Sim::seeded(2, 1, &format!("alpaca: {{rules: [{{first: 2, action: {fault}}}]}}"));
         let n = alone(&sim, &["alpaca"], UNIVERSE);
         let done = n.nightly(&[]).exits(0).json();
-        counts(&done, "ingest", &[("rows", 20), ("refusals", 0)]);
-        assert_eq!(
-            of(&n.lines(), Vendor::Alpaca, "AAAA")[0].outcome,
-            Outcome::Filled,
-            "{fault}: the third answer is whole"
-        );
+        counts(&done, "ingest", &[("rows", 20), ("refusals", 1), ("requests", 3)]);
+        let outcomes: Vec<Outcome> = of(&n.lines(), Vendor::Alpaca, "AAAA").iter().map(|l| l.outcome).collect();
+        assert_eq!(outcomes, [outcome, Outcome::Filled], "{fault}: the third answer is whole");
 
         let sim = Sim::seeded(2, 1, &format!("alpaca: {{rules: [{{action: {fault}}}]}}"));
         let n = alone(&sim, &["alpaca"], UNIVERSE);
@@ -326,7 +328,8 @@ fn a_vendor_that_refuses_a_key_is_demoted_and_the_other_fills() {
     let n = alone(&sim, &["alpaca", "massive"], UNIVERSE);
     let done = n.nightly(&[]).exits(0).json();
     let alpaca = sim.stats.vendor(sim::Vendor::Alpaca);
-    assert!(alpaca.requests <= 2, "{} requests to a vendor that said 403", alpaca.requests);
+    // One request, and as many probes as are under way at once.
+    assert!(alpaca.requests <= 1 + 4, "{} requests to a vendor that said 403", alpaca.requests);
     let lines = n.lines();
     let first = of(&lines, Vendor::Alpaca, "AAAA")[0];
     assert_eq!(first.outcome, Outcome::NotEntitled);
@@ -348,7 +351,7 @@ fn a_refused_symbol_does_not_take_its_neighbours_with_it() {
         let done = n.nightly(&BEFORE_THE_PACK).exits(0).json();
         let rows: u64 = of(&n.lines(), Vendor::Alpaca, "AAAA").iter().map(|l| l.rows).sum();
         assert_eq!(rows, 20, "{fault}: {}", stage(&done, "backfill"));
-        assert!(sim.stats.requests() <= 5, "{fault}: {} requests", sim.stats.requests());
+        assert!(sim.stats.requests() <= 10, "{fault}: {} requests", sim.stats.requests());
     }
 }
 

@@ -5,8 +5,8 @@ use datanode_schema::calendar::Session;
 use datanode_schema::clock::day_number;
 use datanode_schema::keys::Month;
 use datanode_schema::names::{Absence, Dataset, Outcome, Vendor};
-use datanode_schema::records::{Answer, Bookmark, GapPage, GapTask, HoldingDay};
-use datanode_schema::registry::{DatasetRule, Span};
+use datanode_schema::records::{Bookmark, GapPage, GapTask, HoldingDay};
+use datanode_schema::registry::{Cadence, DatasetRule, Span};
 use std::collections::BTreeMap;
 
 /// A vendor that can be asked for a symbol, and what it has answered.
@@ -43,7 +43,7 @@ pub struct Seen<'a> {
 /// Whether a session's rows stop, or begin, farther from its edges than the dataset's threshold allows. Daily data is
 /// never short: a session has its one row or is absent.
 pub fn is_short(rule: &DatasetRule, session: &Session, held: &HoldingDay) -> bool {
-    if rule.grain == datanode_schema::paths::Grain::Year || rule.curated == datanode_schema::paths::Cut::Month {
+    if rule.cadence != Cadence::Minute {
         return false;
     }
     if held.regular == 0 {
@@ -56,20 +56,16 @@ pub fn is_short(rule: &DatasetRule, session: &Session, held: &HoldingDay) -> boo
 
 /// The gap pages of one symbol, whole: a month that is not in the result has none.
 pub fn inventory(s: &Seen<'_>) -> BTreeMap<Month, GapPage> {
-    let mut out: BTreeMap<Month, GapPage> = BTreeMap::new();
+    let mut out: BTreeMap<Month, Vec<GapTask>> = BTreeMap::new();
     for span in s.spans {
         let Some((from, to)) = span.until(s.as_of) else { continue };
         for session in s.rule.calendar().sessions(from, to) {
             if let Some(task) = absence(s, &session) {
-                out.entry(Month::of(session.date)).or_default().tasks.push(task);
+                out.entry(Month::of(session.date)).or_default().push(task);
             }
         }
     }
-    for page in out.values_mut() {
-        page.tasks.sort_by_key(|t| t.day);
-        page.tasks.dedup_by_key(|t| t.day);
-    }
-    out
+    out.into_iter().map(|(month, tasks)| (month, GapPage::pack(month.first_day(), tasks))).collect()
 }
 
 fn absence(s: &Seen<'_>, session: &Session) -> Option<GapTask> {
@@ -79,11 +75,19 @@ fn absence(s: &Seen<'_>, session: &Session) -> Option<GapTask> {
     if held.is_some() && !short {
         return None;
     }
-    let minute = s.dataset == Dataset::EquitiesBarsMinute;
+    // An event that did not happen lacks nothing once somebody has answered for the day.
+    let answered = |c: &Covered| c.bookmark.windows.iter().any(|w| w.from <= day && day <= w.to);
+    if s.rule.cadence == Cadence::Event && s.vendors.iter().any(answered) {
+        return None;
+    }
     let fresh = || GapTask {
         day,
         state: Absence::Missing.number(),
-        expected: if minute { session.minutes() } else { 1 },
+        expected: match s.rule.cadence {
+            Cadence::Minute => session.minutes(),
+            Cadence::Session => 1,
+            Cadence::Event | Cadence::Snapshot => 0,
+        },
         rows: 0,
         discovered_at: s.now.timestamp(),
         answers: Vec::new(),
@@ -91,7 +95,9 @@ fn absence(s: &Seen<'_>, session: &Session) -> Option<GapTask> {
     let mut task = s.before.get(&day).cloned().unwrap_or_else(fresh);
     task.rows = held.map_or(0, |h| h.rows);
     let ready = session.close + Duration::minutes(i64::from(s.rule.ready_after_minutes));
-    add_answers(s, day, short, ready, &mut task);
+    if task.state == Absence::Cancelled.number() {
+        return Some(task);
+    }
     task.state = if short {
         Absence::Short.number()
     } else if s.now < ready {
@@ -102,30 +108,6 @@ fn absence(s: &Seen<'_>, session: &Session) -> Option<GapTask> {
     let vendors = s.vendors.iter().filter(|c| c.window.0 <= session.date && session.date <= c.window.1).count();
     settle(s.rule, &mut task, vendors);
     Some(task)
-}
-
-/// A bookmark that covers a session which is not held is an answer: the vendor was asked and gave nothing (or too
-/// little). One given before the session's rows could be expected is no evidence of anything.
-fn add_answers(s: &Seen<'_>, day: i32, short: bool, ready: DateTime<Utc>, task: &mut GapTask) {
-    for c in s.vendors {
-        let said = c.bookmark.windows.iter().any(|w| w.from <= day && day <= w.to);
-        if !said || task.answers.iter().any(|a| a.vendor == c.vendor.number()) {
-            continue;
-        }
-        let outcome = if short { Outcome::Short } else { Outcome::Empty };
-        let at = DateTime::from_timestamp(c.bookmark.updated_at, 0).unwrap_or(s.now);
-        if at < ready {
-            continue;
-        }
-        task.answers.push(Answer {
-            vendor: c.vendor.number(),
-            outcome: outcome.number(),
-            days: 1,
-            attempts: 0,
-            last_day: day_number(at.date_naive()),
-        });
-    }
-    task.answers.sort_by_key(|a| a.vendor);
 }
 
 /// Applies the dataset's no-trade rule: what the evidence makes of a missing session. `vendors` is how many enabled
@@ -151,6 +133,8 @@ pub fn settle(rule: &DatasetRule, task: &mut GapTask, vendors: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use datanode_schema::names::Vendor;
+    use datanode_schema::records::Answer;
     use datanode_schema::registry::{Registry, Sources};
 
     fn rule(dataset: Dataset) -> DatasetRule {
@@ -217,14 +201,22 @@ mod tests {
         let none = BTreeMap::new();
         let one = [covered(Vendor::Alpaca, "2020-01-02", "2020-01-10", "2020-01-11T00:00:00Z")];
         let gaps = inventory(&seen(&rule, &spans, &all, &none, &one, "2020-01-12T00:00:00Z"));
-        let tasks: Vec<_> = gaps.values().flat_map(|p| &p.tasks).collect();
+        let tasks: Vec<_> = gaps.iter().flat_map(|(m, p)| p.tasks(m.first_day())).collect();
         assert_eq!(tasks.len(), 1);
         assert_eq!(tasks[0].day, day_number(date("2020-01-07")));
         assert_eq!(tasks[0].state, Absence::Missing.number());
 
-        let two = [one[0].clone(), covered(Vendor::Massive, "2020-01-07", "2020-01-07", "2020-01-11T00:00:00Z")];
-        let gaps = inventory(&seen(&rule, &spans, &all, &none, &two, "2020-01-12T00:00:00Z"));
-        assert_eq!(gaps.values().next().unwrap().tasks[0].state, Absence::Explained.number());
+        let said = |vendor: Vendor| Answer {
+            vendor: vendor.number(),
+            outcome: Outcome::Empty.number(),
+            days: 1,
+            attempts: 0,
+            last_day: 18_273,
+        };
+        let agreed = GapTask { answers: vec![said(Vendor::Alpaca), said(Vendor::Massive)], ..tasks[0].clone() };
+        let before = BTreeMap::from([(agreed.day, agreed)]);
+        let gaps = inventory(&seen(&rule, &spans, &all, &before, &one, "2020-01-12T00:00:00Z"));
+        assert_eq!(gaps.values().next().unwrap().groups[0].state, Absence::Explained.number());
     }
 
     #[test]
@@ -233,17 +225,7 @@ mod tests {
         let spans = [Span { from: date("2020-01-10"), to: None }];
         let none = BTreeMap::new();
         let gaps = inventory(&seen(&rule, &spans, &BTreeMap::new(), &none, &[], "2020-01-10T21:05:00Z"));
-        assert_eq!(gaps.values().next().unwrap().tasks[0].state, Absence::Pending.number());
-    }
-
-    #[test]
-    fn an_empty_answer_before_the_rows_could_be_there_is_no_evidence() {
-        let rule = rule(Dataset::EquitiesBars);
-        let spans = [Span { from: date("2020-01-10"), to: None }];
-        let none = BTreeMap::new();
-        let early = [covered(Vendor::Alpaca, "2020-01-10", "2020-01-10", "2020-01-10T21:30:00Z")];
-        let gaps = inventory(&seen(&rule, &spans, &BTreeMap::new(), &none, &early, "2020-01-12T00:00:00Z"));
-        assert!(gaps.values().next().unwrap().tasks[0].answers.is_empty());
+        assert_eq!(gaps.values().next().unwrap().groups[0].state, Absence::Pending.number());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use datanode_schema::clock::date_of;
 use datanode_schema::keys::{Month, PageKey, SeriesKey};
 use datanode_schema::names::{Absence, Dataset};
 use datanode_schema::records::{GapPage, GapTask, HoldingDay};
-use datanode_schema::registry::{DatasetRule, Registry};
+use datanode_schema::registry::{Cadence, DatasetRule, Registry};
 use datanode_schema::store::{Batch, Store, StoreError};
 use datanode_schema::trees::{BOOKMARKS, GAPS, HOLDINGS};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +43,8 @@ pub struct AuditCounters {
     pub unobtainable: u64,
     /// Rows, but not a whole session.
     pub short: u64,
+    /// Given up by a person; not in `absent`.
+    pub cancelled: u64,
     /// Pages that changed.
     pub pages_written: u64,
 }
@@ -53,11 +55,13 @@ pub struct AuditCounters {
 /// The store's.
 pub fn audit(node: &Node, run: &RunContext) -> Result<AuditCounters, AuditError> {
     let registry = node.registry();
+    // Nobody else changes a page between its being read and its being written.
+    let _turns = node.turns.all();
     let mut counters = AuditCounters::default();
     let mut batch = Batch::new();
     let mut known: BTreeSet<(Dataset, String)> = BTreeSet::new();
     for (dataset, symbol, spans) in registry.universe.iter() {
-        let Some(rule) = registry.rule(dataset) else { continue };
+        let Some(rule) = registry.rule(dataset).filter(|r| r.cadence != Cadence::Snapshot) else { continue };
         known.insert((dataset, symbol.to_owned()));
         let held = holdings(&node.store, rule, dataset, symbol)?;
         let (pages, before) = tasks(&node.store, dataset, symbol)?;
@@ -92,8 +96,8 @@ pub fn audit(node: &Node, run: &RunContext) -> Result<AuditCounters, AuditError>
 pub fn count_absences(store: &Store, c: &mut AuditCounters) -> Result<(), StoreError> {
     let mut n: BTreeMap<u8, u64> = BTreeMap::new();
     store.scan(&GAPS, &[], |_, page| {
-        for t in page.tasks.iter() {
-            *n.entry(t.state).or_default() += 1;
+        for g in page.groups.iter() {
+            *n.entry(g.state).or_default() += u64::from(g.days.to_native().count_ones());
         }
         ControlFlow::Continue(())
     })?;
@@ -103,6 +107,7 @@ pub fn count_absences(store: &Store, c: &mut AuditCounters) -> Result<(), StoreE
     c.pending = of(Absence::Pending);
     c.unobtainable = of(Absence::Unobtainable);
     c.short = of(Absence::Short);
+    c.cancelled = of(Absence::Cancelled);
     c.absent = c.missing + c.explained + c.pending + c.unobtainable;
     Ok(())
 }
@@ -135,8 +140,8 @@ fn tasks(store: &Store, dataset: Dataset, symbol: &str) -> Result<(Pages, BTreeM
     let mut pages = Pages::new();
     let mut tasks = BTreeMap::new();
     for (k, page) in store.load_all(&GAPS, &SeriesKey::prefix(dataset, symbol))? {
-        for t in &page.tasks {
-            tasks.insert(t.day, t.clone());
+        for t in page.tasks(k.month.first_day()) {
+            tasks.insert(t.day, t);
         }
         pages.insert(k.month, page);
     }

@@ -45,14 +45,15 @@ pub struct ExportCounters {
 /// # Errors
 /// [`ExportError`]: there is no new pack, and the last good one stays.
 pub fn export(node: &Node, run: &RunContext) -> Result<ExportCounters, ExportError> {
-    let registry = node.registry();
-    let gathered = gather(node, run, &registry)?;
+    // One value: the hash in the manifest is that of the registry by which the pack is made.
+    let config = node.live.current();
+    let gathered = gather(node, run, &config.registry)?;
     let id = format!("{}_{}_full", compact(run.started_at), node.source);
     let mut c =
         ExportCounters { export_id: id.clone(), excluded: gathered.qc.excluded.len() as u64, ..Default::default() };
     let planned = plan_files(node, &gathered, &mut c)?;
     let files: Vec<PackFile> = planned.iter().map(|p| p.file.clone()).collect();
-    let content = content_of(node, run, &files);
+    let content = content_of(node, run, &config.sha256, &files);
     // What would be in the pack is known before a link is made: a night without changes touches no folder.
     if let Some(same) = same_as_last(node, run, &content)? {
         link_nightly(node, run, &node.data.pack(&node.source, &same))?;
@@ -64,7 +65,7 @@ pub fn export(node: &Node, run: &RunContext) -> Result<ExportCounters, ExportErr
     }
     std::fs::create_dir_all(&building).map_err(io(&building))?;
     lay_out(&planned, &building)?;
-    let manifest = describe(node, run, id.clone(), files, gathered.qc);
+    let manifest = describe(node, run, &config.sha256, id.clone(), files, gathered.qc);
     let manifest_sha256 = write_texts(&building, &manifest)?;
     publish(node, &building, &id, &manifest_sha256)?;
     link_nightly(node, run, &node.data.pack(&node.source, &id))?;
@@ -212,13 +213,13 @@ fn window_of<'a>(files: impl Iterator<Item = &'a PackFile> + Clone) -> TimeWindo
 }
 
 /// What the pack says, without its id and its time: the same content is the same pack.
-fn content_of(node: &Node, run: &RunContext, files: &[PackFile]) -> [u8; 32] {
+fn content_of(node: &Node, run: &RunContext, config_sha256: &str, files: &[PackFile]) -> [u8; 32] {
     let mut h = blake3::Hasher::new_derive_key("datanode 2026 pack content v1");
     let mut part = |s: &str| {
         h.update(&(s.len() as u64).to_le_bytes());
         h.update(s.as_bytes());
     };
-    for s in [&node.host_id, &node.source, &node.config_sha256, &run.as_of.to_string(), &Calendar::Xnys.sha256()] {
+    for s in [node.host_id.as_str(), &node.source, config_sha256, &run.as_of.to_string(), &Calendar::Xnys.sha256()] {
         part(s);
     }
     for f in files {
@@ -239,7 +240,14 @@ fn same_as_last(node: &Node, run: &RunContext, content: &[u8; 32]) -> Result<Opt
     Ok(same.map(|(id, _)| id))
 }
 
-fn describe(node: &Node, run: &RunContext, id: String, files: Vec<PackFile>, qc: super::QcSummary) -> PackManifest {
+fn describe(
+    node: &Node,
+    run: &RunContext,
+    config_sha256: &str,
+    id: String,
+    files: Vec<PackFile>,
+    qc: super::QcSummary,
+) -> PackManifest {
     let calendar = Calendar::Xnys;
     PackManifest {
         schema_version: SCHEMA_VERSION,
@@ -259,7 +267,7 @@ fn describe(node: &Node, run: &RunContext, id: String, files: Vec<PackFile>, qc:
             version: calendar.version().to_owned(),
             sha256: calendar.sha256(),
         },
-        config_sha256: node.config_sha256.clone(),
+        config_sha256: config_sha256.to_owned(),
         files,
         qc,
         base_export_id: None,

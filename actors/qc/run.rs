@@ -163,18 +163,18 @@ fn enter_absences(node: &Node, contexts: &BTreeMap<Dataset, u64>) -> Result<u64,
     node.store.scan(&GAPS, &[], |k, page| {
         let context = contexts.get(&k.dataset).copied().unwrap_or(0);
         let mut days = Vec::new();
-        for t in page.tasks.iter() {
+        for t in page.native().tasks(k.month.first_day()) {
             let reason = match Absence::from_number(t.state) {
                 Some(Absence::Missing | Absence::Pending) => Reason::MISSING_SESSION,
                 Some(Absence::Explained) => Reason::NO_TRADE_AGREED,
-                Some(Absence::Unobtainable) => Reason::UNOBTAINABLE,
+                Some(Absence::Unobtainable | Absence::Cancelled) => Reason::UNOBTAINABLE,
                 Some(Absence::Short) | None => continue,
             };
             days.push(LedgerDay {
-                day: t.day.to_native(),
+                day: t.day,
                 verdict: reason.verdict.number(),
                 reasons: reason.bit,
-                expected: t.expected.to_native(),
+                expected: t.expected,
                 rows: 0,
                 vendor: 0,
                 digest: [0; 16],

@@ -1,23 +1,24 @@
-//! Claims: an ask becomes a lease before anybody works on it.
+//! Claims: a batch of tasks becomes a lease before anybody works on it.
 //!
-//! A lease has a fencing number; its result is written only while that very lease stands. The data folder has one owner,
-//! so a lease of another process is void; one of this process is void when its deadline, in time since boot, is over.
+//! Vendors pull. A vendor gets the oldest tasks for which it has the best score, or that every better vendor cannot take
+//! now. A lease has a fencing number; its result is written only while that very lease stands. The data folder has one
+//! owner, so a lease of another process is void; one of this process ends when its answer is kept, or when its deadline,
+//! in time since boot, is over. What is in memory is made from the store when a stage begins; messages are hints.
 
-use super::plan::{GapDay, Known};
-use super::{QueueError, plan};
+use super::dispatch::Inner;
+use super::health::Health;
+use super::{Purse, QueueError, lookback};
 use crate::node::{Node, RunContext};
-use crate::vendor::{Ask, Purpose};
-use datanode_schema::clock::day_number;
-use datanode_schema::names::{Absence, Dataset, Vendor};
-use datanode_schema::records::{Bookmark, Lease};
+use crate::vendor::{Ask, Fetched, Purpose, Refusal};
+use datanode_schema::clock::date_of;
+use datanode_schema::keys::PageKey;
+use datanode_schema::names::{Outcome, Vendor};
+use datanode_schema::records::Lease;
 use datanode_schema::store::Batch;
-use datanode_schema::trees::{BOOKMARKS, COUNTERS, DEMOTIONS, GAPS, LEASES};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::ControlFlow;
-use std::sync::Arc;
-
-/// The counter that lease and fencing numbers come from.
-const FENCE: &str = "fence";
+use datanode_schema::trees::{COUNTERS, LEASES, STANDINGS, VENDOR_STATES};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 
 /// An ask with its lease.
 #[derive(Clone, Debug)]
@@ -30,162 +31,213 @@ pub struct Claimed {
     pub lease: Lease,
 }
 
-/// The claims of this process.
+/// What a vendor is to do next.
+#[derive(Clone, Debug)]
+pub enum Next {
+    /// This.
+    Work(Box<Claimed>),
+    /// Wait so many milliseconds, or until [`Claims::changed`] says that something changed, and ask again.
+    Wait(u64),
+    /// There is nothing left for it in this stage.
+    Done,
+}
+
+/// What came of a claim, for the dispatcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// What the answer was; None where its lease no longer stood.
+    pub outcome: Option<Outcome>,
+    /// The vendor's key was refused.
+    pub key_refused: bool,
+    /// Milliseconds that one of its requests took.
+    pub latency_ms: Option<u32>,
+}
+
+impl Told {
+    /// What an answer tells, as far as it is kept.
+    pub fn of(f: &Fetched) -> Self {
+        let rows = f.rows.values().any(|r| !r.is_empty());
+        let outcome = match &f.refusal {
+            Some(r) => r.outcome,
+            None if rows => Outcome::Filled,
+            None => Outcome::Empty,
+        };
+        let key_refused = f.refusal.as_ref().is_some_and(Refusal::is_of_key);
+        let each = f.elapsed_ms.checked_div(u64::from(f.pages));
+        Self { outcome: Some(outcome), key_refused, latency_ms: each.and_then(|ms| u32::try_from(ms).ok()) }
+    }
+}
+
+/// The claims of a node.
+#[derive(Default)]
 pub struct Claims {
-    node: Arc<Node>,
-    /// Planned and not yet claimed, by vendor; a cache that is filled from the store when it is empty.
-    planned: BTreeMap<Vendor, VecDeque<Ask>>,
+    inner: Mutex<Inner>,
+    changed: Arc<Notify>,
 }
 
 impl Claims {
-    /// Voids what an earlier process left.
+    pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
+        // A panic ends the process, so a poisoned lock is never seen; were it, the index is rebuilt at the next stage.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Told whenever something may have become claimable.
+    pub fn changed(&self) -> Arc<Notify> {
+        self.changed.clone()
+    }
+
+    /// A vendor's budget: while it has no token near, others may take what it would.
+    pub fn register(&self, vendor: Vendor, purse: Purse) {
+        self.inner().purses.insert(vendor, purse);
+    }
+
+    /// Voids the leases of earlier processes, and reads what was learned and what a person paused.
     ///
     /// # Errors
     /// The store's.
-    pub fn open(node: Arc<Node>) -> Result<Self, QueueError> {
+    pub fn open(&self, node: &Node) -> Result<(), QueueError> {
         let mut batch = Batch::new();
         for (id, lease) in node.store.load_all(&LEASES, &[])? {
             if lease.holder != node.holder {
                 batch.delete(&LEASES, &id);
             }
         }
-        if !batch.is_empty() {
-            node.store.commit(batch)?;
+        let last = node.store.load(&COUNTERS, &super::dispatch::FENCE.to_owned())?.unwrap_or(0);
+        let mut inner = self.inner();
+        inner.next_fence = last + 1;
+        inner.reserved = last + super::dispatch::RESERVE;
+        batch.put(&COUNTERS, &super::dispatch::FENCE.to_owned(), &inner.reserved)?;
+        node.store.commit(batch)?;
+        for (k, s) in node.store.load_all(&STANDINGS, &[])? {
+            inner.learned.0.insert((k.vendor, k.dataset), s);
         }
-        Ok(Self { node, planned: BTreeMap::new() })
+        for (name, s) in node.store.load_all(&VENDOR_STATES, &[])? {
+            if let Some(v) = Vendor::from_name(&name).filter(|_| s.paused) {
+                inner.paused.insert(v);
+            }
+        }
+        Ok(())
     }
 
-    /// Claims over a node whose leases were looked at already.
-    pub fn unchecked(node: Arc<Node>) -> Self {
-        Self { node, planned: BTreeMap::new() }
-    }
-
-    /// The next ask for `vendor`, leased; None when there is nothing that it can do now.
+    /// Begins a stage: the index is made from the gap pages.
     ///
     /// # Errors
     /// The store's.
-    pub fn next(&mut self, run: &RunContext, vendor: Vendor, purpose: Purpose) -> Result<Option<Claimed>, QueueError> {
-        if self.node.stopping() {
-            return Ok(None);
+    pub fn begin(&self, node: &Node, run: &RunContext, purpose: Purpose) -> Result<(), QueueError> {
+        let mut inner = self.inner();
+        if inner.run != run.id {
+            inner.health.values_mut().for_each(Health::renew);
         }
-        if self.planned.get(&vendor).is_none_or(VecDeque::is_empty) {
-            let fresh = match purpose {
-                Purpose::Ingest => self.plan_ingest(run, vendor)?,
-                Purpose::Backfill => self.plan_backfill(run, vendor)?,
-            };
-            self.planned.insert(vendor, fresh.into());
-        }
-        let Some(ask) = self.planned.get_mut(&vendor).and_then(VecDeque::pop_front) else { return Ok(None) };
-        self.lease(ask).map(Some)
+        inner.everyone_is_here(node);
+        inner.rebuild(node, run, purpose)?;
+        inner.again = if purpose == Purpose::Ingest { lookback::plan(node, run)? } else { BTreeMap::new() };
+        self.changed.notify_waiters();
+        Ok(())
     }
 
-    fn lease(&self, ask: Ask) -> Result<Claimed, QueueError> {
-        let node = &self.node;
-        let last = node.store.load(&COUNTERS, &FENCE.to_owned())?.unwrap_or(0);
-        let id = last + 1;
-        let lease = Lease {
-            vendor: ask.vendor.number(),
-            dataset: ask.dataset.number(),
-            symbol: ask.symbols.join(","),
-            from: day_number(ask.from),
-            to: day_number(ask.to),
-            fence: id,
-            holder: node.holder,
-            boot_id: node.clock.boot_id(),
-            deadline_ms: node.clock.since_boot_ms() + node.lease_ms,
-            claimed_at: node.clock.now().timestamp(),
-        };
-        let mut batch = Batch::new();
-        batch.put(&LEASES, &id, &lease)?.put(&COUNTERS, &FENCE.to_owned(), &id)?;
-        node.store.commit(batch)?;
-        Ok(Claimed { ask, id, lease })
-    }
-
-    /// What is leased and still within its deadline. Leases beyond it are removed: their results will be dropped.
-    fn standing(&self) -> Result<Vec<Lease>, QueueError> {
-        let now = self.node.clock.since_boot_ms();
-        let mut batch = Batch::new();
-        let mut out = Vec::new();
-        for (id, lease) in self.node.store.load_all(&LEASES, &[])? {
-            if lease.deadline_ms <= now {
-                tracing::warn!(lease = id, symbol = lease.symbol, "a lease expired; its tasks are claimable again");
-                batch.delete(&LEASES, &id);
-            } else {
-                out.push(lease);
-            }
+    /// What `vendor` is to do next in the stage that was begun.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn next(&self, node: &Node, run: &RunContext, vendor: Vendor) -> Result<Next, QueueError> {
+        if node.stopping() || run.is_spent(node) {
+            return self.finish(node);
         }
-        if !batch.is_empty() {
-            self.node.store.commit(batch)?;
-        }
-        Ok(out)
-    }
-
-    fn demoted(&self) -> Result<BTreeSet<(Dataset, String, Vendor)>, QueueError> {
-        let now = self.node.clock.now().timestamp();
-        let mut out = BTreeSet::new();
-        self.node.store.scan(&DEMOTIONS, &[], |k, d| {
-            if d.until > now {
-                out.insert((k.dataset, k.symbol, k.vendor));
-            }
-            ControlFlow::Continue(())
-        })?;
-        Ok(out)
-    }
-
-    fn plan_ingest(&self, run: &RunContext, vendor: Vendor) -> Result<Vec<Ask>, QueueError> {
-        let mut bookmarks: BTreeMap<(Dataset, String, Vendor), Bookmark> = BTreeMap::new();
-        for (k, b) in self.node.store.load_all(&BOOKMARKS, &[])? {
-            bookmarks.insert((k.dataset, k.symbol, k.vendor), b);
-        }
-        let (demoted, leases) = (self.demoted()?, self.standing()?);
-        let registry = self.node.registry();
-        let known =
-            Known { enabled: &self.node.enabled, demoted: &demoted, today: run.today(), now: self.node.clock.now() };
-        let mut asks = plan::ingest(&registry, &known, &bookmarks, run.as_of, run.window);
-        asks.retain(|a| a.vendor == vendor && !leases.iter().any(|l| covers(l, a)));
-        // What failed in this run is not asked again in it: the audit makes tasks of it.
-        asks.retain(|a| !run.has_failed(a));
-        Ok(asks)
-    }
-
-    fn plan_backfill(&self, run: &RunContext, vendor: Vendor) -> Result<Vec<Ask>, QueueError> {
-        let (demoted, leases) = (self.demoted()?, self.standing()?);
-        let mut tasks: BTreeMap<(Dataset, String), Vec<GapDay>> = BTreeMap::new();
-        self.node.store.scan(&GAPS, &[], |k, page| {
-            let leased = |d: i32| {
-                leases
-                    .iter()
-                    .any(|l| l.dataset == k.dataset.number() && l.symbol == k.symbol && l.from <= d && d <= l.to)
-            };
-            for t in page.tasks.iter() {
-                let day = t.day.to_native();
-                let state = Absence::from_number(t.state).unwrap_or(Absence::Unobtainable);
-                let inside = run.window.is_none_or(|(a, b)| day_number(a) <= day && day <= day_number(b));
-                if inside && matches!(state, Absence::Missing | Absence::Short) && !leased(day) {
-                    let answers = t.answers.iter().map(|a| a.native()).collect();
-                    tasks.entry((k.dataset, k.symbol.clone())).or_default().push(GapDay { day, state, answers });
+        self.expire(node)?;
+        let claimed = {
+            let mut inner = self.inner();
+            let now_ms = node.clock.since_boot_ms();
+            inner.seen(vendor, now_ms);
+            inner.refresh(node, run, now_ms)?;
+            match inner.choose(node, vendor, now_ms) {
+                Ok((ask, parts)) => inner.lease(node, ask, parts, now_ms)?,
+                Err(Next::Done) => {
+                    drop(inner);
+                    return self.finish(node);
                 }
+                Err(wait) => return Ok(wait),
             }
-            ControlFlow::Continue(())
-        })?;
-        let registry = self.node.registry();
-        let known =
-            Known { enabled: &self.node.enabled, demoted: &demoted, today: run.today(), now: self.node.clock.now() };
-        let mut out = Vec::new();
-        for ((dataset, symbol), days) in &tasks {
-            out.extend(plan::backfill(&registry, &known, vendor, *dataset, symbol, days));
+        };
+        let (claimed, batch) = claimed;
+        match node.store.commit(batch) {
+            Ok(_) => Ok(Next::Work(Box::new(claimed))),
+            Err(e) => {
+                self.settle(node, &claimed, Told { outcome: None, key_refused: false, latency_ms: None })?;
+                Err(e.into())
+            }
         }
-        out.retain(|a| !run.has_failed(a));
-        // Today outranks history: the newest windows first, then the fixed order.
-        out.sort_by(|a, b| b.to.cmp(&a.to).then(a.dataset.cmp(&b.dataset)).then(a.symbols.cmp(&b.symbols)));
-        Ok(out)
     }
-}
 
-fn covers(lease: &Lease, ask: &Ask) -> bool {
-    lease.vendor == ask.vendor.number()
-        && lease.dataset == ask.dataset.number()
-        && lease.from <= day_number(ask.from)
-        && lease.to >= day_number(ask.to)
-        && lease.symbol.split(',').any(|s| ask.symbols.iter().any(|a| a == s))
+    /// What was learned goes to the store before the stage ends.
+    fn finish(&self, node: &Node) -> Result<Next, QueueError> {
+        let batch = self.inner().standings()?;
+        if !batch.is_empty() {
+            node.store.commit(batch)?;
+        }
+        Ok(Next::Done)
+    }
+
+    /// The vendor is at work on it still: the lease stands for another whole time. False where it no longer stands.
+    pub fn renew(&self, node: &Node, id: u64) -> bool {
+        let deadline = node.clock.since_boot_ms() + node.lease_ms;
+        self.inner().work.get_mut(&id).is_some_and(|w| {
+            w.deadline_ms = deadline;
+            true
+        })
+    }
+
+    /// The answer to a claim was kept, or dropped: its pages are read again.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn settle(&self, node: &Node, claimed: &Claimed, told: Told) -> Result<(), QueueError> {
+        let mut inner = self.inner();
+        let now_ms = node.clock.since_boot_ms();
+        inner.note(node, &claimed.ask, told, now_ms);
+        if let Some(work) = inner.work.remove(&claimed.id) {
+            inner.put_back(node, &work, told.outcome, claimed.ask.to, now_ms)?;
+        }
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// Pages that a person or the audit changed.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn touch(&self, node: &Node, pages: &[PageKey]) -> Result<(), QueueError> {
+        let mut inner = self.inner();
+        let now_ms = node.clock.since_boot_ms();
+        for k in pages {
+            inner.read_page(node, k, now_ms)?;
+        }
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// Leases beyond their deadline end: their results will be dropped.
+    fn expire(&self, node: &Node) -> Result<(), QueueError> {
+        let now_ms = node.clock.since_boot_ms();
+        let late: Vec<u64> = {
+            let inner = self.inner();
+            inner.work.iter().filter(|(_, w)| w.deadline_ms <= now_ms).map(|(id, _)| *id).collect()
+        };
+        if late.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        for id in &late {
+            tracing::warn!(lease = id, "a lease expired; its tasks are claimable again");
+            batch.delete(&LEASES, id);
+        }
+        node.store.commit(batch)?;
+        let mut inner = self.inner();
+        for id in late {
+            let Some(work) = inner.work.remove(&id) else { continue };
+            inner.health.entry(work.vendor).or_default().failed(now_ms, rand::random());
+            inner.put_back(node, &work, None, date_of(i32::MIN / 2), now_ms)?;
+        }
+        self.changed.notify_waiters();
+        Ok(())
+    }
 }

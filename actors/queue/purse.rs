@@ -2,6 +2,7 @@
 
 use super::Bucket;
 use super::budget::Grant;
+use super::pace::Lesson;
 use crate::vendor::Refusal;
 use datanode_schema::clock::{Clock, day_number};
 use datanode_schema::names::{Outcome, Vendor};
@@ -10,6 +11,21 @@ use datanode_schema::store::{Batch, Store, StoreError};
 use datanode_schema::trees::BUDGETS;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+/// How a budget stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct PurseStanding {
+    /// The limits as configured; 0 is no limit.
+    pub limits: Limits,
+    /// What is left of the rates after the vendor's 429s, in parts of a million; a million is all of them.
+    pub left_ppm: u32,
+    /// Requests spent or reserved on this UTC day.
+    pub spent_today: u64,
+    /// Milliseconds until there is a token; `u64::MAX` where the day's budget is spent.
+    pub wait_ms: u64,
+    /// Unix seconds until which the vendor asked to be left alone; 0 where that is over.
+    pub closed_until: i64,
+}
 
 /// The budget of one vendor; clones share it.
 #[derive(Clone)]
@@ -39,10 +55,16 @@ impl Purse {
     /// A refusal where the wait would be longer than `longest`, the day's budget is spent, or the store stopped.
     pub async fn take(&self, longest: Duration) -> Result<(), Refusal> {
         loop {
-            let grant = self.with(|b, now_ms, day| b.take(now_ms, day))?;
+            let (grant, at_ms) = self.with(|b, now_ms, day| (b.take(now_ms, day), now_ms))?;
             match grant {
                 Grant::Now => return Ok(()),
-                Grant::AfterCommit => return self.write().await,
+                Grant::AfterCommit => {
+                    self.write().await?;
+                    // A commit that took too long has used the token up; the next one is asked for.
+                    if self.with(|b, now_ms, _| b.late(at_ms, now_ms))? {
+                        return Ok(());
+                    }
+                }
                 Grant::Wait(ms) if Duration::from_millis(ms) > longest => {
                     let mut r = Refusal::new(Outcome::RateLimited, "the budget has no token within reach");
                     r.retry_after_ms = Some(ms);
@@ -52,6 +74,58 @@ impl Purse {
                 Grant::SpentToday => return Err(Refusal::new(Outcome::RateLimited, "the day's budget is spent")),
             }
         }
+    }
+
+    /// Milliseconds until there is a token; `u64::MAX` where the day's budget is spent.
+    pub fn wait_ms(&self) -> u64 {
+        self.with(|b, now_ms, day| b.wait_ms(now_ms, day)).unwrap_or(0)
+    }
+
+    /// How the budget stands; no I/O.
+    pub fn standing(&self) -> Option<PurseStanding> {
+        let standing = self.with(|b, now_ms, day| PurseStanding {
+            limits: b.limits(),
+            left_ppm: b.left_ppm(),
+            spent_today: b.spent_on(day),
+            wait_ms: b.wait_ms(now_ms, day),
+            closed_until: b.closed_until(now_ms),
+        });
+        standing.ok()
+    }
+
+    /// Learns the vendor's true pace from an answer: down on a 429, slowly up on good ones, never above the limits. Durable
+    /// with the next commit of the budget, which [`Purse::close`] after a 429 makes at once.
+    pub fn learned(&self, answer: Lesson) {
+        // A poisoned budget refuses the next token, and says so there.
+        let _ = self.with(|b, now_ms, _| b.learned(answer, now_ms));
+    }
+
+    /// Obeys `X-RateLimit-Remaining` and the milliseconds until its window ends, of any answer. Where nothing remains,
+    /// the vendor is left alone until then, durably.
+    pub async fn note_headers(&self, remaining: u32, reset_in_ms: Option<u64>) {
+        let unix = self.clock.now().timestamp();
+        let closed = self.with(|b, now_ms, _| b.note_headers(remaining, reset_in_ms, now_ms, unix));
+        if matches!(closed, Ok(true)) && self.write().await.is_err() {
+            tracing::warn!(vendor = %self.vendor, "the vendor's reset could not be written; it holds for this process");
+        }
+    }
+
+    /// Other limits from now on; what was spent stays spent. Returns whether `concurrency` differs, which holds from the
+    /// next start on only.
+    ///
+    /// # Errors
+    /// The budget is poisoned.
+    pub fn reconfigure(&self, limits: Limits) -> Result<bool, Refusal> {
+        self.with(|b, _, _| {
+            let differs = b.limits().concurrency != limits.concurrency;
+            b.reconfigure(limits);
+            differs
+        })
+    }
+
+    /// Whose it is.
+    pub fn vendor(&self) -> Vendor {
+        self.vendor
     }
 
     /// Leaves the vendor alone for a while.

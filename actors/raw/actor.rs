@@ -1,8 +1,8 @@
 //! Raw's shell: answers are kept on threads of their own; two answers for one symbol never at once.
 
-use super::{RawError, Turns, keep};
+use super::{RawError, keep};
 use crate::node::{Node, RunContext};
-use crate::queue::Claimed;
+use crate::queue::{Claimed, Told};
 use crate::vendor::Fetched;
 use crate::vendor::actor::VendorCounters;
 use actix::{Actor, Handler, Message, SyncContext};
@@ -20,13 +20,8 @@ pub struct Keep {
     pub fetched: Fetched,
 }
 
-/// The shell; its workers share `turns`.
-pub struct RawActor {
-    /// The node.
-    pub node: Arc<Node>,
-    /// Whose turn it is, by symbol.
-    pub turns: Arc<Turns>,
-}
+/// The shell.
+pub struct RawActor(pub Arc<Node>);
 
 impl Actor for RawActor {
     type Context = SyncContext<Self>;
@@ -36,7 +31,15 @@ impl Handler<Keep> for RawActor {
     type Result = Result<VendorCounters, RawError>;
 
     fn handle(&mut self, m: Keep, _: &mut Self::Context) -> Self::Result {
-        let _turn = self.turns.take(m.claimed.ask.dataset, &m.claimed.ask.symbols);
-        keep(&self.node, &m.run, &m.claimed, m.fetched)
+        let _turn = self.0.turns.take(m.claimed.ask.dataset, &m.claimed.ask.symbols);
+        let mut told = Told::of(&m.fetched);
+        let kept = keep(&self.0, &m.run, &m.claimed, m.fetched);
+        if kept.as_ref().map_or(true, |c| c.dropped > 0) {
+            told.outcome = None;
+        }
+        let settled = self.0.queue.settle(&self.0, &m.claimed, told);
+        let counters = kept?;
+        settled?;
+        Ok(counters)
     }
 }

@@ -10,6 +10,9 @@ pub enum RawError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The queue could not take note of it.
+    #[error(transparent)]
+    Queue(#[from] crate::queue::QueueError),
     /// A file could not be written.
     #[error("{path}: {cause}; check the disk's free space and permissions")]
     Io {

@@ -44,6 +44,10 @@ pub fn weigh(rule: &DatasetRule, task: &GapTask, said: &Said<'_>) -> Option<GapT
 }
 
 fn note(task: &mut GapTask, vendor: Vendor, outcome: Outcome, today: i32) {
+    // No attempt is used up: the vendor is asked again when its demotion or its limit is over.
+    if matches!(outcome, Outcome::NotEntitled | Outcome::Refused | Outcome::RateLimited) {
+        return;
+    }
     let number = vendor.number();
     if !task.answers.iter().any(|a| a.vendor == number) {
         task.answers.push(Answer { vendor: number, outcome: 0, days: 0, attempts: 0, last_day: i32::MIN });
@@ -59,11 +63,13 @@ fn note(task: &mut GapTask, vendor: Vendor, outcome: Outcome, today: i32) {
             a.last_day = today;
         }
         Outcome::Error | Outcome::Unparsable => {
-            a.attempts = a.attempts.saturating_add(1);
+            // A vendor that is down for an hour makes no task unobtainable: what counts is failing day after day.
+            if a.last_day != today || a.attempts == 0 {
+                a.attempts = a.attempts.saturating_add(1);
+            }
             a.outcome = outcome.number();
             a.last_day = today;
         }
-        // No attempt is used up: the vendor is asked again when its demotion or its limit is over.
         Outcome::NotEntitled | Outcome::Refused | Outcome::RateLimited => {}
     }
 }

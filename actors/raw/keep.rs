@@ -1,6 +1,5 @@
 //! Keeping one answer.
 
-use super::evidence::{Said, weigh};
 use super::merge::merge;
 use super::versions::keep_version;
 use super::{RawError, forget, holding_day};
@@ -8,24 +7,20 @@ use crate::frame::{Cell, Origin, Table, encode_raw, read_raw, session_day};
 use crate::node::{Node, RunContext};
 use crate::queue::Claimed;
 use crate::vendor::actor::VendorCounters;
-use crate::vendor::{Ask, Fetched, Purpose, Refusal, SymbolRows};
+use crate::vendor::{Ask, Fetched, SymbolRows};
 use datanode_schema::clock::{date_of, day_number, rfc3339};
 use datanode_schema::files::{self, sha256_hex};
-use datanode_schema::keys::{BookmarkKey, HoldingKey, Month, PageKey, SeriesKey, TouchedKey};
+use datanode_schema::keys::{SeriesKey, TouchedKey};
 use datanode_schema::manifest::{self, Line, Rejected, Written};
-use datanode_schema::names::{Outcome, Vendor};
+use datanode_schema::names::Outcome;
 use datanode_schema::paths::DataDir;
-use datanode_schema::records::{Bookmark, Demotion, GapPage, Holding, HoldingDay};
+use datanode_schema::records::HoldingDay;
 use datanode_schema::registry::{DatasetRule, Registry};
 use datanode_schema::store::{Batch, StoreError};
-use datanode_schema::trees::{BOOKMARKS, DEMOTIONS, GAPS, HOLDINGS, LEASES, TOUCHED};
+use datanode_schema::trees::{HOLDINGS, LEASES, TOUCHED};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-
-/// The first wait of a demoted vendor; it doubles up to [`LONGEST_PROBE`].
-const FIRST_PROBE: i64 = 3_600;
-const LONGEST_PROBE: i64 = 7 * 86_400;
 
 /// Keeps an answer. Blocking.
 ///
@@ -38,7 +33,6 @@ pub fn keep(node: &Node, run: &RunContext, claimed: &Claimed, fetched: Fetched) 
     // Looked at before any file is written, and judged again by the commit's guard.
     if node.store.load(&LEASES, &claimed.id)?.as_ref() != Some(&claimed.lease) {
         tracing::warn!(lease = claimed.id, "a late answer is dropped: its lease no longer stands");
-        run.note_failed(&fetched.ask);
         return Ok(late);
     }
     let mut k = Keeping {
@@ -69,33 +63,32 @@ pub fn keep(node: &Node, run: &RunContext, claimed: &Claimed, fetched: Fetched) 
     }
 }
 
-struct Keeping<'a> {
-    node: &'a Node,
-    run: &'a RunContext,
-    registry: &'a Registry,
-    rule: &'a DatasetRule,
-    files: files::Batch,
-    batch: Batch,
-    counters: VendorCounters,
-    touched: BTreeSet<TouchedKey>,
+pub(super) struct Keeping<'a> {
+    pub(super) node: &'a Node,
+    pub(super) run: &'a RunContext,
+    pub(super) registry: &'a Registry,
+    pub(super) rule: &'a DatasetRule,
+    pub(super) files: files::Batch,
+    pub(super) batch: Batch,
+    pub(super) counters: VendorCounters,
+    pub(super) touched: BTreeSet<TouchedKey>,
 }
 
 /// One symbol's part of an answer, on its way.
-struct Part {
-    symbol: String,
-    request_id: String,
-    rows: u64,
-    restated: u64,
-    empty_sessions: u64,
-    files: Vec<Written>,
-    held: BTreeMap<i32, HoldingDay>,
+pub(super) struct Part {
+    pub(super) symbol: String,
+    pub(super) request_id: String,
+    pub(super) rows: u64,
+    pub(super) restated: u64,
+    pub(super) empty_sessions: u64,
+    pub(super) files: Vec<Written>,
+    pub(super) held: BTreeMap<i32, HoldingDay>,
 }
 
 impl Keeping<'_> {
     fn answer(&mut self, mut fetched: Fetched) -> Result<(), RawError> {
         if let Some(r) = &fetched.refusal {
             self.counters.refusals += 1;
-            self.run.note_failed(&fetched.ask);
             tracing::info!(vendor = %fetched.ask.vendor, dataset = %fetched.ask.dataset, outcome = %r.outcome, note = r.note, "no answer");
         }
         let ask = fetched.ask.clone();
@@ -227,113 +220,6 @@ impl Keeping<'_> {
             let path = DataDir::curated_file(ask.dataset, self.rule.curated, date_of(day));
             self.touched.insert(TouchedKey { dataset: ask.dataset, path });
         }
-    }
-
-    /// Moves bookmark, holdings, demotion and tasks of one symbol.
-    fn bookkeep(
-        &mut self,
-        ask: &Ask,
-        part: &Part,
-        refusal: Option<&Refusal>,
-        outcome: Outcome,
-    ) -> Result<(), RawError> {
-        let key = BookmarkKey { dataset: ask.dataset, symbol: part.symbol.clone(), vendor: ask.vendor };
-        let now = self.node.clock.now().timestamp();
-        match outcome {
-            Outcome::Filled | Outcome::Short | Outcome::Empty => {
-                let mut b: Bookmark = self.node.store.load(&BOOKMARKS, &key)?.unwrap_or_default();
-                if ask.purpose == Purpose::Ingest {
-                    b.cover(day_number(ask.from), day_number(ask.to));
-                }
-                b.rows += part.rows;
-                b.answers += 1;
-                b.restated += part.restated;
-                b.updated_at = now;
-                self.batch.put(&BOOKMARKS, &key, &b)?;
-                if self.node.store.get(&DEMOTIONS, &key, |_| ())?.is_some() {
-                    self.batch.delete(&DEMOTIONS, &key);
-                }
-            }
-            Outcome::NotEntitled | Outcome::Refused => {
-                // A refusal of days to come says nothing about the vendor.
-                let today = self.node.clock.now().date_naive();
-                // Of several symbols perhaps one is meant: backfill asks for each alone, and then it is known which.
-                // A key that is not accepted means all of them.
-                let all = ask.symbols.len() == 1 || refusal.is_some_and(|r| r.note.starts_with("401"));
-                if ask.to < today && all {
-                    self.demote(&key, refusal, now)?;
-                }
-            }
-            Outcome::RateLimited | Outcome::Error | Outcome::Unparsable => {}
-        }
-        self.put_holdings(ask, part)?;
-        self.weigh_tasks(ask, part, outcome)
-    }
-
-    fn demote(&mut self, key: &BookmarkKey, refusal: Option<&Refusal>, now: i64) -> Result<(), RawError> {
-        let step = self.node.store.load(&DEMOTIONS, key)?.map_or(0, |d| d.step.saturating_add(1));
-        let wait = (FIRST_PROBE << step.min(10)).min(LONGEST_PROBE);
-        let why = refusal.map_or_else(String::new, |r| r.note.clone());
-        self.batch.put(&DEMOTIONS, key, &Demotion { until: now + wait, step, why })?;
-        Ok(())
-    }
-
-    fn put_holdings(&mut self, ask: &Ask, part: &Part) -> Result<(), RawError> {
-        let mut months: BTreeMap<Month, Vec<HoldingDay>> = BTreeMap::new();
-        for h in part.held.values() {
-            months.entry(Month::of(date_of(h.day))).or_default().push(*h);
-        }
-        for (month, days) in months {
-            let key = HoldingKey { dataset: ask.dataset, symbol: part.symbol.clone(), month, vendor: ask.vendor };
-            let mut page: Holding = self.node.store.load(&HOLDINGS, &key)?.unwrap_or_default();
-            page.days.retain(|d| !part.held.contains_key(&d.day));
-            page.days.extend(days);
-            page.days.sort_by_key(|d| d.day);
-            self.batch.put(&HOLDINGS, &key, &page)?;
-        }
-        Ok(())
-    }
-
-    fn weigh_tasks(&mut self, ask: &Ask, part: &Part, outcome: Outcome) -> Result<(), RawError> {
-        let ranked: Vec<(Vendor, _)> =
-            self.registry.ranked(ask.dataset).into_iter().filter(|(v, _)| self.node.enabled.contains(v)).collect();
-        let (from, to) = (day_number(ask.from), day_number(ask.to));
-        let prefix = SeriesKey::prefix(ask.dataset, &part.symbol);
-        let pages = self.node.store.load_all(&GAPS, &prefix)?;
-        for (key, page) in pages {
-            if key.month < Month::of(ask.from) || key.month > Month::of(ask.to) {
-                continue;
-            }
-            let mut after = GapPage::default();
-            for task in &page.tasks {
-                if task.day < from || task.day > to || !ask.wants(task.day) {
-                    after.tasks.push(task.clone());
-                    continue;
-                }
-                let date = date_of(task.day);
-                let session = self.rule.calendar().session(date);
-                let said = Said {
-                    vendor: ask.vendor,
-                    outcome,
-                    held: part.held.get(&task.day),
-                    session: session.as_ref(),
-                    today: self.run.today(),
-                    vendors: ranked.iter().filter(|(_, c)| c.clip(date, date).is_some()).count(),
-                };
-                after.tasks.extend(weigh(self.rule, task, &said));
-            }
-            self.put_page(key, &page, after)?;
-        }
-        Ok(())
-    }
-
-    fn put_page(&mut self, key: PageKey, before: &GapPage, after: GapPage) -> Result<(), RawError> {
-        if after.tasks.is_empty() {
-            self.batch.delete(&GAPS, &key);
-        } else if after != *before {
-            self.batch.put(&GAPS, &key, &after)?;
-        }
-        Ok(())
     }
 
     /// Keeps bodies of which not everything was taken; returns their paths below `rejects`.

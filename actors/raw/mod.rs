@@ -5,6 +5,7 @@
 //! nothing has happened but files that the next answer writes again.
 
 pub mod actor;
+mod book;
 mod error;
 mod evidence;
 mod forget;

@@ -98,7 +98,7 @@ impl Handler<RunNow> for Scheduler {
                 return Ok(None);
             }
             let as_of = last_session(&node.registry(), node.clock.now());
-            let plan = CyclePlan { as_of, window: None, only: m.only };
+            let plan = CyclePlan { as_of, window: None, only: m.only, caps: node.caps };
             let told = |s: &StageDone| {
                 tracing::info!(stage = %s.stage, millis = s.millis, counters = %s.counters, "stage done");
             };

@@ -5,8 +5,9 @@ use crate::audit::actor::Audit;
 use crate::audit::{AuditCounters, count_absences};
 use crate::curate::actor::Curate;
 use crate::export::actor::Export;
-use crate::node::{Node, RunContext};
+use crate::node::{Node, RunCaps, RunContext};
 use crate::qc::actor::Judge;
+use crate::queue::actor::Begin;
 use crate::seal::actor::Seal;
 use crate::ship::actor::{Retain, Ship};
 use crate::vendor::Purpose;
@@ -27,6 +28,8 @@ pub struct CyclePlan {
     pub window: Option<(NaiveDate, NaiveDate)>,
     /// Only these stages; empty: all.
     pub only: Vec<Stage>,
+    /// What the run may use up.
+    pub caps: RunCaps,
 }
 
 /// A finished stage, for progress and for the summary.
@@ -67,7 +70,7 @@ pub async fn cycle(
     plan: &CyclePlan,
     progress: impl Fn(&StageDone),
 ) -> Result<RunSummary, CycleError> {
-    let mut book = RunBook::open(node, plan.as_of, plan.window, &plan.only)?;
+    let mut book = RunBook::open(node, plan.as_of, plan.window, &plan.only, plan.caps)?;
     let mut done = Vec::new();
     for stage in Stage::ALL {
         if !plan.only.is_empty() && !plan.only.contains(stage) {
@@ -121,7 +124,11 @@ async fn run_stage(
 async fn one(node: &Arc<Node>, s: &Stages, book: &mut RunBook, stage: Stage) -> Result<serde_json::Value, CycleError> {
     let run = book.run.clone();
     Ok(match stage {
-        Stage::Ingest => json(&drain(node, s, &run, Purpose::Ingest).await?),
+        Stage::Ingest => {
+            // What is lacking is a task before it is asked for: the vendors share one queue from the first request on.
+            s.audit.send(Audit(run.clone())).await??;
+            json(&drain(node, s, &run, Purpose::Ingest).await?)
+        }
         Stage::Audit => json(&s.audit.send(Audit(run)).await??),
         Stage::Backfill => {
             let worked = drain(node, s, &run, Purpose::Backfill).await?;
@@ -170,8 +177,9 @@ async fn drain(
     purpose: Purpose,
 ) -> Result<VendorCounters, CycleError> {
     let mut all = VendorCounters::default();
+    s.queue.send(Begin { run: run.clone(), purpose }).await??;
     loop {
-        let sent: Vec<_> = s.vendors.iter().map(|v| v.send(Drain { run: run.clone(), purpose })).collect();
+        let sent: Vec<_> = s.vendors.iter().map(|v| v.send(Drain { run: run.clone() })).collect();
         let mut round = VendorCounters::default();
         for answer in futures_util::future::join_all(sent).await {
             round += answer??;

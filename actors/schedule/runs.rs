@@ -1,6 +1,6 @@
 //! The record of a run.
 
-use crate::node::{Node, RunContext};
+use crate::node::{Node, RunCaps, RunContext};
 use chrono::{DateTime, NaiveDate};
 use datanode_schema::clock::{compact, date_of, day_number};
 use datanode_schema::names::Stage;
@@ -28,6 +28,7 @@ impl RunBook {
         as_of: NaiveDate,
         window: Option<(NaiveDate, NaiveDate)>,
         only: &[Stage],
+        caps: RunCaps,
     ) -> Result<Self, StoreError> {
         let only: Vec<u8> = only.iter().map(|s| s.number()).collect();
         let days = window.map_or([0, 0], |(a, b)| [day_number(a), day_number(b)]);
@@ -47,7 +48,7 @@ impl RunBook {
         };
         record.attempts += 1;
         let started = DateTime::from_timestamp(record.started_at, 0).unwrap_or_else(|| node.clock.now());
-        let run = Arc::new(RunContext::new(id, date_of(record.as_of), started, window));
+        let run = Arc::new(RunContext::new(id, date_of(record.as_of), started, window).with_caps(caps));
         let book = Self { run, resumed, record };
         book.write(node)?;
         Ok(book)

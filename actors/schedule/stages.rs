@@ -5,16 +5,18 @@ use crate::curate::actor::CurateActor;
 use crate::export::actor::ExportActor;
 use crate::node::Node;
 use crate::qc::actor::QcActor;
+use crate::queue::QueueError;
 use crate::queue::actor::QueueActor;
-use crate::queue::{Claims, QueueError};
-use crate::raw::Turns;
 use crate::raw::actor::RawActor;
 use crate::seal::actor::SealActor;
 use crate::ship::actor::ShipActor;
 use crate::vendor::actor::VendorActor;
 use crate::vendor::fetch::Fetcher;
 use actix::{Actor, Addr, SyncArbiter};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+/// Claims that share one sync.
+const CLAIMS_AT_ONCE: usize = 4;
 
 /// The addresses of the stages.
 #[derive(Clone)]
@@ -45,16 +47,14 @@ impl Stages {
     /// # Errors
     /// Leases of an earlier process could not be voided.
     pub fn start(node: &Arc<Node>, fetchers: Vec<(Fetcher, u32)>) -> Result<Self, QueueError> {
-        // The factory of a one-thread arbiter is called once; the claims are made before it so that an error is seen.
-        let claims = Mutex::new(Some(Claims::open(node.clone())?));
-        let again = node.clone();
-        let queue = SyncArbiter::start(1, move || {
-            let first = claims.lock().ok().and_then(|mut c| c.take());
-            QueueActor::new(first.unwrap_or_else(|| Claims::unchecked(again.clone())))
-        });
+        node.queue.open(node)?;
+        for (f, _) in &fetchers {
+            node.queue.register(f.endpoint.vendor, f.purse.clone());
+        }
         let n = node.clone();
-        let turns = Arc::new(Turns::default());
-        let raw = SyncArbiter::start(node.threads, move || RawActor { node: n.clone(), turns: turns.clone() });
+        let queue = SyncArbiter::start(CLAIMS_AT_ONCE, move || QueueActor(n.clone()));
+        let n = node.clone();
+        let raw = SyncArbiter::start(node.threads, move || RawActor(n.clone()));
         let n = node.clone();
         let audit = SyncArbiter::start(1, move || AuditActor(n.clone()));
         let n = node.clone();
@@ -70,7 +70,7 @@ impl Stages {
         let vendors = fetchers
             .into_iter()
             .map(|(fetcher, concurrency)| {
-                VendorActor { fetcher, concurrency, queue: queue.clone(), raw: raw.clone() }.start()
+                VendorActor { node: node.clone(), fetcher, concurrency, queue: queue.clone(), raw: raw.clone() }.start()
             })
             .collect();
         Ok(Self { vendors, queue, raw, audit, curate, qc, export, seal, ship })

@@ -1,14 +1,15 @@
 //! A vendor's shell: claim, fetch, hand on, until there is nothing left to claim. Several claims are under way at once.
 
-use super::Purpose;
 use super::fetch::Fetcher;
-use crate::node::RunContext;
+use crate::node::{Node, RunContext};
+use crate::queue::Next;
 use crate::queue::actor::{Claim, QueueActor};
 use crate::raw::actor::{Keep, RawActor};
 use crate::schedule::CycleError;
 use actix::{Actor, Addr, Context, Handler, Message, ResponseFuture};
 use datanode_schema::names::Vendor;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Works until the queue has nothing for this vendor.
 #[derive(Message)]
@@ -16,8 +17,6 @@ use std::sync::Arc;
 pub struct Drain {
     /// The run.
     pub run: Arc<RunContext>,
-    /// Which kind of work.
-    pub purpose: Purpose,
 }
 
 /// What a vendor did in a stage.
@@ -59,6 +58,8 @@ impl std::ops::AddAssign for VendorCounters {
 
 /// The shell of one vendor.
 pub struct VendorActor {
+    /// The node.
+    pub node: Arc<Node>,
     /// How to fetch.
     pub fetcher: Fetcher,
     /// Requests under way at once.
@@ -78,7 +79,7 @@ impl Handler<Drain> for VendorActor {
 
     fn handle(&mut self, m: Drain, _: &mut Self::Context) -> Self::Result {
         let workers: Vec<_> = (0..self.concurrency)
-            .map(|_| work(self.fetcher.clone(), self.queue.clone(), self.raw.clone(), m.run.clone(), m.purpose))
+            .map(|_| work(self.node.clone(), self.fetcher.clone(), self.queue.clone(), self.raw.clone(), m.run.clone()))
             .collect();
         Box::pin(async move {
             let mut all = VendorCounters::default();
@@ -91,17 +92,28 @@ impl Handler<Drain> for VendorActor {
 }
 
 async fn work(
+    node: Arc<Node>,
     fetcher: Fetcher,
     queue: Addr<QueueActor>,
     raw: Addr<RawActor>,
     run: Arc<RunContext>,
-    purpose: Purpose,
 ) -> Result<VendorCounters, CycleError> {
     let vendor: Vendor = fetcher.endpoint.vendor;
+    let changed = node.queue.changed();
     let mut counters = VendorCounters::default();
-    while let Some(claimed) = queue.send(Claim { run: run.clone(), vendor, purpose }).await?? {
-        let fetched = fetcher.fetch(&claimed.ask).await;
-        counters += raw.send(Keep { run: run.clone(), claimed, fetched }).await??;
+    loop {
+        // Made before the question, so that no change between question and wait is missed.
+        let hint = changed.notified();
+        match queue.send(Claim { run: run.clone(), vendor }).await?? {
+            Next::Work(claimed) => {
+                let fetched = fetcher.fetch(&claimed.ask, &run, || node.queue.renew(&node, claimed.id)).await;
+                counters += raw.send(Keep { run: run.clone(), claimed: *claimed, fetched }).await??;
+            }
+            // A hint may be lost: the wait ends by itself.
+            Next::Wait(ms) => {
+                let _ = tokio::time::timeout(Duration::from_millis(ms), hint).await;
+            }
+            Next::Done => return Ok(counters),
+        }
     }
-    Ok(counters)
 }

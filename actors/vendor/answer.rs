@@ -56,6 +56,14 @@ impl Refusal {
     pub fn about(self, scope: Scope) -> Self {
         Self { scope, ..self }
     }
+    /// Whether it is the key that was refused: then nothing else is worth asking with it.
+    pub fn is_of_key(&self) -> bool {
+        self.note.starts_with("401") || self.note.to_ascii_lowercase().starts_with("403: forbidden")
+    }
+    /// Whether it is the symbol that is not known or not given, whatever the days.
+    pub fn is_of_symbol(&self) -> bool {
+        self.outcome == Outcome::Refused
+    }
     /// The request as such was refused.
     pub fn refused(note: impl Into<String>) -> Self {
         Self::new(Outcome::Refused, note)
@@ -116,6 +124,8 @@ pub struct Fetched {
     pub kept_bodies: Vec<Vec<u8>>,
     /// When the last page arrived.
     pub fetched_at: DateTime<Utc>,
+    /// Milliseconds that it took in all.
+    pub elapsed_ms: u64,
 }
 
 impl Page {

@@ -9,8 +9,10 @@ use datanode_schema::names::{Dataset, Vendor};
 pub enum Purpose {
     /// What no bookmark covers yet.
     Ingest,
-    /// Gap tasks.
+    /// Gap tasks that were asked for before.
     Backfill,
+    /// The newest sessions, once more.
+    Lookback,
 }
 
 impl Purpose {
@@ -19,6 +21,7 @@ impl Purpose {
         match self {
             Purpose::Ingest => "ingest",
             Purpose::Backfill => "backfill",
+            Purpose::Lookback => "lookback",
         }
     }
 }
@@ -44,6 +47,8 @@ pub struct Ask {
     pub max_rows: u32,
     /// Why.
     pub purpose: Purpose,
+    /// Whether a refusal is about these very days of this very symbol, and not perhaps about a part of them.
+    pub certain: bool,
     /// Of a backfill: the day numbers that are wanted; only their rows are taken. Empty: all.
     pub days: Vec<i32>,
 }

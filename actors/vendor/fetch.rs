@@ -5,6 +5,7 @@
 
 use super::http::{Answered, MAX_KEPT};
 use super::{Ask, Endpoint, Fetched, Http, Next, Page, Refusal, Rejects, Scope, SymbolRows, files, parse};
+use crate::node::RunContext;
 use crate::queue::Purse;
 use datanode_schema::clock::Clock;
 use datanode_schema::names::{Outcome, Vendor};
@@ -13,8 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Attempts at one page before the ask is given up for this run.
-const ATTEMPTS: u32 = 4;
+/// Attempts at one page before the ask goes back to the queue, which may give it to another vendor.
+const ATTEMPTS: u32 = 2;
 /// Pages of one answer; a vendor that never ends is stopped here.
 const MAX_PAGES: u32 = 20_000;
 /// A reset farther away than this sends the ask back to the queue.
@@ -38,6 +39,13 @@ pub struct Fetcher {
     pub stopping: Arc<AtomicBool>,
 }
 
+/// One conversation: the question, the run that pays for it, and the lease that is kept alive.
+struct Asking<'a, F> {
+    ask: &'a Ask,
+    run: &'a RunContext,
+    renew: F,
+}
+
 struct Gathered {
     rows: BTreeMap<String, SymbolRows>,
     rejects: Rejects,
@@ -48,11 +56,21 @@ struct Gathered {
 }
 
 impl Fetcher {
-    /// The whole answer; never fails, since a refusal is an answer too.
-    pub async fn fetch(&self, ask: &Ask) -> Fetched {
-        if self.endpoint.vendor == Vendor::Files {
-            return self.read_files(ask).await;
-        }
+    /// The whole answer; never fails, since a refusal is an answer too. `renew` is called before each request: it keeps
+    /// the lease standing, and says whether it still does.
+    pub async fn fetch(&self, ask: &Ask, run: &RunContext, renew: impl Fn() -> bool) -> Fetched {
+        let began = self.clock.since_boot_ms();
+        let mut fetched = if self.endpoint.vendor == Vendor::Files {
+            self.read_files(ask).await
+        } else {
+            self.ask(&Asking { ask, run, renew }).await
+        };
+        fetched.elapsed_ms = self.clock.since_boot_ms() - began;
+        fetched
+    }
+
+    async fn ask<F: Fn() -> bool>(&self, a: &Asking<'_, F>) -> Fetched {
+        let ask = a.ask;
         let mut got = Gathered {
             rows: BTreeMap::new(),
             rejects: Rejects::default(),
@@ -61,7 +79,7 @@ impl Fetcher {
             pages: 0,
             bytes: 0,
         };
-        let refusal = self.pages(ask, &mut got).await.err();
+        let refusal = self.pages(a, &mut got).await.err();
         if refusal.is_some() {
             got.rows.clear();
         }
@@ -75,6 +93,7 @@ impl Fetcher {
             rejects: got.rejects,
             kept_bodies: got.kept,
             fetched_at: self.clock.now(),
+            elapsed_ms: 0,
         }
     }
 
@@ -91,16 +110,17 @@ impl Fetcher {
             rejects: Rejects::default(),
             kept_bodies: Vec::new(),
             fetched_at: now,
+            elapsed_ms: 0,
         })
     }
 
-    async fn pages(&self, ask: &Ask, got: &mut Gathered) -> Result<(), Refusal> {
+    async fn pages<F: Fn() -> bool>(&self, a: &Asking<'_, F>, got: &mut Gathered) -> Result<(), Refusal> {
         let mut next: Option<Next> = None;
         loop {
             if got.pages >= MAX_PAGES {
                 return Err(Refusal::unparsable(format!("more than {MAX_PAGES} pages")));
             }
-            let page = self.page(ask, next.as_ref(), got).await?;
+            let page = self.page(a, next.as_ref(), got).await?;
             got.rejects.merge(page.rejects);
             for (symbol, mut rows) in page.rows {
                 got.rows.entry(symbol).or_default().append(&mut rows);
@@ -116,14 +136,29 @@ impl Fetcher {
     }
 
     /// One page, asked as often as the rules allow.
-    async fn page(&self, ask: &Ask, next: Option<&Next>, got: &mut Gathered) -> Result<Page, Refusal> {
+    async fn page<F: Fn() -> bool>(
+        &self,
+        a: &Asking<'_, F>,
+        next: Option<&Next>,
+        got: &mut Gathered,
+    ) -> Result<Page, Refusal> {
+        let ask = a.ask;
         let request = self.endpoint.request(ask, next, self.clock.now())?;
         let (mut failures, mut waits) = (0, 0usize);
         loop {
             if self.stopping.load(Ordering::Acquire) {
                 return Err(Refusal::new(Outcome::RateLimited, "stopped on request; it is asked again"));
             }
+            if !(a.renew)() {
+                return Err(Refusal::new(Outcome::RateLimited, "the lease no longer stands; it is asked again"));
+            }
             self.purse.take(LONGEST_WAIT).await?;
+            if !a.run.may_request() {
+                return Err(Refusal::new(
+                    Outcome::RateLimited,
+                    "the run's requests are spent; it is asked another night",
+                ));
+            }
             let answered = self.http.get(&self.endpoint, &request, self.clock.now()).await;
             got.pages += 1;
             let refusal = match self.read(ask, next, answered, got).await {

@@ -34,6 +34,7 @@ pub(super) fn read(folder: &Path, ask: &Ask, now: DateTime<Utc>) -> Fetched {
         rejects: Rejects::default(),
         kept_bodies: Vec::new(),
         fetched_at: now,
+        elapsed_ms: 0,
     };
     if !folder.is_dir() {
         let note =

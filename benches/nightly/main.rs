@@ -7,6 +7,7 @@
 mod child;
 #[path = "../common/figure.rs"]
 mod figure;
+#[path = "../common/simulator.rs"]
 mod simulator;
 mod verify;
 
@@ -73,7 +74,7 @@ fn main() -> Fallible<()> {
     let bench = Bench { args: &args, datanode, universe, as_of, work: work.path().to_owned() };
     let mut all = Vec::new();
     for i in 0..args.reps.max(1) {
-        let sim = Simulator::start(&bench.datanode, data)?;
+        let sim = simulator(&bench.datanode, data)?;
         all.push(bench.once(&sim, &work.path().join(format!("data-{i}")))?);
     }
     // Nothing is deleted before the end: for seconds after it has freed many inodes, ext4 is slow to hand out new ones.
@@ -164,7 +165,7 @@ impl Bench<'_> {
 
     /// One more first run, under strace; its times count for nothing.
     fn strace(&self, data: &Path) -> Fallible<()> {
-        let sim = Simulator::start(&self.datanode, data)?;
+        let sim = simulator(&self.datanode, data)?;
         let (dir, counts) = (self.work.join("data-strace"), self.work.join("strace.txt"));
         let mut words: Vec<OsString> = ["-f", "-c", "-o"].map(OsString::from).to_vec();
         words.extend([counts.clone().into(), self.datanode.clone().into()]);
@@ -190,6 +191,10 @@ fn line_of_strace(line: &str) -> Option<(f64, String)> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let name = words.last().filter(|n| **n != "total" && n.starts_with(|c: char| c.is_ascii_lowercase()))?;
     Some((words.get(3)?.parse().ok()?, (*name).to_owned()))
+}
+
+fn simulator(datanode: &Path, data: &Path) -> Fallible<Simulator> {
+    Simulator::start(datanode, &["--data".into(), data.into()])
 }
 
 fn counter(summary: &serde_json::Value, stage: &str, name: &str) -> f64 {

@@ -15,17 +15,43 @@ pub enum Target {
 
 use Target::{AtLeast, AtMost};
 
-/// Part, figure, unit, bound.
-const TARGETS: [(&str, &str, &str, Target); 4] = [
+/// Part, figure, unit, bound. A part that ends in `:` stands for all that begin with it.
+const TARGETS: [(&str, &str, &str, Target); 26] = [
     ("nightly", "rows a second, end to end", "rows/s", AtLeast(50_000.0)),
     ("nightly", "peak memory", "MB", AtMost(256.0)),
     ("nothing to do", "wall", "s", AtMost(2.0)),
     ("nothing to do", "requests", "requests", AtMost(0.0)),
+    ("chaos: one vendor", "node: rows a second", "rows/s", AtLeast(300_000.0)),
+    ("chaos: all vendors", "node: rows a second", "rows/s", AtLeast(300_000.0)),
+    ("chaos:", "rows a second, node ÷ dlt", "", AtLeast(5.0)),
+    ("chaos:", "CPU of a million rows, node ÷ dlt", "", AtMost(0.2)),
+    ("chaos:", "peak memory, node ÷ dlt", "", AtMost(1.0)),
+    ("chaos:", "node: bars missing", "bars", AtMost(0.0)),
+    ("chaos:", "node: bars twice", "bars", AtMost(0.0)),
+    ("chaos:", "node: bars strange", "bars", AtMost(0.0)),
+    ("chaos:", "node: bars different", "bars", AtMost(0.0)),
+    ("chaos:", "node: asked in vain", "%", AtMost(3.0)),
+    ("chaos:", "node: beyond the limits", "requests", AtMost(0.0)),
+    ("queue", "tasks claimed and completed a second: how far ahead", "×", AtLeast(1.0)),
+    ("queue", "a task's wait, p50: how far ahead", "×", AtLeast(1.0)),
+    ("queue", "a task's wait, p99: how far ahead", "×", AtLeast(1.0)),
+    ("queue", "a batch's claim, p50: how far ahead", "×", AtLeast(1.0)),
+    ("queue", "a batch's claim, p99: how far ahead", "×", AtLeast(1.0)),
+    ("queue", "kill to reclaim: how far ahead", "×", AtLeast(1.0)),
+    ("scale:", "tasks enqueued a second", "tasks/s", AtLeast(500_000.0)),
+    ("scale:", "peak memory", "MB", AtMost(300.0)),
+    ("scale:", "state on disk", "MB", AtMost(1_000.0)),
+    ("scale:", "claim p99 - 3 × sync p50", "ms", AtMost(GROUP_WAIT_MS)),
+    ("scale:", "kill to first claim", "s", AtMost(3.0)),
 ];
+
+/// The longest that the store adds to a group of commits.
+const GROUP_WAIT_MS: f64 = 5.0;
 
 /// The bound of a figure.
 pub fn target(f: &Figure) -> Option<Target> {
-    let of = TARGETS.iter().find(|(part, what, unit, _)| (*part, *what, *unit) == (&f.figure, &f.what, &f.unit));
+    let part = |part: &str| part == f.figure || (part.ends_with(':') && f.figure.starts_with(part));
+    let of = TARGETS.iter().find(|(p, what, unit, _)| part(p) && (*what, *unit) == (f.what.as_str(), f.unit.as_str()));
     of.map(|(_, _, _, t)| *t)
 }
 

@@ -24,6 +24,8 @@ pub struct Bookmark {
     pub restated: u64,
     /// Unix seconds.
     pub updated_at: i64,
+    /// Unix seconds when its newest sessions were last asked for again.
+    pub looked_at: i64,
 }
 
 impl Bookmark {
@@ -110,15 +112,69 @@ pub struct Holding {
     pub days: Vec<HoldingDay>,
 }
 
-/// A vendor is not asked for a symbol until a time.
+/// A vendor is not asked for some days of a symbol until a time.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Demotion {
+    /// First day number; `i32::MIN` = all days.
+    pub from: i32,
+    /// Last day number; `i32::MAX` = all days.
+    pub to: i32,
     /// Unix seconds of the next probe.
     pub until: i64,
     /// How often the probe failed; the wait doubles each time.
     pub step: u8,
     /// The vendor's own words, shortened.
     pub why: String,
+}
+
+/// The windows of one symbol that a vendor is not asked for.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Demotions {
+    /// Sorted by their first day; a handful.
+    pub windows: Vec<Demotion>,
+}
+
+/// The first wait of a demoted vendor, in seconds; it doubles up to [`LONGEST_PROBE`].
+const FIRST_PROBE: i64 = 3_600;
+const LONGEST_PROBE: i64 = 7 * 86_400;
+/// Windows that are kept apart; beyond these they become one.
+const MOST_WINDOWS: usize = 16;
+
+impl Demotions {
+    /// A refusal of `from..=to` at `now` (unix seconds): a window that was refused before waits twice as long.
+    pub fn refuse(&mut self, from: i32, to: i32, now: i64, why: &str) {
+        let meets = |d: &Demotion| d.from <= to && from <= d.to;
+        let step = self.windows.iter().filter(|d| meets(d)).map(|d| d.step.saturating_add(1)).max().unwrap_or(0);
+        self.windows.retain(|d| !(from <= d.from && d.to <= to));
+        let until = now + (FIRST_PROBE << step.min(10)).min(LONGEST_PROBE);
+        let mut why = why.to_owned();
+        why.truncate((0..=120.min(why.len())).rev().find(|i| why.is_char_boundary(*i)).unwrap_or(0));
+        self.windows.push(Demotion { from, to, until, step, why });
+        self.windows.sort_by_key(|d| (d.from, d.to));
+        if self.windows.len() > MOST_WINDOWS {
+            let whole = self.windows.iter().fold(None, |a: Option<Demotion>, d| match a {
+                None => Some(d.clone()),
+                Some(a) => Some(Demotion {
+                    from: a.from.min(d.from),
+                    to: a.to.max(d.to),
+                    until: a.until.max(d.until),
+                    step: a.step.max(d.step),
+                    why: d.why.clone(),
+                }),
+            });
+            self.windows = whole.into_iter().collect();
+        }
+    }
+
+    /// A good answer for `from..=to`: what it touches is no longer refused.
+    pub fn forgive(&mut self, from: i32, to: i32) {
+        self.windows.retain(|d| d.to < from || to < d.from);
+    }
+
+    /// Whether a day is refused at `now`.
+    pub fn refuses(&self, day: i32, now: i64) -> bool {
+        self.windows.iter().any(|d| d.until > now && d.from <= day && day <= d.to)
+    }
 }
 
 #[cfg(test)]
@@ -137,5 +193,20 @@ mod tests {
         assert_eq!(b.lacks(61, 61), vec![Window { from: 61, to: 61 }]);
         b.uncover(20, 55);
         assert_eq!(b.windows, vec![Window { from: 10, to: 19 }, Window { from: 56, to: 60 }]);
+    }
+
+    #[test]
+    fn a_refused_window_waits_longer_each_time_and_leaves_the_other_days_alone() {
+        let mut d = Demotions::default();
+        d.refuse(10, 20, 0, "no");
+        assert!(d.refuses(15, 3_599) && !d.refuses(15, 3_600) && !d.refuses(21, 0));
+        d.refuse(10, 20, 4_000, "no");
+        assert_eq!((d.windows.len(), d.windows[0].until), (1, 4_000 + 7_200));
+        for i in 0..40 {
+            d.refuse(100 + i * 10, 105 + i * 10, 0, "é".repeat(200).as_str());
+        }
+        assert!(d.windows.len() <= 16 && d.windows.iter().all(|w| w.why.len() <= 120));
+        d.forgive(10, 2_000);
+        assert!(d.windows.is_empty());
     }
 }

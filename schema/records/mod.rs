@@ -1,4 +1,4 @@
-//! The records of the trees, version 1 each.
+//! The records of the trees; `trees.rs` has the version of each.
 //!
 //! A published version is never edited: a change is a new struct in a `v2` beside it, a `From` the old one, and a new
 //! version number in `trees.rs`. No Rc, Arc, HashMap or niche in a record. Dates are day numbers (days since
@@ -8,6 +8,9 @@ mod collect;
 mod publish;
 mod work;
 
-pub use collect::{Bookmark, Demotion, Holding, HoldingDay, Window};
+pub use collect::{ArchivedDemotion, Bookmark, Demotion, Demotions, Holding, HoldingDay, Window};
 pub use publish::{ChunkRecord, CuratedFile, PackRecord, SealingRecord, Shipment};
-pub use work::{Answer, BudgetRecord, GapPage, GapTask, Lease, LedgerDay, LedgerPage, RunRecord, Spent, StageRecord};
+pub use work::{
+    Answer, BudgetRecord, GapGroup, GapPage, GapTask, Lease, LedgerDay, LedgerPage, RunRecord, Spent, StageRecord,
+    Standing, VendorState, bits,
+};

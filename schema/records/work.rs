@@ -17,8 +17,8 @@ pub struct Answer {
     pub last_day: i32,
 }
 
-/// A session that is absent or short.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+/// A session that is absent or short, by itself: what a [`GapPage`] holds packed.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GapTask {
     /// Day number of the session.
     pub day: i32,
@@ -34,11 +34,124 @@ pub struct GapTask {
     pub answers: Vec<Answer>,
 }
 
-/// A month of absent or short sessions of one symbol: the queue, packed.
+/// Sessions of a month of which the same is to be said: one bit a day instead of one record a task.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct GapGroup {
+    /// The days: bit 0 is the first of the month.
+    pub days: u32,
+    /// The absence's number.
+    pub state: u8,
+    /// Rows that the calendar expects of each.
+    pub expected: u32,
+    /// Rows that are held of each.
+    pub rows: u32,
+    /// Unix seconds when the audit first saw them.
+    pub discovered_at: i64,
+    /// The evidence, by vendor.
+    pub answers: Vec<Answer>,
+}
+
+/// A month of absent or short sessions of one symbol: the queue, packed. Millions of tasks of a long history are a few
+/// groups a page; the worst page, in which every day has a story of its own, stays below 4 KiB.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct GapPage {
-    /// Sorted by day.
-    pub tasks: Vec<GapTask>,
+    /// Sorted by their first day; no day is in two of them.
+    pub groups: Vec<GapGroup>,
+}
+
+impl GapPage {
+    /// Packs the tasks of the month that begins on day number `first`; tasks of other months are left out.
+    pub fn pack(first: i32, tasks: impl IntoIterator<Item = GapTask>) -> Self {
+        let mut groups: Vec<GapGroup> = Vec::new();
+        let mut taken = 0u32;
+        for t in tasks {
+            let Some(bit) = u32::try_from(t.day - first).ok().and_then(|n| 1u32.checked_shl(n)) else { continue };
+            if taken & bit != 0 {
+                continue;
+            }
+            taken |= bit;
+            let g = GapGroup {
+                days: bit,
+                state: t.state,
+                expected: t.expected,
+                rows: t.rows,
+                discovered_at: t.discovered_at,
+                answers: t.answers,
+            };
+            match groups.iter_mut().find(|o| o.same_story(&g)) {
+                Some(o) => o.days |= bit,
+                None => groups.push(g),
+            }
+        }
+        groups.sort_by_key(|g| g.days.trailing_zeros());
+        Self { groups }
+    }
+
+    /// The tasks one by one, by day; `first` is the day number of the month's first day.
+    pub fn tasks(&self, first: i32) -> Vec<GapTask> {
+        let mut out: Vec<GapTask> = self.groups.iter().flat_map(|g| g.tasks(first)).collect();
+        out.sort_by_key(|t| t.day);
+        out
+    }
+
+    /// Every day that has a task.
+    pub fn days(&self) -> u32 {
+        self.groups.iter().fold(0, |a, g| a | g.days)
+    }
+}
+
+impl GapGroup {
+    /// Whether everything but the days is the same.
+    fn same_story(&self, o: &Self) -> bool {
+        self.state == o.state
+            && self.expected == o.expected
+            && self.rows == o.rows
+            && self.discovered_at == o.discovered_at
+            && self.answers == o.answers
+    }
+
+    /// The tasks one by one, by day.
+    pub fn tasks(&self, first: i32) -> impl Iterator<Item = GapTask> + '_ {
+        bits(self.days).map(move |n| GapTask {
+            day: first + n,
+            state: self.state,
+            expected: self.expected,
+            rows: self.rows,
+            discovered_at: self.discovered_at,
+            answers: self.answers.clone(),
+        })
+    }
+}
+
+/// The numbers of the set bits, the lowest first.
+pub fn bits(set: u32) -> impl Iterator<Item = i32> {
+    (0..32).filter(move |n| set & (1u32 << n) != 0)
+}
+
+/// How a vendor has done for a dataset: what its score is learned from.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Standing {
+    /// Asks that were answered, well or not; refusals for a limit do not count.
+    pub asks: u64,
+    /// Of those, the ones with a good answer.
+    pub good: u64,
+    /// Good answers of late, in parts of a million; an average in which each answer weighs a sixteenth.
+    pub quality_ppm: u32,
+    /// Milliseconds of a request of late, averaged the same way; 0 = not known.
+    pub latency_ms: u32,
+    /// Unix seconds.
+    pub updated_at: i64,
+}
+
+/// What a person said about a vendor.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+pub struct VendorState {
+    /// It is not asked until it is resumed.
+    pub paused: bool,
+    /// Who said so.
+    pub by: String,
+    /// Unix seconds.
+    pub at: i64,
 }
 
 /// A batch of tasks that one vendor is at work on: `from..=to` of one symbol.
@@ -90,6 +203,8 @@ pub struct BudgetRecord {
     pub recent: Vec<Spent>,
     /// Unix seconds until which the vendor asked to be left alone.
     pub closed_until: i64,
+    /// The share of the rates that its 429s have taught us to leave, in parts of a million.
+    pub slowed_ppm: u32,
 }
 
 /// The verdict of one partition.
@@ -171,16 +286,69 @@ impl ArchivedAnswer {
     }
 }
 
-impl ArchivedGapTask {
-    /// The task, out of the store's bytes.
-    pub fn native(&self) -> GapTask {
-        GapTask {
-            day: self.day.to_native(),
+impl ArchivedGapPage {
+    /// The page, out of the store's bytes.
+    pub fn native(&self) -> GapPage {
+        GapPage { groups: self.groups.iter().map(ArchivedGapGroup::native).collect() }
+    }
+}
+
+impl ArchivedGapGroup {
+    /// The group, out of the store's bytes.
+    pub fn native(&self) -> GapGroup {
+        GapGroup {
+            days: self.days.to_native(),
             state: self.state,
             expected: self.expected.to_native(),
             rows: self.rows.to_native(),
             discovered_at: self.discovered_at.to_native(),
             answers: self.answers.iter().map(ArchivedAnswer::native).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn answer(vendor: u8) -> Answer {
+        Answer { vendor, outcome: 3, days: 1, attempts: 4, last_day: 20_513 }
+    }
+
+    proptest! {
+        #[test]
+        fn a_page_gives_back_the_tasks_that_were_packed(days in proptest::collection::btree_map(0i32..31, (0u8..3, 0u8..3), 0..31)) {
+            let tasks: Vec<GapTask> = days
+                .into_iter()
+                .map(|(d, (state, n))| GapTask {
+                    day: 20_000 + d,
+                    state,
+                    expected: 390,
+                    rows: u32::from(n),
+                    discovered_at: 7,
+                    answers: (0..n).map(answer).collect(),
+                })
+                .collect();
+            let page = GapPage::pack(20_000, tasks.clone());
+            prop_assert_eq!(page.tasks(20_000), tasks);
+        }
+    }
+
+    #[test]
+    fn a_plain_month_is_one_group_and_the_worst_one_fits_a_record() {
+        let task = |d: i32, n: u8| GapTask {
+            day: d,
+            state: 1,
+            expected: 390,
+            rows: d.unsigned_abs(),
+            discovered_at: 7,
+            answers: (0..n).map(answer).collect(),
+        };
+        let plain = GapPage::pack(0, (0..31).map(|d| GapTask { rows: 0, ..task(d, 0) }));
+        assert_eq!(plain.groups.len(), 1);
+        let worst = GapPage::pack(0, (0..31).map(|d| task(d, 4)));
+        assert_eq!(worst.groups.len(), 31);
+        assert!(rkyv::to_bytes::<rkyv::rancor::Error>(&worst).unwrap().len() < 4096);
     }
 }

@@ -1,5 +1,6 @@
 //! `datasets.yaml`.
 
+use super::columns::{self, Column};
 use super::{RegistryError, yaml};
 use crate::calendar::Calendar;
 use crate::names::Dataset;
@@ -97,6 +98,9 @@ pub struct DatasetRule {
     pub no_trade: NoTrade,
     /// Thresholds.
     pub qc: Thresholds,
+    /// The columns of the curated table; empty, or what they are (see [`columns::columns`]).
+    #[serde(default, skip_serializing)]
+    pub schema: Vec<Column>,
 }
 
 impl DatasetRule {
@@ -112,34 +116,76 @@ struct File {
     datasets: BTreeMap<String, DatasetRule>,
 }
 
+/// The cadence that a dataset has by its nature.
+fn cadence_of(dataset: Dataset) -> Cadence {
+    match dataset {
+        Dataset::EquitiesBars | Dataset::MacroTreasury => Cadence::Session,
+        Dataset::EquitiesBarsMinute | Dataset::OptionsBars => Cadence::Minute,
+        Dataset::CorporateActions => Cadence::Event,
+        Dataset::PredictionBooks => Cadence::Snapshot,
+    }
+}
+
+/// What is wrong with a rule: field, and what to write.
+fn fault(dataset: Dataset, rule: &DatasetRule) -> Result<(), (&'static str, String)> {
+    if rule.key != dataset.key_column() {
+        return Err(("key", format!("{:?} is not its key column; write `key: {}`", rule.key, dataset.key_column())));
+    }
+    if rule.cadence != cadence_of(dataset) {
+        let is = format!("{:?}", cadence_of(dataset)).to_lowercase();
+        return Err(("cadence", format!("the rows of {dataset} come otherwise; write `cadence: {is}`")));
+    }
+    if Calendar::from_name(&rule.calendar).is_none() {
+        let known = "write one of XNYS, US_BOND, 24x7";
+        return Err(("calendar", format!("{:?} is no calendar; {known}", rule.calendar)));
+    }
+    match rule.cadence {
+        Cadence::Minute | Cadence::Snapshot if rule.grain == Grain::Year => {
+            return Err(("grain", "many rows a session are kept by day; write `grain: day`".into()));
+        }
+        Cadence::Minute | Cadence::Snapshot if rule.curated == Cut::Month => {
+            return Err(("curated", "many rows a session are curated by day; write `curated: day`".into()));
+        }
+        Cadence::Session | Cadence::Event if rule.curated == Cut::Day => {
+            return Err(("curated", "one row a session is curated by month; write `curated: month`".into()));
+        }
+        _ => {}
+    }
+    let ranges: [(&str, u32, u64, u64); 6] = [
+        ("rows_per_session", rule.rows_per_session, 1, 100_000_000),
+        ("lookback_sessions", rule.lookback_sessions, 0, 1_000),
+        ("recent_sessions", rule.recent_sessions, 0, 10_000),
+        ("ready_after_minutes", rule.ready_after_minutes, 0, 43_200),
+        ("no_trade.vendors_agree", rule.no_trade.vendors_agree.into(), 1, 20),
+        ("no_trade.sole_vendor_days", rule.no_trade.sole_vendor_days.into(), 1, 30),
+    ];
+    for (field, value, least, most) in ranges {
+        yaml::within(value.into(), least, most).map_err(|p| (field, p))?;
+    }
+    let shares = [("qc.max_silent_edge", rule.qc.max_silent_edge), ("qc.min_completeness", rule.qc.min_completeness)];
+    for (field, v) in shares {
+        if !(0.0..=1.0).contains(&v) {
+            return Err((field, format!("{v} is no share; write a number from 0 to 1")));
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn parse(file: &str, text: &str) -> Result<BTreeMap<Dataset, DatasetRule>, RegistryError> {
     let parsed: File = yaml::parse(file, text)?;
     let mut out = BTreeMap::new();
     for (name, rule) in parsed.datasets {
-        let path = ["datasets", name.as_str()];
         let dataset = Dataset::from_name(&name).ok_or_else(|| {
             let known: Vec<_> = Dataset::ALL.iter().map(|d| d.name()).collect();
-            yaml::at(file, text, &path, format!("no such dataset; known: {}", known.join(", ")))
+            let near = known.iter().min_by_key(|k| strsim::levenshtein(k, &name)).copied().unwrap_or_default();
+            let problem = format!("no such dataset; did you mean `{near}`? Known: {}", known.join(", "));
+            yaml::at(file, text, &["datasets", name.as_str()], problem)
         })?;
-        let bad = |field: &str, problem: String| yaml::at(file, text, &["datasets", name.as_str(), field], problem);
-        if Calendar::from_name(&rule.calendar).is_none() {
-            return Err(bad("calendar", format!("{:?} is no calendar; known: XNYS, US_BOND, 24x7", rule.calendar)));
-        }
-        if dataset.is_stamped() && (rule.grain == Grain::Year || rule.curated == Cut::Month) {
-            return Err(bad("grain", "stamped rows are kept by day: write `grain: day` and `curated: day`".into()));
-        }
-        if !dataset.is_stamped() && rule.curated == Cut::Day {
-            return Err(bad("curated", "one row a session is curated by month: write `curated: month`".into()));
-        }
-        for (field, v) in [("max_silent_edge", rule.qc.max_silent_edge), ("min_completeness", rule.qc.min_completeness)]
-        {
-            if !(0.0..=1.0).contains(&v) {
-                return Err(bad("qc", format!("{field} is {v}: it is a share, from 0 to 1")));
-            }
-        }
-        if rule.no_trade.vendors_agree == 0 || rule.no_trade.sole_vendor_days == 0 {
-            return Err(bad("no_trade", "0 would explain an absence without evidence: write 1 or more".into()));
-        }
+        fault(dataset, &rule).map_err(|(field, problem)| {
+            let path: Vec<&str> = ["datasets", name.as_str()].into_iter().chain(field.split('.')).collect();
+            yaml::at(file, text, &path, problem)
+        })?;
+        columns::check(file, text, dataset, &rule.schema)?;
         out.insert(dataset, rule);
     }
     Ok(out)

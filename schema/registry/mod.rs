@@ -3,11 +3,13 @@
 //! file, the line and the field.
 
 mod capabilities;
+mod columns;
 mod datasets;
 mod universe;
 mod yaml;
 
-pub use capabilities::{Capability, Entitlement, Limits, VendorCaps};
+pub use capabilities::{Capability, Entitlement, Limits, VendorCaps, check_adjustment, check_feed, check_limits};
+pub use columns::{Column, columns};
 pub use datasets::{Amber, Cadence, DatasetRule, NoTrade, Required, Thresholds};
 pub use universe::{Span, Universe, check_symbol};
 
@@ -48,7 +50,7 @@ pub enum RegistryError {
 }
 
 /// The three files together.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Registry {
     /// By dataset.
     pub datasets: BTreeMap<Dataset, DatasetRule>,
@@ -79,7 +81,7 @@ impl Sources {
         universe: Option<&Path>,
     ) -> Result<Self, RegistryError> {
         let one = |path: Option<&Path>, name: &str, default: &str| match path {
-            Some(p) => std::fs::read_to_string(p)
+            Some(p) => read_bounded(p)
                 .map(|t| (p.display().to_string(), t))
                 .map_err(|cause| RegistryError::Read { file: p.to_owned(), cause }),
             None => Ok((format!("built-in {name}"), default.to_owned())),
@@ -90,6 +92,25 @@ impl Sources {
             universe: one(universe, "universe.yaml", DEFAULT_UNIVERSE)?,
         })
     }
+}
+
+/// A registry file is smaller than this.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// The text of a regular file: a pipe would be waited for, and a disk image would fill the memory.
+fn read_bounded(path: &Path) -> std::io::Result<String> {
+    use std::io::Read;
+    let wrong = |m: &str| std::io::Error::new(std::io::ErrorKind::InvalidInput, m.to_owned());
+    // Asked before it is opened: opening a pipe waits for its writer.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(wrong("it is no regular file"));
+    }
+    let mut text = String::new();
+    let mut file = std::fs::File::open(path)?;
+    if Read::by_ref(&mut file).take(MAX_BYTES + 1).read_to_string(&mut text)? as u64 > MAX_BYTES {
+        return Err(wrong("it has more than 64 MiB"));
+    }
+    Ok(text)
 }
 
 impl Registry {
@@ -122,3 +143,6 @@ impl Registry {
         out
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,6 +76,9 @@ pub fn check_symbol(symbol: &str) -> Result<(), String> {
     }
 }
 
+/// Windows of one symbol: a ticker is used again a few times, not more.
+const MAX_SPANS: u64 = 64;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -99,6 +102,9 @@ pub(super) fn parse(
         for (symbol, spans) in symbols {
             let path = ["universe", dataset.name(), symbol.as_str()];
             check_symbol(symbol).map_err(|p| at(&path, p))?;
+            yaml::within(spans.len() as u64, 1, MAX_SPANS).map_err(|_| {
+                at(&path, format!("it has {} windows; write 1 to {MAX_SPANS}, or remove the symbol", spans.len()))
+            })?;
             let mut before: Option<Span> = None;
             for s in spans {
                 if s.to.is_some_and(|to| to < s.from) {
@@ -107,8 +113,9 @@ pub(super) fn parse(
                         format!("the window {} to {} ends before it begins", s.from, s.to.unwrap_or(s.from)),
                     ));
                 }
-                if !rule.calendar().covers(s.from) {
-                    return Err(at(&path, format!("the calendar {} does not know {}", rule.calendar, s.from)));
+                if let Some(d) = [Some(s.from), s.to].into_iter().flatten().find(|d| !rule.calendar().covers(*d)) {
+                    let problem = format!("the calendar {} does not know {d}; write a day that it has", rule.calendar);
+                    return Err(at(&path, problem));
                 }
                 if let Some(b) = before
                     && b.to.is_none_or(|to| to >= s.from)

@@ -15,7 +15,7 @@ where
     let mut bytes = Vec::new();
     bytes = rkyv::api::high::to_bytes_in(value, bytes).unwrap();
     let path: PathBuf =
-        [env!("CARGO_MANIFEST_DIR"), "../fixtures/golden/records", &format!("{name}.v1.hex")].iter().collect();
+        [env!("CARGO_MANIFEST_DIR"), "../fixtures/golden/records", &format!("{name}.hex")].iter().collect();
     let text = format!("{}\n", hex::encode(&bytes));
     if std::env::var_os("UPDATE_GOLDEN").is_some() && !path.exists() {
         std::fs::write(&path, &text).unwrap();
@@ -28,8 +28,8 @@ where
 fn the_bytes_of_every_record_are_what_they_were() {
     let window = Window { from: -10, to: 20_000 };
     let answer = Answer { vendor: 2, outcome: 3, days: 1, attempts: 0, last_day: 20_513 };
-    let task =
-        GapTask { day: 20_513, state: 1, expected: 390, rows: 6, discovered_at: 1_772_400_000, answers: vec![answer] };
+    let group =
+        GapGroup { days: 0b110, state: 1, expected: 390, rows: 6, discovered_at: 1_772_400_000, answers: vec![answer] };
     let day = LedgerDay {
         day: 20_513,
         verdict: 3,
@@ -43,18 +43,31 @@ fn the_bytes_of_every_record_are_what_they_were() {
         updated_at: 1_772_400_001,
     };
     golden(
-        "bookmark",
-        &Bookmark { windows: vec![window], rows: 5849, answers: 1, restated: 0, updated_at: 1_772_400_000 },
+        "bookmark.v2",
+        &Bookmark {
+            windows: vec![window],
+            rows: 5849,
+            answers: 1,
+            restated: 0,
+            updated_at: 1_772_400_000,
+            looked_at: 1_772_400_001,
+        },
     );
     golden(
-        "holding",
+        "holding.v1",
         &Holding { days: vec![HoldingDay { day: 20_513, rows: 400, regular: 390, first: 0, last: 389 }] },
     );
-    golden("gap_page", &GapPage { tasks: vec![task] });
-    golden("ledger_page", &LedgerPage { days: vec![day] });
-    golden("demotion", &Demotion { until: 1_772_400_000, step: 2, why: "403".into() });
+    golden("gap_page.v2", &GapPage { groups: vec![group] });
+    golden("ledger_page.v1", &LedgerPage { days: vec![day] });
+    let demotion = Demotion { from: 20_000, to: i32::MAX, until: 1_772_400_000, step: 2, why: "403".into() };
+    golden("demotions.v2", &Demotions { windows: vec![demotion] });
     golden(
-        "lease",
+        "standing.v1",
+        &Standing { asks: 10, good: 9, quality_ppm: 900_000, latency_ms: 120, updated_at: 1_772_400_000 },
+    );
+    golden("vendor_state.v1", &VendorState { paused: true, by: "uid 1000".into(), at: 1_772_400_000 });
+    golden(
+        "lease.v1",
         &Lease {
             vendor: 2,
             dataset: 1,
@@ -69,7 +82,7 @@ fn the_bytes_of_every_record_are_what_they_were() {
         },
     );
     golden(
-        "budget",
+        "budget.v2",
         &BudgetRecord {
             day: 20_513,
             today: 7,
@@ -77,10 +90,11 @@ fn the_bytes_of_every_record_are_what_they_were() {
             boot_id: "boot".into(),
             recent: vec![Spent { second: 9, requests: 10 }],
             closed_until: 11,
+            slowed_ppm: 300_000,
         },
     );
     golden(
-        "run",
+        "run.v1",
         &RunRecord {
             as_of: 20_513,
             started_at: 1,
@@ -94,11 +108,11 @@ fn the_bytes_of_every_record_are_what_they_were() {
         },
     );
     golden(
-        "curated",
+        "curated.v1",
         &CuratedFile { sha256: [1; 32], bytes: 2, rows: 3, from: 4, to: 5, superseded: 6, conflicts: 7, updated_at: 8 },
     );
     golden(
-        "pack",
+        "pack.v1",
         &PackRecord {
             as_of: 1,
             created_at: 2,
@@ -112,7 +126,7 @@ fn the_bytes_of_every_record_are_what_they_were() {
             removed_at: 9,
         },
     );
-    golden("sealing", &SealingRecord { export_id: "x".into(), generation: 0, done: 1 });
-    golden("chunk", &ChunkRecord { pack_uid: "00".into(), index: 1, bytes: 2 });
-    golden("shipment", &Shipment { files: 1, bytes: 2, finished_at: 3 });
+    golden("sealing.v1", &SealingRecord { export_id: "x".into(), generation: 0, done: 1 });
+    golden("chunk.v1", &ChunkRecord { pack_uid: "00".into(), index: 1, bytes: 2 });
+    golden("shipment.v1", &Shipment { files: 1, bytes: 2, finished_at: 3 });
 }

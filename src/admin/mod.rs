@@ -1,9 +1,9 @@
 //! The admin socket and its REPL: how the owner asks a running node what it knows.
 //!
-//! Owns `<data_dir>/admin.sock`, the commands that are answered over it, and the client `datanode-admin`. Everything
-//! here reads: no command changes the state, so that a wrong word in the REPL costs nothing. The queries are given the
-//! store and the registry and know nothing of actors; what only the running process knows (what it is at work on, when
-//! it wakes) comes as JSON through [`AdminContext::live`].
+//! Owns `<data_dir>/admin.sock`, the commands that are answered over it, and the client `datanode-admin`. Most of them
+//! read, and are given the store and the registry; the few that change something go through the [`Desk`], and each of
+//! them is logged with the user who asked. What only the running process knows (what it is at work on, when it wakes)
+//! comes as JSON through [`AdminContext::live`].
 //!
 //! | file | owns |
 //! |---|---|
@@ -23,7 +23,9 @@ mod server;
 
 pub use server::{BindError, MAX_CLIENTS, bind, may_ask, serve};
 
+use crate::reload::Reloader;
 use chrono::{DateTime, Utc};
+use datanode_actors::node::Node;
 use datanode_schema::clock::Clock;
 use datanode_schema::names::Vendor;
 use datanode_schema::paths::DataDir;
@@ -55,6 +57,17 @@ pub struct AdminContext {
     pub disk_free: Box<dyn Fn() -> Option<u64> + Send + Sync>,
     /// What `status` counted last; starts empty.
     pub counted: queries::Counted,
+    /// What commands change.
+    pub desk: Desk,
+}
+
+/// What the commands that change something work on.
+#[derive(Clone)]
+pub struct Desk {
+    /// The node.
+    pub node: Arc<Node>,
+    /// Reads the registry again.
+    pub reloader: Arc<Reloader>,
 }
 
 /// Bytes that this user may still write on the disk of `path`; None where the system does not say.

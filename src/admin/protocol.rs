@@ -27,6 +27,8 @@ pub enum Code {
     UnknownCommand,
     /// The command does not take these arguments.
     BadArgs,
+    /// The files of the registry are wrong; nothing was changed.
+    BadConfig,
     /// What was asked for does not exist.
     NotFound,
     /// The node could not read its own state.
@@ -43,7 +45,7 @@ impl Code {
     /// The exit code of a one-shot command: 1 failed, 2 usage, 5 not found.
     pub fn exit(self) -> u8 {
         match self {
-            Self::UnknownCommand | Self::BadArgs => 2,
+            Self::UnknownCommand | Self::BadArgs | Self::BadConfig => 2,
             Self::NotFound => 5,
             Self::BadRequest | Self::TooLong | Self::Failed | Self::Forbidden | Self::Busy | Self::NoNode => 1,
         }

@@ -115,8 +115,8 @@ pub async fn serve(listener: UnixListener, ctx: Arc<AdminContext>, stop: impl Fu
             () = &mut stop => break,
             Some(_) = clients.join_next(), if !clients.is_empty() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => if let Some(stream) = admit(stream, owner, clients.len()) {
-                    let client = Client { ctx: ctx.clone(), queries: queries.clone(), closed: closed.clone() };
+                Ok((stream, _)) => if let Some((stream, uid)) = admit(stream, owner, clients.len()) {
+                    let client = Client { ctx: ctx.clone(), queries: queries.clone(), closed: closed.clone(), uid };
                     clients.spawn(client.run(stream));
                 },
                 Err(e) => {
@@ -139,8 +139,8 @@ pub async fn serve(listener: UnixListener, ctx: Arc<AdminContext>, stop: impl Fu
     }
 }
 
-/// The stream of a client that may ask; others get their refusal, as far as it fits without waiting.
-fn admit(stream: UnixStream, owner: u32, clients: usize) -> Option<UnixStream> {
+/// The stream of a client that may ask, and its user; others get their refusal, as far as it fits without waiting.
+fn admit(stream: UnixStream, owner: u32, clients: usize) -> Option<(UnixStream, u32)> {
     let refusal = match getsockopt(&stream, PeerCredentials) {
         Ok(peer) if !may_ask(peer.uid(), owner) => {
             tracing::warn!(uid = peer.uid(), "another user asked over the admin socket and was refused");
@@ -150,7 +150,7 @@ fn admit(stream: UnixStream, owner: u32, clients: usize) -> Option<UnixStream> {
         Ok(_) if clients >= MAX_CLIENTS => {
             AdminError::new(Code::Busy, format!("{clients} clients are connected: close one and try again"))
         }
-        Ok(_) => return Some(stream),
+        Ok(peer) => return Some((stream, peer.uid())),
     };
     let line = Answer { id: Value::Null, result: Err(refusal) }.to_line();
     let _ = stream.try_write(line.as_bytes());
@@ -161,6 +161,7 @@ struct Client {
     ctx: Arc<AdminContext>,
     queries: Arc<Semaphore>,
     closed: watch::Receiver<bool>,
+    uid: u32,
 }
 
 impl Client {
@@ -199,8 +200,8 @@ impl Client {
         };
         let id = request.id.clone();
         let Ok(_turn) = self.queries.acquire().await else { return refuse(Code::Busy, "the node is stopping") };
-        let ctx = self.ctx.clone();
-        let result = tokio::task::spawn_blocking(move || queries::answer(&ctx, &request.cmd, request.args)).await;
+        let (ctx, uid) = (self.ctx.clone(), self.uid);
+        let result = tokio::task::spawn_blocking(move || queries::answer(&ctx, &request.cmd, request.args, uid)).await;
         let gone = |_| AdminError::new(Code::Failed, "the query ended without an answer; see the node's log");
         Answer { id, result: result.map_err(gone).and_then(|r| r) }
     }

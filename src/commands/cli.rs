@@ -2,6 +2,7 @@
 
 use super::global::Global;
 use super::{demo, doctor, init, key, nightly, pack, rebuild, run};
+use crate::config::{MAX_LOOKBACK_DAYS, MAX_RUN_MINUTES, MAX_RUN_REQUESTS};
 use crate::failure::{Code, Done, Failure};
 use chrono::NaiveDate;
 use clap::{Parser, Subcommand};
@@ -56,6 +57,15 @@ enum Command {
         /// Only these stages: ingest, audit, backfill, curate, qc, export, seal, ship, retention
         #[arg(long, value_delimiter = ',', value_parser = stage)]
         stages: Vec<Stage>,
+        /// Ask vendors for at most so many minutes; 0 = no cap [default: queue.max_run_minutes]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=MAX_RUN_MINUTES as i64))]
+        max_minutes: Option<u32>,
+        /// At most so many requests over all vendors; 0 = no cap [default: queue.max_run_requests]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=MAX_RUN_REQUESTS))]
+        max_requests: Option<u64>,
+        /// Ask for nothing older than so many days before the last session; 0 = all [default: queue.max_lookback_days]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=MAX_LOOKBACK_DAYS as i64))]
+        max_lookback_days: Option<u32>,
     },
     /// Packs: list, verify, open
     #[command(subcommand)]
@@ -121,8 +131,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Demo { keep, seed } => demo::demo(g, keep, seed),
         Command::Init { dir } => init::init(&dir),
         Command::Run => run::run(g),
-        Command::Nightly { as_of, from, to, stages } => {
-            nightly::nightly(g, &nightly::Options { as_of, window: from.zip(to), stages })
+        Command::Nightly { as_of, from, to, stages, max_minutes, max_requests, max_lookback_days } => {
+            let caps = nightly::Caps { minutes: max_minutes, requests: max_requests, lookback_days: max_lookback_days };
+            nightly::nightly(g, &nightly::Options { as_of, window: from.zip(to), stages, caps })
         }
         Command::Pack(p) => pack::pack(g, p),
         Command::Key(k) => key::key(g, &k),

@@ -47,7 +47,7 @@ pub fn demo(g: &Global, keep: Option<PathBuf>, seed: u64) -> Done {
     let wired = wire(&settings, &clock)?;
     let last = wired.node.registry().universe.last_day();
     let as_of = last.unwrap_or_else(|| clock.now().date_naive());
-    let plan = CyclePlan { as_of, window: None, only: Vec::new() };
+    let plan = CyclePlan { as_of, window: None, only: Vec::new(), caps: datanode_actors::node::RunCaps::default() };
     let node = wired.node.clone();
     let summary = system::run_cycle(wired, &plan, progress)?;
     runtime.block_on(simulator.shutdown());

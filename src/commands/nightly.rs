@@ -6,6 +6,7 @@ use crate::failure::{Done, Failure};
 use crate::system;
 use crate::wiring::wire;
 use chrono::NaiveDate;
+use datanode_actors::node::RunCaps;
 use datanode_actors::schedule::{CyclePlan, RunSummary, StageDone, last_session};
 use datanode_schema::calendar::Calendar;
 use datanode_schema::names::Stage;
@@ -19,6 +20,29 @@ pub struct Options {
     pub window: Option<(NaiveDate, NaiveDate)>,
     /// Only these stages.
     pub stages: Vec<Stage>,
+    /// What it may use up.
+    pub caps: Caps,
+}
+
+/// The caps of the command line; None: as the settings say.
+#[derive(Clone, Copy, Default)]
+pub struct Caps {
+    /// Minutes during which vendors are asked.
+    pub minutes: Option<u32>,
+    /// Requests over all vendors.
+    pub requests: Option<u64>,
+    /// Days before the last session.
+    pub lookback_days: Option<u32>,
+}
+
+impl Caps {
+    fn over(self, settings: RunCaps) -> RunCaps {
+        RunCaps {
+            minutes: self.minutes.unwrap_or(settings.minutes),
+            requests: self.requests.unwrap_or(settings.requests),
+            lookback_days: self.lookback_days.unwrap_or(settings.lookback_days),
+        }
+    }
 }
 
 /// Runs one cycle.
@@ -45,7 +69,7 @@ pub fn nightly(g: &Global, o: &Options) -> Done {
     {
         return Err(Failure::usage(format!("--from {from} lies after --to {to}")));
     }
-    let plan = CyclePlan { as_of, window: o.window, only: o.stages.clone() };
+    let plan = CyclePlan { as_of, window: o.window, only: o.stages.clone(), caps: o.caps.over(wired.node.caps) };
     let summary = system::run_cycle(wired, &plan, progress)?;
     if g.json {
         println!("{}", serde_json::to_string(&summary).map_err(Failure::failed)?);

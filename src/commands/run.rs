@@ -4,6 +4,7 @@ use super::global::{Global, start_logging};
 use crate::admin;
 use crate::config::Settings;
 use crate::failure::{Done, Failure};
+use crate::reload::Reloader;
 use crate::system::{self, Appliance};
 use crate::wiring::{Wired, of_store, wire};
 use datanode_actors::node::Node;
@@ -14,6 +15,7 @@ use sd_notify::NotifyState;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The longest that a stop may take: what is under way then is taken up at the next start.
 const DRAIN: Duration = Duration::from_secs(9);
@@ -41,8 +43,12 @@ async fn serve(settings: Settings, clock: Clock, wired: Wired) -> Done {
     let every = (minutes > 0).then(|| Duration::from_secs(minutes * 60));
     let socket = node.data.admin_socket();
     let listener = admin::bind(&socket).map_err(Failure::failed)?;
+    let reloader = Arc::new(Reloader::new(&settings, &wired));
+    // Before anybody is told that the node is ready: an unhandled SIGHUP would end it.
+    let hangups = signal(SignalKind::hangup()).map_err(Failure::failed)?;
     let appliance = Appliance::start(wired, nightly_at, every)?;
-    let context = Arc::new(admin_context(&node, &settings, &clock, &appliance));
+    let context = Arc::new(admin_context(&node, &settings, &clock, &appliance, &reloader));
+    let reloading = tokio::spawn(reload_on(hangups, reloader));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(admin::serve(listener, context, async move {
         let _ = stopped.await;
@@ -64,6 +70,7 @@ async fn serve(settings: Settings, clock: Clock, wired: Wired) -> Done {
         tracing::warn!("what is under way is left; the next start takes it up");
     }
     watchdog.abort();
+    reloading.abort();
     let _ = stop.send(());
     let _ = tokio::time::timeout(Duration::from_millis(500), server).await;
     if let Err(e) = std::fs::remove_file(&socket) {
@@ -72,6 +79,14 @@ async fn serve(settings: Settings, clock: Clock, wired: Wired) -> Done {
     match broken {
         None => Ok(()),
         Some(cause) => Err(Failure::failed(format!("the state takes no more commits ({cause}); start the node again"))),
+    }
+}
+
+/// SIGHUP reads the registry again. What came of it is logged there; a wrong file changes nothing.
+async fn reload_on(mut hangups: Signal, reloader: Arc<Reloader>) {
+    while hangups.recv().await.is_some() {
+        let r = reloader.clone();
+        let _ = tokio::task::spawn_blocking(move || r.reload("SIGHUP")).await;
     }
 }
 
@@ -103,7 +118,13 @@ async fn watchdog(appliance: Appliance) {
     }
 }
 
-fn admin_context(node: &Arc<Node>, settings: &Settings, clock: &Clock, appliance: &Appliance) -> admin::AdminContext {
+fn admin_context(
+    node: &Arc<Node>,
+    settings: &Settings,
+    clock: &Clock,
+    appliance: &Appliance,
+    reloader: &Arc<Reloader>,
+) -> admin::AdminContext {
     let (n, c, schedule, appliance) = (node.clone(), clock.clone(), settings.schedule.clone(), appliance.clone());
     let live = move || {
         let enabled: Vec<&str> = n.enabled.iter().map(|v: &Vendor| v.name()).collect();
@@ -122,5 +143,6 @@ fn admin_context(node: &Arc<Node>, settings: &Settings, clock: &Clock, appliance
         live: Box::new(live),
         disk_free: Box::new(move || admin::free_bytes(&root)),
         counted: Default::default(),
+        desk: admin::Desk { node: node.clone(), reloader: reloader.clone() },
     }
 }

@@ -110,6 +110,13 @@ fn find_unknown(tree: &Value, known: &Value, at: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// A run of more than a week is a mistake.
+pub const MAX_RUN_MINUTES: u64 = 10_080;
+/// Requests of a run.
+pub const MAX_RUN_REQUESTS: u64 = 1_000_000_000;
+/// No calendar goes farther back.
+pub const MAX_LOOKBACK_DAYS: u64 = 36_600;
+
 fn check(s: &Settings) -> Result<(), ConfigError> {
     let wrong = |m: &str| Err(ConfigError(m.to_owned()));
     if s.node.source.is_empty()
@@ -128,12 +135,15 @@ fn check(s: &Settings) -> Result<(), ConfigError> {
             "vendors.polymarket.enabled: this version has no collector for prediction markets; set it to false",
         );
     }
-    let ranges: [(&str, u64, u64, u64); 7] = [
+    let ranges: [(&str, u64, u64, u64); 10] = [
         ("node.threads", s.node.threads as u64, 1, 64),
         ("store.cache_mib", s.store.cache_mib, 1, 65_536),
         ("store.free_space_floor_mib", s.store.free_space_floor_mib, 0, 1 << 40),
         ("http.timeout_seconds", u64::from(s.http.timeout_seconds), 1, 3_600),
         ("queue.lease_seconds", u64::from(s.queue.lease_seconds), 1, 86_400),
+        ("queue.max_run_minutes", u64::from(s.queue.max_run_minutes), 0, MAX_RUN_MINUTES),
+        ("queue.max_run_requests", s.queue.max_run_requests, 0, MAX_RUN_REQUESTS),
+        ("queue.max_lookback_days", u64::from(s.queue.max_lookback_days), 0, MAX_LOOKBACK_DAYS),
         ("retention.trash_days", u64::from(s.retention.trash_days), 0, 3_650),
         ("retention.keep_packs", s.retention.keep_packs as u64, 1, 100_000),
     ];
@@ -215,5 +225,9 @@ mod tests {
         assert!(load_text("[seal]\nchunk_mib = 99\n").unwrap_err().to_string().contains("seal.chunk_mib"));
         assert!(load_text("[node]\nsource = \"Über\"\n").unwrap_err().to_string().contains("node.source"));
         assert!(load_text("[node]\nthreads = \"many\"\n").is_err());
+        for (key, value) in [("max_run_minutes", "10081"), ("max_run_requests", "-1"), ("max_lookback_days", "99999")] {
+            let e = load_text(&format!("[queue]\n{key} = {value}\n")).unwrap_err().to_string();
+            assert!(e.contains(key), "{e}");
+        }
     }
 }

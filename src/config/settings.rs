@@ -65,7 +65,9 @@ NodeSettings { host_id: String = String::new(), source: String = "datanode".into
 section! { /// `[schedule]`
 ScheduleSettings { nightly_at: String = "06:30".into(), ingest_every_minutes: u32 = 60 } }
 section! { /// `[queue]`
-QueueSettings { lease_seconds: u32 = 300 } }
+QueueSettings {
+    lease_seconds: u32 = 60, max_run_minutes: u32 = 0, max_run_requests: u64 = 0, max_lookback_days: u32 = 0,
+} }
 section! { /// `[store]`
 StoreSettings { cache_mib: u64 = 32, free_space_floor_mib: u64 = 256 } }
 section! { /// `[http]`

@@ -1,16 +1,20 @@
 //! A node of the tests: a store with one of everything in it, behind a socket, at a time that stands still.
 
 use chrono::{DateTime, Utc};
-use datanode::admin::{AdminContext, bind, serve};
+use datanode::admin::{AdminContext, Desk, bind, serve};
+use datanode::config::Settings;
+use datanode::reload::Reloader;
+use datanode::wiring::Wired;
+use datanode_actors::node::{NodeParts, Publishing, RunCaps, ShipMode};
+use datanode_actors::seal::Identity;
 use datanode_schema::clock::{Clock, day_number};
 use datanode_schema::keys::{BookmarkKey, Month, PageKey};
 use datanode_schema::names::{Absence, Dataset, Outcome, Reason, Stage, Vendor, Verdict};
 use datanode_schema::paths::DataDir;
 use datanode_schema::records::{
-    Answer, Bookmark, BudgetRecord, Demotion, GapPage, GapTask, Lease, LedgerDay, LedgerPage, PackRecord, RunRecord,
-    Shipment, StageRecord,
+    Answer, Bookmark, BudgetRecord, Demotion, Demotions, GapPage, GapTask, Lease, LedgerDay, LedgerPage, PackRecord,
+    RunRecord, Shipment, StageRecord,
 };
-use datanode_schema::registry::{Registry, Sources};
 use datanode_schema::store::{Batch, Store, StoreOptions};
 use datanode_schema::trees;
 use serde_json::json;
@@ -102,20 +106,50 @@ fn open(tmp: &tempfile::TempDir) -> Store {
 }
 
 fn context(folder: &std::path::Path, store: Store) -> AdminContext {
-    let mut sources = Sources::read(None, None, None).unwrap();
-    sources.universe = ("universe.yaml".into(), UNIVERSE.into());
-    let registry = Arc::new(Registry::parse(&sources).unwrap());
+    let universe = folder.join("universe.yaml");
+    if !universe.exists() {
+        std::fs::write(&universe, UNIVERSE).unwrap();
+    }
+    let settings = Settings { universe, data_dir: folder.to_owned(), ..Settings::default() };
+    let clock = Clock::frozen(NOW.parse().unwrap());
+    let identity = Identity::generate();
+    let actors = Arc::new(datanode_actors::node::Node::new(NodeParts {
+        store: store.clone(),
+        data: DataDir::new(folder),
+        clock: clock.clone(),
+        enabled: [Vendor::Alpaca, Vendor::Fred].into(),
+        lease_ms: 60_000,
+        caps: RunCaps::default(),
+        host_id: "test".into(),
+        source: "test".into(),
+        config_sha256: "0".repeat(64),
+        threads: 1,
+        publishing: Publishing {
+            recipients: vec![identity.to_public()],
+            identity,
+            chunk_bytes: 1 << 20,
+            destination: None,
+            ship_mode: ShipMode::Both,
+            keep_packs: 1,
+            trash_days: 1,
+        },
+        registry: datanode::wiring::registry(&settings).unwrap(),
+    }));
+    let wired = Wired { node: actors.clone(), fetchers: Vec::new() };
+    let reloader = Arc::new(Reloader::new(&settings, &wired));
+    let live = actors.clone();
     AdminContext {
         store,
         data: DataDir::new(folder),
-        clock: Clock::frozen(NOW.parse().unwrap()),
-        registry: Box::new(move || registry.clone()),
+        clock,
+        registry: Box::new(move || live.registry()),
         enabled: [Vendor::Alpaca, Vendor::Fred].into(),
         started_at: at("2024-01-31T22:30:00Z"),
         version: "9.9.9".into(),
         live: Box::new(|| json!({"busy": false, "next_wake": "2024-02-02T02:00:00Z"})),
         disk_free: Box::new(|| Some(12 << 30)),
         counted: Default::default(),
+        desk: Desk { node: actors, reloader },
     }
 }
 
@@ -179,9 +213,9 @@ fn gaps(b: &mut Batch) {
     ];
     let minute = vec![task("2024-01-10", Short, 390, 42, &[(Vendor::Alpaca, Outcome::Short, 1, 0)])];
     let series = vec![task("2024-01-24", Unobtainable, 1, 0, &[(Vendor::Fred, Outcome::NotEntitled, 4, 0)])];
-    b.put(&trees::GAPS, &page(Dataset::EquitiesBars, "AAPL"), &GapPage { tasks: daily }).unwrap();
-    b.put(&trees::GAPS, &page(Dataset::EquitiesBarsMinute, "AAPL"), &GapPage { tasks: minute }).unwrap();
-    b.put(&trees::GAPS, &page(Dataset::MacroTreasury, "DGS10"), &GapPage { tasks: series }).unwrap();
+    b.put(&trees::GAPS, &page(Dataset::EquitiesBars, "AAPL"), &GapPage::pack(day("2024-01-01"), daily)).unwrap();
+    b.put(&trees::GAPS, &page(Dataset::EquitiesBarsMinute, "AAPL"), &GapPage::pack(day("2024-01-01"), minute)).unwrap();
+    b.put(&trees::GAPS, &page(Dataset::MacroTreasury, "DGS10"), &GapPage::pack(day("2024-01-01"), series)).unwrap();
 }
 
 fn verdict(d: &str, reasons: &[Reason], expected: u32, rows: u32) -> LedgerDay {
@@ -232,7 +266,9 @@ fn vendors(b: &mut Batch) {
         mark.cover(day("2024-01-15"), day("2024-01-31"));
         b.put(&trees::BOOKMARKS, &key(dataset, symbol, vendor), &mark).unwrap();
     }
-    let refusal = |until: &str, step, why: &str| Demotion { until: unix(until), step, why: why.into() };
+    let refusal = |until: &str, step, why: &str| Demotions {
+        windows: vec![Demotion { from: i32::MIN, to: i32::MAX, until: unix(until), step, why: why.into() }],
+    };
     let k = key(Dataset::EquitiesBarsMinute, "AAPL", Vendor::Alpaca);
     b.put(
         &trees::DEMOTIONS,

@@ -58,11 +58,15 @@ impl Session {
         Ok(())
     }
 
-    /// Asks. A connection that was lost since the last question is made anew, once: a question changes nothing.
+    /// Asks. A connection that was lost since the last question is made anew, once. What changes something is said once,
+    /// over a connection of its own: nobody could tell whether a lost one was heard.
     ///
     /// # Errors
     /// The node's, or why there is no answer.
     pub fn ask(&mut self, cmd: &str, args: Map<String, Value>) -> Result<Value, AdminError> {
+        if commands::find(cmd).is_ok_and(|c| c.changes()) {
+            self.connection = None;
+        }
         let kept = self.connection.is_some();
         self.connect()?;
         let first = self.once(cmd, args.clone());

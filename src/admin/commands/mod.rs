@@ -108,6 +108,11 @@ impl Command {
         self.name.split_once('.').map(|(_, v)| v)
     }
 
+    /// Whether it changes something.
+    pub fn changes(&self) -> bool {
+        matches!(self.verb(), Some("retry" | "cancel" | "pause" | "resume" | "clear" | "reload"))
+    }
+
     /// `queue [DATASET] [SYMBOL] [--state STATE] …`
     pub fn usage(&self) -> String {
         let mut out = self.words.to_owned();
@@ -152,6 +157,60 @@ pub const COMMANDS: &[Command] = &[
         summary: "sessions that are absent or short, with what each vendor answered",
         example: "queue equities_bars AAPL --state missing",
         args: &[DATASET, SYMBOL, flag("state", Kind::State), FROM, TO, LIMIT, OFFSET],
+    },
+    Command {
+        name: "queue.retry",
+        words: "queue retry",
+        summary: "gives tasks that failed, were given up or cancelled new attempts; all of them, or those that match",
+        example: "queue retry equities_bars AAPL 2024-01-02 2024-01-31",
+        args: &[DATASET, SYMBOL, placed("from", Kind::Date), placed("to", Kind::Date)],
+    },
+    Command {
+        name: "queue.cancel",
+        words: "queue cancel",
+        summary: "gives tasks up until they are retried",
+        example: "queue cancel equities_bars AAPL 2024-01-02 2024-01-31",
+        args: &[
+            needed("dataset", Kind::Dataset),
+            needed("symbol", Kind::Symbol),
+            placed("from", Kind::Date),
+            placed("to", Kind::Date),
+        ],
+    },
+    Command {
+        name: "queue.pause",
+        words: "queue pause",
+        summary: "asks a vendor nothing more until it is resumed, restarts included",
+        example: "queue pause alpaca",
+        args: &[needed("vendor", Kind::Vendor)],
+    },
+    Command {
+        name: "queue.resume",
+        words: "queue resume",
+        summary: "asks a paused vendor again",
+        example: "queue resume alpaca",
+        args: &[needed("vendor", Kind::Vendor)],
+    },
+    Command {
+        name: "explain",
+        words: "explain",
+        summary: "why a task is where it is: its class, its lease, and each vendor's score, term by term",
+        example: "explain equities_bars AAPL 2024-01-12",
+        args: &[needed("dataset", Kind::Dataset), needed("symbol", Kind::Symbol), needed("date", Kind::Date)],
+    },
+    Command {
+        name: "demotions",
+        words: "demotions",
+        summary: "what vendors refused, in whose words, and when each is asked again",
+        example: "demotions alpaca",
+        args: &[placed("vendor", Kind::Vendor), flag("dataset", Kind::Dataset), LIMIT, OFFSET],
+    },
+    Command {
+        name: "demotions.clear",
+        words: "demotions clear",
+        summary: "forgets what a vendor refused: it is asked again in the next stage",
+        example: "demotions clear alpaca equities_bars AAPL",
+        args: &[needed("vendor", Kind::Vendor), DATASET, SYMBOL],
     },
     Command {
         name: "leases",
@@ -231,6 +290,20 @@ pub const COMMANDS: &[Command] = &[
         summary: "one pack: sums, sealing, and where it arrived",
         example: "packs last",
         args: &[needed("export_id", Kind::ExportId)],
+    },
+    Command {
+        name: "config",
+        words: "config",
+        summary: "the registry that holds: its hash, its files, and how the last reload went",
+        example: "config",
+        args: &[],
+    },
+    Command {
+        name: "config.reload",
+        words: "config reload",
+        summary: "reads datasets, capabilities and universe again, whole or not at all; `reload` for short",
+        example: "reload",
+        args: &[],
     },
     Command {
         name: "names",

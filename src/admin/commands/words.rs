@@ -1,6 +1,6 @@
 //! From what a person types to a request.
 
-use super::{Arg, COMMANDS, Command, Kind, nearest};
+use super::{Arg, COMMANDS, Command, Kind, find, nearest};
 use crate::admin::protocol::{AdminError, Code};
 use datanode_schema::names::Dataset;
 use serde_json::{Map, Value};
@@ -57,6 +57,9 @@ pub fn parse(words: &[String]) -> Result<Said, AdminError> {
     Ok(Said { command, args: arguments(command, rest)?, json })
 }
 
+/// Words that stand for a noun and its verb.
+const ALIASES: [(&str, &str); 1] = [("reload", "config.reload")];
+
 /// The command that words begin with, and the words after it.
 ///
 /// # Errors
@@ -66,6 +69,9 @@ pub fn resolve<'a, 'w>(words: &'a [&'w str]) -> Result<(&'static Command, &'a [&
         return Err(AdminError::new(Code::BadArgs, "no command was given; `help` lists them"));
     };
     if let Some(c) = COMMANDS.iter().find(|c| c.name == first && c.verb().is_some()) {
+        return Ok((c, rest));
+    }
+    if let Some(c) = ALIASES.iter().find(|(word, _)| *word == first).and_then(|(_, name)| find(name).ok()) {
         return Ok((c, rest));
     }
     let of_noun: Vec<&'static Command> = COMMANDS.iter().filter(|c| c.noun() == first).collect();
@@ -159,6 +165,15 @@ mod tests {
         assert_eq!(said("queue list EQUITIES_BARS"), r#"queue.list {"dataset":"equities_bars"}"#);
         assert_eq!(said("queue AAPL"), r#"queue.list {"symbol":"AAPL"}"#);
         assert_eq!(said("qc"), "qc.summary {}");
+        assert_eq!(said("reload"), "config.reload {}");
+        assert_eq!(said("config reload"), "config.reload {}");
+        assert_eq!(said("demotions"), "demotions {}");
+        assert_eq!(said("demotions clear fred"), r#"demotions.clear {"vendor":"fred"}"#);
+        assert_eq!(
+            said("queue retry equities_bars AAPL 2024-01-02 2024-01-05"),
+            r#"queue.retry {"dataset":"equities_bars","from":"2024-01-02","symbol":"AAPL","to":"2024-01-05"}"#
+        );
+        assert_eq!(said("queue pause ALPACA"), r#"queue.pause {"vendor":"alpaca"}"#);
         assert_eq!(said("qc equities_bars"), r#"qc.summary {"dataset":"equities_bars"}"#);
         assert_eq!(said("runs 20260302T230000Z"), r#"runs.show {"run_id":"20260302T230000Z"}"#);
         assert_eq!(said("runs --limit 2"), r#"runs {"limit":2}"#);

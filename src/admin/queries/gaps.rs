@@ -118,9 +118,10 @@ pub(super) fn gaps(ctx: &AdminContext, a: &Args) -> Result<Gaps, AdminError> {
     for prefix in prefixes(a.dataset(), Some(symbol)) {
         ctx.store.scan(&GAPS, &prefix, |k, page| {
             let of = absent.entry(k.dataset).or_default();
-            for t in page.tasks.iter().filter(|t| wanted.is_none_or(|w| w == t.state)) {
-                let (day, expected, rows) = (t.day.to_native(), t.expected.to_native(), t.rows.to_native());
-                of.push(Absent { day, state: t.state, expected, rows });
+            for t in
+                page.native().tasks(k.month.first_day()).into_iter().filter(|t| wanted.is_none_or(|w| w == t.state))
+            {
+                of.push(Absent { day: t.day, state: t.state, expected: t.expected, rows: t.rows });
             }
             ControlFlow::Continue(())
         })?;

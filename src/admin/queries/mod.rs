@@ -3,6 +3,7 @@
 //! On the wire a day is `YYYY-MM-DD`, a time RFC 3339 in UTC, a hash hex, an absent thing null. Lists come as pages:
 //! `total` (matches), `offset`, `limit`, `rows`.
 
+mod desk;
 mod gaps;
 mod help;
 mod ledger;
@@ -12,6 +13,7 @@ mod status;
 mod vendors;
 mod work;
 
+pub use desk::{Changed, Config, DemotionLine, Explanation, Paused, ReloadedConfig, ScoreRow};
 pub use gaps::{Gaps, Run as GapRun};
 pub use help::{CommandHelp, Help, Names};
 pub use ledger::{DecidedBy, LedgerList, LedgerRow, Meaning, QcSummary, ReasonCount, VerdictCount};
@@ -34,28 +36,49 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::ops::ControlFlow;
 
-/// Answers a command. Blocking: it reads the store.
+/// Answers a command of the user `uid`. Blocking: it reads the store. What changes something is logged with the user.
 ///
 /// # Errors
 /// What the wire says instead of a result.
-pub fn answer(ctx: &AdminContext, cmd: &str, args: Map<String, Value>) -> Result<Value, AdminError> {
+pub fn answer(ctx: &AdminContext, cmd: &str, args: Map<String, Value>, uid: u32) -> Result<Value, AdminError> {
     let command = find(cmd)?;
+    let said = command.changes().then(|| Value::Object(args.clone()).to_string());
     let a = Args::check(command, args)?;
-    match command.name {
+    let answer = dispatch(ctx, command.name, &a, uid);
+    if let Some(args) = said {
+        match &answer {
+            Ok(done) => tracing::info!(uid, cmd, args, %done, "a person changed the node"),
+            Err(e) => tracing::warn!(uid, cmd, args, error = %e, "a person asked for a change and was refused"),
+        }
+    }
+    answer
+}
+
+fn dispatch(ctx: &AdminContext, name: &str, a: &Args, uid: u32) -> Result<Value, AdminError> {
+    match name {
         "status" => value(status::status(ctx)?),
         "vendors" => value(vendors::vendors(ctx)?),
-        "vendors.show" => value(vendors::show(ctx, &a)?),
-        "queue.list" => value(work::queue(ctx, &a)?),
-        "leases" => value(work::leases(ctx, &a)?),
-        "bookmarks" => value(work::bookmarks(ctx, &a)?),
-        "gaps" => value(gaps::gaps(ctx, &a)?),
-        "qc.summary" => value(ledger::summary(ctx, &a)?),
-        "qc.show" => value(ledger::show(ctx, &a)?),
-        "qc.red" => value(ledger::red(ctx, &a)?),
-        "runs" => value(runs::list(ctx, &a)?),
-        "runs.show" => value(runs::show(ctx, &a)?),
-        "packs" => value(packs::list(ctx, &a)?),
-        "packs.show" => value(packs::show(ctx, &a)?),
+        "vendors.show" => value(vendors::show(ctx, a)?),
+        "queue.list" => value(work::queue(ctx, a)?),
+        "queue.retry" => value(desk::retry(ctx, a)?),
+        "queue.cancel" => value(desk::cancel(ctx, a)?),
+        "queue.pause" => value(desk::pause(ctx, a, true, uid)?),
+        "queue.resume" => value(desk::pause(ctx, a, false, uid)?),
+        "explain" => value(desk::explain(ctx, a)?),
+        "demotions" => value(desk::demotions(ctx, a)?),
+        "demotions.clear" => value(desk::clear(ctx, a)?),
+        "config" => value(desk::config(ctx)),
+        "config.reload" => value(desk::reload(ctx, uid)?),
+        "leases" => value(work::leases(ctx, a)?),
+        "bookmarks" => value(work::bookmarks(ctx, a)?),
+        "gaps" => value(gaps::gaps(ctx, a)?),
+        "qc.summary" => value(ledger::summary(ctx, a)?),
+        "qc.show" => value(ledger::show(ctx, a)?),
+        "qc.red" => value(ledger::red(ctx, a)?),
+        "runs" => value(runs::list(ctx, a)?),
+        "runs.show" => value(runs::show(ctx, a)?),
+        "packs" => value(packs::list(ctx, a)?),
+        "packs.show" => value(packs::show(ctx, a)?),
         "names" => value(help::names(ctx)),
         "help" => value(help::help(a.text("command"))?),
         other => Err(AdminError::new(Code::UnknownCommand, format!("`{other}` is in the table and not answered"))),

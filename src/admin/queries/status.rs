@@ -77,12 +77,12 @@ impl Counted {
 fn count(store: &Store) -> Result<Counts, StoreError> {
     let mut states = [0u64; 256];
     store.scan(&GAPS, &[], |_, page| {
-        page.tasks.iter().for_each(|t| bump(&mut states, t.state));
+        page.groups.iter().for_each(|g| bump(&mut states, g.state, u64::from(g.days.to_native().count_ones())));
         ControlFlow::Continue(())
     })?;
     let mut verdicts = [0u64; 256];
     store.scan(&LEDGER, &[], |_, page| {
-        page.days.iter().for_each(|d| bump(&mut verdicts, d.verdict));
+        page.days.iter().for_each(|d| bump(&mut verdicts, d.verdict, 1));
         ControlFlow::Continue(())
     })?;
     let at = |counts: &[u64; 256], n: u8| counts.get(usize::from(n)).copied().unwrap_or(0);
@@ -92,9 +92,9 @@ fn count(store: &Store) -> Result<Counts, StoreError> {
     })
 }
 
-fn bump(counts: &mut [u64; 256], n: u8) {
+fn bump(counts: &mut [u64; 256], n: u8, by: u64) {
     if let Some(c) = counts.get_mut(usize::from(n)) {
-        *c += 1;
+        *c += by;
     }
 }
 

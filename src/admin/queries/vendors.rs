@@ -9,7 +9,7 @@ use datanode_schema::names::{Dataset, Vendor};
 use datanode_schema::records::BudgetRecord;
 use datanode_schema::registry::{Limits, VendorCaps};
 use datanode_schema::store::StoreError;
-use datanode_schema::trees::{BOOKMARKS, BUDGETS, DEMOTIONS};
+use datanode_schema::trees::{BOOKMARKS, BUDGETS, DEMOTIONS, VENDOR_STATES};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -40,6 +40,10 @@ pub struct VendorRow {
     pub spent_total: u64,
     /// Until when it asked to be left alone; null where that is over.
     pub closed_until: Option<String>,
+    /// Whether a person paused it.
+    pub paused: bool,
+    /// What its 429s have left of the rates, in percent of the limits.
+    pub pace_percent: u32,
     /// Symbols of datasets that it has answered for.
     pub bookmarks: u64,
     /// Symbols that it is not asked for now.
@@ -114,8 +118,8 @@ fn tallies(ctx: &AdminContext) -> Result<BTreeMap<Vendor, Tally>, StoreError> {
     })?;
     ctx.store.scan(&DEMOTIONS, &[], |k, d| {
         let t = out.entry(k.vendor).or_default();
-        t.demotions += 1;
-        t.demoted += u64::from(d.until.to_native() > now);
+        t.demotions += d.windows.len() as u64;
+        t.demoted += d.windows.iter().filter(|d| d.until.to_native() > now).count() as u64;
         ControlFlow::Continue(())
     })?;
     Ok(out)
@@ -135,6 +139,8 @@ fn row(ctx: &AdminContext, vendor: Vendor, caps: &VendorCaps, tally: &Tally) -> 
         left_today: (per_day > 0).then(|| per_day.saturating_sub(spent_today)),
         spent_total: budget.total,
         closed_until: time(budget.closed_until).filter(|_| budget.closed_until > now.timestamp()),
+        paused: ctx.store.load(&VENDOR_STATES, &vendor.name().to_owned())?.is_some_and(|s| s.paused),
+        pace_percent: 100 - budget.slowed_ppm.min(1_000_000) / 10_000,
         bookmarks: tally.bookmarks,
         demoted: tally.demoted,
         demotions: tally.demotions,
@@ -161,12 +167,12 @@ pub(super) fn show(ctx: &AdminContext, a: &Args) -> Result<VendorDetails, AdminE
     let now = ctx.clock.now().timestamp();
     let mut demotion_list = Page::new(a);
     for (k, d) in ctx.store.load_all(&DEMOTIONS, &[])? {
-        if k.vendor == *vendor {
+        for d in d.windows.into_iter().filter(|_| k.vendor == *vendor) {
             let (until, standing) = (time(d.until), d.until > now);
             let dataset = k.dataset.name();
             demotion_list.offer(|| DemotionRow {
                 dataset,
-                symbol: k.symbol,
+                symbol: k.symbol.clone(),
                 until,
                 standing,
                 step: d.step,

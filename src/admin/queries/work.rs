@@ -134,10 +134,10 @@ pub(super) fn queue(ctx: &AdminContext, a: &Args) -> Result<QueueList, AdminErro
     let mut out = QueueList { by_state: Absence::ALL.iter().map(|a| (a.name(), 0)).collect(), page: Page::new(a) };
     for prefix in prefixes(a.dataset(), a.symbol()) {
         ctx.store.scan(&GAPS, &prefix, |k, page| {
-            for t in page.tasks.iter().filter(|t| days.contains(&t.day.to_native())) {
+            for t in page.native().tasks(k.month.first_day()).into_iter().filter(|t| days.contains(&t.day)) {
                 *out.by_state.entry(state_name(t.state)).or_default() += 1;
                 if wanted.is_none_or(|w| w == t.state) {
-                    out.page.offer(|| task_row(k.dataset.name(), &k.symbol, &t.native()));
+                    out.page.offer(|| task_row(k.dataset.name(), &k.symbol, &t));
                 }
             }
             ControlFlow::Continue(())

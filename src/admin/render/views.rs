@@ -100,6 +100,8 @@ const VENDORS: &[Block] = &[list(
         s(4, "bookmarks", "/bookmarks", Number),
         s(8, "demoted", "/demoted", Number),
         s(6, "closed until", "/closed_until", Name),
+        s(9, "paused", "/paused", Name),
+        s(10, "pace %", "/pace_percent", Number),
         c("datasets", "/datasets", Plain),
     ],
     "vendor_capabilities.yaml has no vendor",
@@ -114,6 +116,8 @@ const VENDOR: &[Block] = &[
         f("spent in all", "/spent_total", Plain),
         o("closed until", "/closed_until", Plain),
         f("bookmarks", "/bookmarks", Plain),
+        f("paused", "/paused", Plain),
+        f("pace in percent of the limits", "/pace_percent", Plain),
         f("limits", "/limits", Pairs),
     ]),
     list(
@@ -162,6 +166,73 @@ const QUEUE: &[Block] = &[
     ),
     Block::Fields(&[f("by state", "/by_state", AllPairs)]),
 ];
+
+const CHANGED: &[Block] = &[Block::Fields(&[f("changed", "/changed", Plain), f("what", "/what", Plain)])];
+
+const PAUSED: &[Block] = &[Block::Fields(&[f("vendor", "/vendor", Plain), f("paused", "/paused", Plain)])];
+
+const EXPLAIN: &[Block] = &[
+    Block::Fields(&[
+        f("task", "/task", Plain),
+        f("state", "/state", Plain),
+        f("class", "/class", Plain),
+        f("expected", "/expected", Plain),
+        f("rows", "/rows", Plain),
+        o("discovered", "/discovered_at", Plain),
+        o("lease", "/lease", Plain),
+    ]),
+    list(
+        "",
+        "/vendors",
+        &[
+            c("vendor", "/vendor", Name),
+            c("score", "/score", Number),
+            s(1, "coverage", "/terms/coverage", Number),
+            s(2, "preference", "/terms/preference", Number),
+            s(3, "quality", "/terms/quality", Number),
+            s(4, "cost", "/terms/cost", Number),
+            s(5, "latency", "/terms/latency", Number),
+            c("now", "/can_take_now", Name),
+            c("why not", "/why_not", Prose),
+        ],
+        "no enabled vendor has this dataset",
+    ),
+];
+
+const DEMOTIONS: &[Block] = &[page(
+    &[
+        c("vendor", "/vendor", Name),
+        c("dataset", "/dataset", Name),
+        c("symbol", "/symbol", Name),
+        s(3, "from", "/from", Name),
+        s(4, "to", "/to", Name),
+        c("asked again", "/until", Name),
+        s(1, "times", "/step", Number),
+        c("why", "/why", Prose),
+    ],
+    "no vendor refuses anything",
+)];
+
+const CONFIG: &[Block] = &[Block::Fields(&[
+    f("config sha256", "/sha256", Plain),
+    o("after the run", "/next_sha256", Plain),
+    f("datasets", "/files/datasets", Plain),
+    f("capabilities", "/files/capabilities", Plain),
+    f("universe", "/files/universe", Plain),
+    f("reloads", "/reloads/taken", Plain),
+    f("refused", "/reloads/refused", Plain),
+    o("last", "/reloads/last_at", Plain),
+    o("by", "/reloads/last_by", Plain),
+    o("error", "/reloads/last_error", Plain),
+])];
+
+const RELOADED: &[Block] = &[Block::Fields(&[
+    f("old sha256", "/old_sha256", Plain),
+    f("new sha256", "/new_sha256", Plain),
+    f("changed", "/changed", Plain),
+    f("holds", "/holds", Plain),
+    f("needs restart", "/needs_restart", Plain),
+])];
 
 const LEASES: &[Block] = &[page(
     &[
@@ -361,6 +432,12 @@ pub fn blocks(cmd: &str) -> &'static [Block] {
         "vendors" => VENDORS,
         "vendors.show" => VENDOR,
         "queue.list" => QUEUE,
+        "queue.retry" | "queue.cancel" | "demotions.clear" => CHANGED,
+        "queue.pause" | "queue.resume" => PAUSED,
+        "explain" => EXPLAIN,
+        "demotions" => DEMOTIONS,
+        "config" => CONFIG,
+        "config.reload" => RELOADED,
         "leases" => LEASES,
         "bookmarks" => BOOKMARKS,
         "gaps" => GAPS,

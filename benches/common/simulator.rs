@@ -2,6 +2,7 @@
 
 use crate::child::{command, cpu_of};
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -15,12 +16,12 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Serves the folder `data` on a free loopback port.
+    /// Serves what `args` say on a free loopback port.
     ///
     /// # Errors
     /// It does not start.
-    pub fn start(datanode: &Path, data: &Path) -> Result<Self, Box<dyn Error>> {
-        let mut child = command(datanode).arg("vendorsim").arg("--data").arg(data).stdout(Stdio::piped()).spawn()?;
+    pub fn start(datanode: &Path, args: &[OsString]) -> Result<Self, Box<dyn Error>> {
+        let mut child = command(datanode).arg("vendorsim").args(args).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         if let Some(out) = child.stdout.take() {
             BufReader::new(out).read_line(&mut line)?;
@@ -53,10 +54,18 @@ impl Simulator {
     ///
     /// # Errors
     /// It does not answer.
+    #[allow(dead_code, reason = "not every harness needs it")]
     pub fn requests(&self) -> Result<f64, Box<dyn Error>> {
-        let body = self.ask("GET", "/__sim/stats")?;
-        let stats: serde_json::Value = serde_json::from_str(&body)?;
+        let stats = self.stats()?;
         stats.get("requests").and_then(serde_json::Value::as_f64).ok_or_else(|| "no requests in /__sim/stats".into())
+    }
+
+    /// Everything that it counted since the last reset.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn stats(&self) -> Result<serde_json::Value, Box<dyn Error>> {
+        Ok(serde_json::from_str(&self.ask("GET", "/__sim/stats")?)?)
     }
 
     fn ask(&self, method: &str, path: &str) -> Result<String, Box<dyn Error>> {

@@ -1,0 +1,85 @@
+//! The lookback: the newest sessions are asked for once more, a night later, of the vendor that gave them. Late rows and
+//! restatements come in this way.
+
+use super::QueueError;
+use super::lens::{last_sessions, window};
+use super::score::Shape;
+use crate::node::{Node, RunContext};
+use crate::vendor::{Ask, Purpose};
+use datanode_schema::clock::date_of;
+use datanode_schema::keys::{BookmarkKey, HoldingKey, Month};
+use datanode_schema::names::{Dataset, Vendor};
+use datanode_schema::trees::{BOOKMARKS, DEMOTIONS, HOLDINGS};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::ControlFlow;
+
+type Group = (Dataset, Vendor, Vec<i32>);
+
+/// The asks of tonight, by vendor; what came in or was asked for again today (UTC) is left alone.
+pub(super) fn plan(node: &Node, run: &RunContext) -> Result<BTreeMap<Vendor, VecDeque<Ask>>, QueueError> {
+    let registry = node.registry();
+    let mut groups: BTreeMap<Group, Vec<String>> = BTreeMap::new();
+    let now = node.clock.now();
+    for (dataset, symbol, _) in registry.universe.iter() {
+        let Some(rule) = registry.rule(dataset).filter(|r| r.lookback_sessions > 0) else { continue };
+        let (first, last) = run.days();
+        let mut days = last_sessions(rule, run.as_of, rule.lookback_sessions);
+        days.retain(|d| first <= *d && *d <= last);
+        for (vendor, held) in held(node, dataset, symbol, &days)? {
+            let key = BookmarkKey { dataset, symbol: symbol.to_owned(), vendor };
+            let looked = node.store.load(&BOOKMARKS, &key)?.map_or(0, |b| b.updated_at.max(b.looked_at));
+            let demoted = node.store.load(&DEMOTIONS, &key)?.unwrap_or_default();
+            let Some(c) = registry.capability(vendor, dataset).filter(|_| node.enabled.contains(&vendor)) else {
+                continue;
+            };
+            let (from, to) = window(c, now);
+            let open = |d: &i32| from <= *d && *d <= to && !demoted.refuses(*d, now.timestamp());
+            let days: Vec<i32> = held.into_iter().filter(open).collect();
+            if !days.is_empty() && looked.div_euclid(86_400) < i64::from(run.today()) {
+                groups.entry((dataset, vendor, days)).or_default().push(symbol.to_owned());
+            }
+        }
+    }
+    let mut out: BTreeMap<Vendor, VecDeque<Ask>> = BTreeMap::new();
+    for ((dataset, vendor, days), symbols) in groups {
+        let (Some(rule), Some(c)) = (registry.rule(dataset), registry.capability(vendor, dataset)) else { continue };
+        let (Some(first), Some(last)) = (days.first(), days.last()) else { continue };
+        let shape = Shape::of(rule, c);
+        for some in symbols.chunks(shape.symbols.min(shape.rows / days.len().max(1)).max(1)) {
+            out.entry(vendor).or_default().push_back(Ask {
+                vendor,
+                dataset,
+                symbols: some.to_vec(),
+                from: date_of(*first),
+                to: date_of(*last),
+                feed: c.feed.clone(),
+                adjustment: c.adjustment.clone(),
+                max_rows: c.max_rows,
+                purpose: Purpose::Lookback,
+                certain: false,
+                days: days.clone(),
+            });
+        }
+    }
+    Ok(out)
+}
+
+/// Which of the days each vendor has given.
+fn held(
+    node: &Node,
+    dataset: Dataset,
+    symbol: &str,
+    days: &[i32],
+) -> Result<BTreeMap<Vendor, BTreeSet<i32>>, QueueError> {
+    let months: BTreeSet<Month> = days.iter().map(|d| Month::of(date_of(*d))).collect();
+    let mut out: BTreeMap<Vendor, BTreeSet<i32>> = BTreeMap::new();
+    for month in months {
+        node.store.scan(&HOLDINGS, &HoldingKey::of_month(dataset, symbol, month), |k, page| {
+            for d in page.days.iter().map(|d| d.day.to_native()).filter(|d| days.contains(d)) {
+                out.entry(k.vendor).or_default().insert(d);
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    Ok(out)
+}
