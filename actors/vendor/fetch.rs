@@ -4,7 +4,7 @@
 //! no failure: the vendor's reset is waited for where it is near, else the ask goes back to the queue.
 
 use super::http::{Answered, MAX_KEPT};
-use super::{Ask, Endpoint, Fetched, Http, Next, Page, Refusal, Rejects, SymbolRows, files, parse, request};
+use super::{Ask, Endpoint, Fetched, Http, Next, Page, Refusal, Rejects, Scope, SymbolRows, files, parse};
 use crate::node::RunContext;
 use crate::queue::{Lesson, Purse};
 use datanode_schema::clock::Clock;
@@ -20,6 +20,8 @@ const ATTEMPTS: u32 = 2;
 const MAX_PAGES: u32 = 20_000;
 /// A reset farther away than this sends the ask back to the queue.
 const LONGEST_WAIT: Duration = Duration::from_secs(65);
+/// How long a vendor is left alone that blocked us.
+const BLOCKED: Duration = Duration::from_secs(300);
 /// How long a 429 on one page is waited for where the vendor does not say: past the next second, past a part of the
 /// minute, past the whole minute. After that the ask goes back to the queue.
 const UNSAID_WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(15), Duration::from_secs(61)];
@@ -147,7 +149,7 @@ impl Fetcher {
         got: &mut Gathered,
     ) -> Result<Page, Refusal> {
         let ask = a.ask;
-        let request = request(self.endpoint.vendor, ask, next)?;
+        let request = self.endpoint.request(ask, next, self.clock.now())?;
         let (mut failures, mut waits) = (0, 0usize);
         loop {
             if self.stopping.load(Ordering::Acquire) {
@@ -165,7 +167,10 @@ impl Fetcher {
             }
             let answered = self.http.get(&self.endpoint, &request, self.clock.now()).await;
             got.pages += 1;
-            let refusal = match self.read(ask, answered, got).await {
+            if let Some(left) = answered.limits.limit_remaining {
+                self.purse.note_headers(left, answered.limits.reset_in_ms).await;
+            }
+            let refusal = match self.read(ask, next, answered, got).await {
                 Ok(page) => {
                     self.purse.learned(Lesson::Good);
                     return Ok(page);
@@ -183,6 +188,11 @@ impl Fetcher {
                         return Err(refusal);
                     }
                 }
+                // Asking a block again at once makes it last.
+                Outcome::Error if refusal.scope == Scope::Block => {
+                    self.purse.close(BLOCKED).await;
+                    return Err(refusal);
+                }
                 Outcome::Error | Outcome::Unparsable => {
                     failures += 1;
                     if failures >= ATTEMPTS {
@@ -197,15 +207,21 @@ impl Fetcher {
     }
 
     /// Reads a body off the arbiter's thread.
-    async fn read(&self, ask: &Ask, answered: Answered, got: &mut Gathered) -> Result<Page, Refusal> {
+    async fn read(
+        &self,
+        ask: &Ask,
+        next: Option<&Next>,
+        answered: Answered,
+        got: &mut Gathered,
+    ) -> Result<Page, Refusal> {
         if let Some(refusal) = answered.refusal {
             if refusal.outcome == Outcome::Unparsable {
                 got.keep(answered.body);
             }
             return Err(refusal);
         }
-        let (vendor, question, body) = (self.endpoint.vendor, ask.clone(), answered.body);
-        let parsed = tokio::task::spawn_blocking(move || (parse(vendor, &question, &body), body)).await;
+        let (vendor, question, next, body) = (self.endpoint.vendor, ask.clone(), next.cloned(), answered.body);
+        let parsed = tokio::task::spawn_blocking(move || (parse(vendor, &question, next.as_ref(), &body), body)).await;
         let (page, body) = parsed.map_err(|e| Refusal::new(Outcome::Error, format!("parsing stopped: {e}")))?;
         match page {
             Ok(page) => {

@@ -6,8 +6,8 @@
 mod settings;
 
 pub use settings::{
-    BooksSettings, HttpSettings, LogSettings, NodeSettings, QueueSettings, RetentionSettings, ScheduleSettings,
-    SealSettings, Settings, ShipSettings, StoreSettings, VendorSettings, VendorsSettings,
+    BooksSettings, FRED_KEY, HttpSettings, LogSettings, NodeSettings, QueueSettings, RetentionSettings,
+    ScheduleSettings, SealSettings, Settings, ShipSettings, StoreSettings, VendorSettings, VendorsSettings,
 };
 
 use serde_json::Value;
@@ -151,7 +151,7 @@ fn check(s: &Settings) -> Result<(), ConfigError> {
         }
     }
     let v = &s.vendors;
-    for v in [&v.files, &v.alpaca, &v.massive, &v.fred] {
+    for v in [&v.files, &v.alpaca, &v.massive, &v.fred, &v.tiingo] {
         if v.concurrency.is_some_and(|c| c > 64) {
             return wrong("vendors.*.concurrency: from 1 to 64");
         }

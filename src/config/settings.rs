@@ -103,6 +103,7 @@ pub struct VendorsSettings {
     pub massive: VendorSettings,
     pub fred: VendorSettings,
     pub polymarket: VendorSettings,
+    pub tiingo: VendorSettings,
 }
 
 section! { /// One vendor.
@@ -111,6 +112,7 @@ section! { /// One vendor.
         base_url: String = String::new(),
         trading_base_url: String = String::new(),
         clob_base_url: String = String::new(),
+        graph_base_url: String = String::new(),
         key: String = String::new(),
         secret: String = String::new(),
         feed: String = String::new(),
@@ -121,6 +123,9 @@ section! { /// One vendor.
         concurrency: Option<u32> = None,
     }
 }
+
+/// FRED's key where the configuration names none. FRED alone works without one.
+pub const FRED_KEY: &str = "env:FRED_API_KEY";
 
 impl Default for VendorsSettings {
     fn default() -> Self {
@@ -137,11 +142,15 @@ impl Default for VendorsSettings {
                 ..at("https://data.alpaca.markets", "env:APCA_API_KEY_ID", "env:APCA_API_SECRET_KEY")
             },
             massive: at("https://api.massive.com", "env:MASSIVE_API_KEY", ""),
-            fred: at("https://api.stlouisfed.org", "env:FRED_API_KEY", ""),
+            fred: VendorSettings {
+                graph_base_url: "https://fred.stlouisfed.org".into(),
+                ..at("https://api.stlouisfed.org", FRED_KEY, "")
+            },
             polymarket: VendorSettings {
                 clob_base_url: "https://clob.polymarket.com".into(),
                 ..at("https://gamma-api.polymarket.com", "", "")
             },
+            tiingo: at("https://api.tiingo.com", "env:TIINGO_API_KEY", ""),
         }
     }
 }
