@@ -59,6 +59,11 @@ impl Ask {
         manifest::request_id(run, self.vendor, self.dataset, symbol, self.from, self.to, self.purpose.name())
     }
 
+    /// Whether an answer without a row would say that something is missing: events may well not have happened.
+    pub fn expects_rows(&self) -> bool {
+        self.purpose != Purpose::Lookback && self.dataset != Dataset::CorporateActions
+    }
+
     /// Whether a session was asked for.
     pub fn wants(&self, day: i32) -> bool {
         self.days.is_empty() || self.days.binary_search(&day).is_ok()

@@ -123,8 +123,10 @@ impl Fetcher {
                 return Err(Refusal::unparsable(format!("more than {MAX_PAGES} pages")));
             }
             let mut page = self.page(a, next.as_ref(), got).await?;
-            if next.is_some() && page.rows.is_empty() && page.next.is_none() {
-                // More was announced than came: some answer so where they have lost the thread. Twice, and it is believed.
+            let nothing = page.rows.is_empty() && page.next.is_none() && page.rejects.rows == 0;
+            if nothing && (next.is_some() || (got.rows.is_empty() && a.ask.expects_rows())) {
+                // Sessions were expected, or more was announced than came. Some say "nothing" where they mean "not now":
+                // twice, and it is believed.
                 page = self.page(a, next.as_ref(), got).await?;
             }
             got.rejects.merge(page.rejects);
