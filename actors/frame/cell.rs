@@ -38,7 +38,7 @@ macro_rules! kinds {
         pub enum ActionKind { $($(#[$doc])* $variant,)* }
 
         impl ActionKind {
-            /// Every kind, in the order in which the rows of a day stand.
+            /// Every kind, in the order in which the rows of a day stand: that of the names.
             pub const ALL: &'static [ActionKind] = &[$(ActionKind::$variant),*];
 
             /// The text of the `kind` column.
@@ -51,28 +51,28 @@ macro_rules! kinds {
 }
 
 kinds! {
+    /// Dividend in cash, special ones too. `cash`: dollars a share, in the shares of the day before.
+    Dividend = "dividend";
+    /// Bought. `ratio`: shares of the buyer, `cash`: dollars, for each share.
+    Merger = "merger";
+    /// Another symbol from that day on. No values.
+    NameChange = "name_change";
+    /// A part of the shares is called. `cash`: dollars a share.
+    PartialCall = "partial_call";
+    /// Redeemed. `cash`: dollars a share.
+    Redemption = "redemption";
+    /// Exchanged for several things. `cash`: dollars a share.
+    Reorganization = "reorganization";
+    /// Rights are given out. `ratio`: rights for each share.
+    Rights = "rights";
+    /// Another company is given out. `ratio`: its shares for each one held.
+    SpinOff = "spin_off";
     /// Forward or reverse split. `ratio`: new shares for each old one (7 for 7:1, 0.02 for 1:50).
     Split = "split";
     /// Dividend in shares. `ratio`: shares after it for each one before (1.05 for 5 %).
     StockDividend = "stock_dividend";
-    /// Dividend in cash, special ones too. `cash`: dollars a share, in the shares of the day before.
-    Dividend = "dividend";
-    /// Another company is given out. `ratio`: its shares for each one held.
-    SpinOff = "spin_off";
     /// A unit comes apart. `ratio`: shares of the first part for each unit.
     UnitSplit = "unit_split";
-    /// Bought. `ratio`: shares of the buyer, `cash`: dollars, for each share.
-    Merger = "merger";
-    /// Redeemed. `cash`: dollars a share.
-    Redemption = "redemption";
-    /// Rights are given out. `ratio`: rights for each share.
-    Rights = "rights";
-    /// A part of the shares is called. `cash`: dollars a share.
-    PartialCall = "partial_call";
-    /// Exchanged for several things. `cash`: dollars a share.
-    Reorganization = "reorganization";
-    /// Another symbol from that day on. No values.
-    NameChange = "name_change";
     /// Removed as worthless. No values.
     Worthless = "worthless";
 }
@@ -191,5 +191,6 @@ mod tests {
         for k in ActionKind::ALL {
             assert_eq!(ActionKind::from_name(k.name()), Some(*k));
         }
+        assert!(ActionKind::ALL.is_sorted_by_key(|k| k.name()), "files are sorted by name");
     }
 }

@@ -239,7 +239,7 @@ mod tests {
         let (d, sunday) = ("2020-08-31", "2020-08-30");
         let split = of(ActionKind::Split, Some(4.0), None);
         let cash = |c| of(ActionKind::Dividend, None, Some(c));
-        assert!(actions(&[(d, split), (d, cash(0.1)), (d, cash(0.2))]).is_empty());
+        assert!(actions(&[(d, cash(0.1)), (d, cash(0.2)), (d, split)]).is_empty());
         assert_eq!(actions(&[(d, cash(0.1)), (d, cash(0.1))]), ["duplicate_stamp"]);
         assert_eq!(actions(&[(d, cash(0.2)), (d, cash(0.1))]), ["unsorted"]);
         assert_eq!(actions(&[(d, cash(0.0))]), ["not_positive"]);

@@ -126,7 +126,7 @@ mod tests {
         let other = merge(&mut t, vec![(9, cash(0.75))], &origin("c"));
         assert_eq!((other.new, other.restated), (0, 1));
         let seen: Vec<&Cell> = t.rows.iter().map(|r| &r.cell).collect();
-        assert_eq!(seen, [&split(7.0), &cash(0.75)]);
+        assert_eq!(seen, [&cash(0.75), &split(7.0)]);
     }
 
     #[test]

@@ -30,6 +30,7 @@ fn ask(vendor: Vendor, dataset: Dataset, symbols: &[&str], from: &str, to: &str)
         max_rows: 10_000,
         purpose: Purpose::Ingest,
         days: Vec::new(),
+        certain: false,
     }
 }
 

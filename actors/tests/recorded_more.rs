@@ -33,6 +33,7 @@ fn ask(vendor: Vendor, dataset: Dataset, symbols: &[&str], from: &str, to: &str)
         max_rows: 10_000,
         purpose: Purpose::Ingest,
         days: Vec::new(),
+        certain: false,
     }
 }
 
@@ -40,8 +41,10 @@ fn actions(vendor: Vendor, symbols: &[&str], from: &str, to: &str) -> Ask {
     ask(vendor, Dataset::CorporateActions, symbols, from, to)
 }
 
-/// Symbol, day, kind, ratio and cash of every row.
-fn told(page: &Page) -> Vec<(String, i64, &'static str, Option<f64>, Option<f64>)> {
+/// Symbol, day, kind, ratio and cash of a row.
+type Told = (String, i64, &'static str, Option<f64>, Option<f64>);
+
+fn told(page: &Page) -> Vec<Told> {
     let of = |(s, rows): (&String, &Vec<(i64, Cell)>)| -> Vec<_> {
         rows.iter()
             .map(|(when, c)| {
