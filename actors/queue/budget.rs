@@ -104,14 +104,14 @@ impl Bucket {
             self.granted.pop_front();
         }
         self.inherited.retain(|s| forgotten_ms(s) > now_ms);
-        // A clock that steps back frees nothing.
+        if let Some(wait) = self.wait_now(now_ms) {
+            return Grant::Wait(wait);
+        }
+        // A day begins with its first token: a clock that steps back, or shows a later day for a moment, frees nothing.
         if day > self.record.day {
             self.record.day = day;
             self.record.today = 0;
             self.reserved = 0;
-        }
-        if let Some(wait) = self.wait_now(now_ms) {
-            return Grant::Wait(wait);
         }
         let durable = self.reserved > 0 && now_ms < self.reserved_until_ms;
         if durable && !self.confirmed {
