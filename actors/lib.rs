@@ -2,11 +2,13 @@
 //! its siblings, which know nothing of actix.
 //!
 //! `vendor` asks · `queue` says what · `raw` keeps · `audit` compares with the calendar · `curate` merges · `qc` judges ·
-//! `export` packs · `seal` and `vault` encrypt and keep · `ship` delivers and removes · `schedule` leads them through a
+//! `export` packs · `seal` and `vault` encrypt and keep · `ship` delivers and removes · `books` collects what is not asked
+//! for but looked at · `schedule` leads them through a
 //! nightly cycle. `frame` is the one place that names polars; `node` is what all of them
 //! share, `parallel` how some of them use two cores.
 
 pub mod audit;
+pub mod books;
 pub mod curate;
 pub mod export;
 pub mod frame;

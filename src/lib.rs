@@ -4,6 +4,7 @@
 //! Unix socket and its REPL.
 
 pub mod admin;
+pub mod collecting;
 pub mod commands;
 pub mod config;
 pub mod failure;

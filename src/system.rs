@@ -3,6 +3,8 @@
 use crate::failure::{Code, Failure};
 use crate::wiring::Wired;
 use actix::Actor;
+use datanode_actors::books::actor::{BooksActor, StopBooks, collect};
+use datanode_actors::books::{Parts, Summary};
 use datanode_actors::curate::CurateError;
 use datanode_actors::export::ExportError;
 use datanode_actors::qc::QcError;
@@ -115,6 +117,44 @@ impl Appliance {
         match self.0.send(RunNow { only }).await {
             Ok(done) => done.map_err(of_cycle),
             Err(e) => Err(Failure::failed(e)),
+        }
+    }
+}
+
+/// Collects order books in the foreground, until the ticks or `at_most` are over or the process is asked to stop.
+///
+/// # Errors
+/// The system cannot be made; inside, the collector's.
+pub fn collect_books(parts: Parts, at_most: Option<std::time::Duration>) -> Result<Result<Summary, Failure>, Failure> {
+    block_on(async {
+        let stop = tokio::sync::watch::Sender::new(false);
+        let stopped = stop.subscribe();
+        let signals = tokio::spawn(async move {
+            match at_most {
+                Some(limit) => drop(tokio::time::timeout(limit, stop_requested()).await),
+                None => drop(stop_requested().await),
+            }
+            stop.send_replace(true);
+        });
+        let done = collect(parts, stopped).await.map_err(Failure::failed);
+        signals.abort();
+        done
+    })
+}
+
+/// The collector of a running node.
+pub struct Collecting(actix::Addr<BooksActor>);
+
+impl Collecting {
+    /// Starts it on the current system.
+    pub fn start(parts: Parts) -> Self {
+        Self(BooksActor::new(parts).start())
+    }
+
+    /// Asks it to close its file and waits for that.
+    pub async fn stop(&self) {
+        if self.0.send(StopBooks).await.is_err() {
+            tracing::debug!("the collector had ended");
         }
     }
 }

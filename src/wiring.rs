@@ -1,6 +1,6 @@
 //! A node made of settings: registry, secrets, key, store, endpoints.
 
-use crate::config::{Settings, VendorSettings};
+use crate::config::{FRED_KEY, Settings, VendorSettings};
 use crate::failure::{Code, Failure};
 use crate::secrets;
 use datanode_actors::node::{Node, NodeParts, Publishing, RunCaps};
@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// A node with the means to fetch.
 pub struct Wired {
@@ -107,12 +108,13 @@ fn caps(settings: &Settings) -> RunCaps {
     RunCaps { minutes: q.max_run_minutes, requests: q.max_run_requests, lookback_days: q.max_lookback_days }
 }
 
-fn by_vendor(s: &Settings) -> [(Vendor, &VendorSettings); 4] {
+fn by_vendor(s: &Settings) -> [(Vendor, &VendorSettings); 5] {
     [
         (Vendor::Files, &s.vendors.files),
         (Vendor::Alpaca, &s.vendors.alpaca),
         (Vendor::Massive, &s.vendors.massive),
         (Vendor::Fred, &s.vendors.fred),
+        (Vendor::Tiingo, &s.vendors.tiingo),
     ]
 }
 
@@ -130,22 +132,39 @@ fn endpoints(settings: &Settings, registry: &Registry) -> Result<Vec<Endpoint>, 
         if s.base_url.is_empty() {
             return Err(Failure::usage(format!("vendors.{vendor}.base_url is empty; set it, or disable {vendor}")));
         }
-        let secret = |part: &str, reference: &str| {
-            secrets::resolve(&format!("vendors.{vendor}.{part}"), reference).map_err(Failure::usage)
-        };
-        let key = secret("key", &s.key)?;
-        if key.is_empty() && vendor != Vendor::Files {
-            return Err(Failure::usage(format!("vendors.{vendor}.key: a reference is needed, for example env:NAME")));
-        }
+        let url = |u: &str| u.trim_end_matches('/').to_owned();
+        let (key, secret) = keys(vendor, s).map_err(Failure::usage)?;
+        let delays = registry.vendors.get(&vendor).map(|c| c.datasets.iter()).into_iter().flatten();
+        let delays = delays.filter(|(_, c)| c.entitlement.delay_minutes > 0);
         out.push(Endpoint {
             vendor,
-            base_url: s.base_url.trim_end_matches('/').to_owned(),
+            base_url: url(&s.base_url),
+            trading_base_url: url(&s.trading_base_url),
+            graph_base_url: url(&s.graph_base_url),
+            delay_minutes: delays.map(|(d, c)| (*d, c.entitlement.delay_minutes)).collect(),
             folder: PathBuf::from(&s.base_url),
             key,
-            secret: secret("secret", &s.secret)?,
+            secret,
         });
     }
     Ok(out)
+}
+
+/// Key and secret of a vendor. FRED may have none: not given, or the variable that the defaults name is not set.
+///
+/// # Errors
+/// A reference that leads to nothing, or none where a key is needed.
+pub fn keys(vendor: Vendor, s: &VendorSettings) -> Result<(Zeroizing<String>, Zeroizing<String>), String> {
+    let secret = |part: &str, reference: &str| secrets::resolve(&format!("vendors.{vendor}.{part}"), reference);
+    if vendor == Vendor::Fred && s.key == FRED_KEY && std::env::var_os("FRED_API_KEY").is_none() {
+        tracing::info!("FRED_API_KEY is not set: the CSV behind FRED's graphs is read, which needs no key");
+        return Ok((Zeroizing::default(), Zeroizing::default()));
+    }
+    let key = secret("key", &s.key)?;
+    if key.is_empty() && !matches!(vendor, Vendor::Files | Vendor::Fred) {
+        return Err(format!("vendors.{vendor}.key: a reference is needed, for example env:NAME"));
+    }
+    Ok((key, secret("secret", &s.secret)?))
 }
 
 fn warn_unserved(registry: &Registry, enabled: &BTreeSet<Vendor>) {

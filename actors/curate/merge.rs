@@ -5,9 +5,9 @@ use crate::frame::{Row, Table, same_cell};
 /// A merged table and what the merge decided.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Merge {
-    /// The rows, sorted by stamp.
+    /// The rows, in the order of [`Row::file_order`].
     pub table: Table,
-    /// Rows that a better vendor's row of the same stamp replaced.
+    /// Rows that a better vendor's row of the same thing ([`Row::order`]) replaced.
     pub superseded: u64,
     /// Of those, the ones whose values differed.
     pub conflicts: u64,
@@ -20,19 +20,20 @@ pub fn by_preference(tables: &[Table], keep: impl Fn(i64) -> bool) -> Merge {
     for (rank, t) in tables.iter().enumerate() {
         all.extend(t.rows.iter().filter(|r| keep(r.when)).map(|r| (rank, r)));
     }
-    // Stable: rows of one vendor and stamp stay in the order of its file.
-    all.sort_by_key(|(rank, r)| (r.when, *rank));
-    let mut best: Option<(usize, &Row)> = None;
+    // Stable: rows of one vendor and thing stay in the order of its file.
+    all.sort_by(|(a, x), (b, y)| x.order(y).then(a.cmp(b)));
+    let mut best: (usize, Vec<&Row>) = (0, Vec::new());
     for (rank, row) in all {
-        match best {
-            Some((b, first)) if first.when == row.when && rank != b => {
+        if best.1.first().is_some_and(|first| first.order(row).is_eq()) {
+            if rank != best.0 {
                 out.superseded += 1;
-                out.conflicts += u64::from(!same_cell(&first.cell, &row.cell));
+                out.conflicts += u64::from(!best.1.iter().any(|b| same_cell(&b.cell, &row.cell)));
                 continue;
             }
-            Some((_, first)) if first.when == row.when => {}
-            _ => best = Some((rank, row)),
+        } else {
+            best = (rank, Vec::new());
         }
+        best.1.push(row);
         if let Some(origin) = tables.get(rank).and_then(|t| t.origin(row)) {
             let origin = out.table.intern(origin);
             out.table.rows.push(Row { origin, ..row.clone() });

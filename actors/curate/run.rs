@@ -69,6 +69,7 @@ type Bucket = (Dataset, NaiveDate);
 /// # Errors
 /// The first that failed; what was not committed is touched still.
 pub fn curate(node: &Node) -> Result<CurateCounters, CurateError> {
+    crate::books::curate(node)?;
     let registry = node.registry();
     let mut buckets: BTreeMap<Bucket, Vec<(TouchedKey, NaiveDate)>> = BTreeMap::new();
     let mut c = CurateCounters::default();

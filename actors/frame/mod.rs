@@ -4,20 +4,29 @@
 //! - `equities_bars`: symbol str, dt date, open high low close volume f64, trade_count i64?, vwap f64?, vendor str,
 //!   feed str, request_id str
 //! - `equities_bars_minute`: the same with ts timestamp(ns, UTC), the bar's start, in place of dt
+//! - `options_bars`: underlier str, symbol str (the OCC contract), ts timestamp(ns, UTC), then as `equities_bars`; sorted by
+//!   underlier, contract, ts
+//! - `corporate_actions`: symbol str, ex_date date, kind str (see [`ActionKind`]), ratio f64?, cash f64?, vendor str,
+//!   request_id str; sorted by symbol, ex_date, kind, ratio, cash
 //! - `macro_treasury`: series str, dt date, value f64? (null = no observation), vendor str, request_id str
 //!
-//! Raw files hold the same without symbol and vendor, which their path says. Prices are in dollars, unadjusted; volumes
-//! in shares (fractional ones exist); yields in per cent a year.
+//! Raw files hold the same without key and vendor, which their path says, and always with the feed. Prices are in
+//! dollars, unadjusted; volumes in shares or contracts (fractional ones exist); yields in per cent a year.
 
+mod books;
+mod cell;
 mod parquet;
 mod read;
 mod status;
 
+pub use books::{BookLevel, BookWriter};
+pub use cell::{Action, ActionKind, Bar, Cell, OptionBar, same_cell};
 pub use parquet::{encode_curated, encode_raw};
 pub use read::{READ_THREAD, read_curated, read_raw, read_vendor_file};
 pub use status::{StatusRow, StatusWriter};
 
 use datanode_schema::names::{Dataset, Vendor};
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// A file that cannot be read or written as the dataset's table.
@@ -28,34 +37,6 @@ pub struct FrameError {
     pub file: String,
     /// What is wrong with it.
     pub cause: String,
-}
-
-/// The values of one bar. Prices in dollars, volume in shares.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bar {
-    /// First price.
-    pub open: f64,
-    /// Highest price.
-    pub high: f64,
-    /// Lowest price.
-    pub low: f64,
-    /// Last price.
-    pub close: f64,
-    /// Shares.
-    pub volume: f64,
-    /// Trades, where the vendor says.
-    pub trades: Option<i64>,
-    /// Volume-weighted average price, where the vendor says.
-    pub vwap: Option<f64>,
-}
-
-/// The values of one row.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Cell {
-    /// A bar.
-    Bar(Bar),
-    /// A value of a series; None = no observation.
-    Value(Option<f64>),
 }
 
 /// Where a row came from.
@@ -72,7 +53,7 @@ pub struct Origin {
 /// One row of one symbol.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// Minute bars: nanoseconds since 1970 UTC, the bar's start. Others: the day number of the session.
+    /// Minute and option bars: nanoseconds since 1970 UTC, the bar's start. Others: the day number of the session.
     pub when: i64,
     /// The values.
     pub cell: Cell,
@@ -89,6 +70,27 @@ pub struct Table {
     pub origins: Vec<Origin>,
 }
 
+impl Row {
+    /// How two rows of one key stand to each other, [`Ordering::Equal`] where they speak of the same thing: one stamp;
+    /// of options one contract and stamp; of corporate actions one day and kind. Several actions of one kind and day are
+    /// one such thing together, since nothing but their values tells them apart.
+    pub fn order(&self, other: &Row) -> Ordering {
+        match (&self.cell, &other.cell) {
+            (Cell::Option(a), Cell::Option(b)) => a.contract.cmp(&b.contract).then(self.when.cmp(&other.when)),
+            (Cell::Action(a), Cell::Action(b)) => self.when.cmp(&other.when).then(a.kind.cmp(&b.kind)),
+            _ => self.when.cmp(&other.when),
+        }
+    }
+
+    /// The order of rows in a file: [`Row::order`], then the values of actions. Bars of one stamp stay as they came.
+    pub fn file_order(&self, other: &Row) -> Ordering {
+        self.order(other).then_with(|| match (&self.cell, &other.cell) {
+            (Cell::Action(a), Cell::Action(b)) => a.values_order(b),
+            _ => Ordering::Equal,
+        })
+    }
+}
+
 impl Table {
     /// The index of an origin, which is added where it is new.
     pub fn intern(&mut self, origin: &Origin) -> u32 {
@@ -102,29 +104,6 @@ impl Table {
     /// The origin of a row.
     pub fn origin(&self, row: &Row) -> Option<&Origin> {
         self.origins.get(row.origin as usize)
-    }
-}
-
-/// Bit-wise equality of values: NaN equals NaN, so that a row is not restated for being compared.
-pub fn same_cell(a: &Cell, b: &Cell) -> bool {
-    let eq = |x: f64, y: f64| x.to_bits() == y.to_bits() || x == y;
-    let opt = |x: Option<f64>, y: Option<f64>| match (x, y) {
-        (Some(x), Some(y)) => eq(x, y),
-        (None, None) => true,
-        _ => false,
-    };
-    match (a, b) {
-        (Cell::Bar(a), Cell::Bar(b)) => {
-            eq(a.open, b.open)
-                && eq(a.high, b.high)
-                && eq(a.low, b.low)
-                && eq(a.close, b.close)
-                && eq(a.volume, b.volume)
-                && a.trades == b.trades
-                && opt(a.vwap, b.vwap)
-        }
-        (Cell::Value(a), Cell::Value(b)) => opt(*a, *b),
-        _ => false,
     }
 }
 

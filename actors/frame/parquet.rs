@@ -1,7 +1,7 @@
 //! Encoding tables as Parquet: zstd, statistics, one row group a file unless it is large, no pandas metadata.
 //! The same rows give the same bytes.
 
-use super::{Cell, FrameError, Table};
+use super::{Bar, Cell, FrameError, Table};
 use datanode_schema::names::Dataset;
 use polars::io::parquet::write::KeyValueMetadata;
 use polars::prelude::*;
@@ -37,7 +37,7 @@ pub fn encode_curated(name: &str, dataset: Dataset, symbols: &[(&str, &Table)]) 
     let mut columns = vec![Column::new(key_name(dataset).into(), key)];
     columns.extend(value_columns(dataset, rows().map(|(_, _, r)| (r.when, &r.cell))));
     columns.push(Column::new("vendor".into(), text(&|o| o.vendor.name().to_owned())));
-    if dataset != Dataset::MacroTreasury {
+    if has_feed(dataset) {
         columns.push(Column::new("feed".into(), text(&|o| o.feed.to_string())));
     }
     columns.push(Column::new("request_id".into(), text(&|o| o.request_id.to_string())));
@@ -49,24 +49,49 @@ pub(super) fn key_name(dataset: Dataset) -> &'static str {
     dataset.key_column()
 }
 
+/// Whether curated rows say which tape they are from.
+pub(super) fn has_feed(dataset: Dataset) -> bool {
+    !matches!(dataset, Dataset::MacroTreasury | Dataset::CorporateActions)
+}
+
+/// The name of the column that `when` is in.
+pub(super) fn when_name(dataset: Dataset) -> &'static str {
+    match dataset {
+        Dataset::CorporateActions => "ex_date",
+        d if d.is_stamped() => "ts",
+        _ => "dt",
+    }
+}
+
 fn value_columns<'a>(dataset: Dataset, rows: impl Iterator<Item = (i64, &'a Cell)> + Clone) -> Vec<Column> {
+    let name = when_name(dataset);
     let when = match dataset {
-        _ if dataset.is_stamped() => Int64Chunked::from_vec("ts".into(), rows.clone().map(|(w, _)| w).collect())
+        _ if dataset.is_stamped() => Int64Chunked::from_vec(name.into(), rows.clone().map(|(w, _)| w).collect())
             .into_datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC))
             .into_column(),
         _ => {
             let days = rows.clone().map(|(w, _)| i32::try_from(w).unwrap_or(i32::MAX)).collect();
-            Int32Chunked::from_vec("dt".into(), days).into_date().into_column()
+            Int32Chunked::from_vec(name.into(), days).into_date().into_column()
         }
     };
-    let mut columns = vec![when];
+    let mut columns = Vec::with_capacity(9);
+    if dataset == Dataset::OptionsBars {
+        let contract = |c: &'a Cell| if let Cell::Option(o) = c { &*o.contract } else { "" };
+        let contracts: Vec<&str> = rows.clone().map(|(_, c)| contract(c)).collect();
+        columns.push(Column::new("symbol".into(), contracts));
+    }
+    columns.push(when);
+    if dataset == Dataset::CorporateActions {
+        columns.extend(action_columns(rows));
+        return columns;
+    }
     if dataset == Dataset::MacroTreasury {
         let values: Vec<Option<f64>> = rows.map(|(_, c)| if let Cell::Value(v) = c { *v } else { None }).collect();
         columns.push(Column::new("value".into(), values));
         return columns;
     }
-    let float = |name: &'static str, f: fn(&super::Bar) -> f64| {
-        let v: Vec<f64> = rows.clone().map(|(_, c)| if let Cell::Bar(b) = c { f(b) } else { f64::NAN }).collect();
+    let float = |name: &'static str, f: fn(&Bar) -> f64| {
+        let v: Vec<f64> = rows.clone().map(|(_, c)| c.bar().map_or(f64::NAN, f)).collect();
         Column::new(name.into(), v)
     };
     columns.push(float("open", |b| b.open));
@@ -74,12 +99,18 @@ fn value_columns<'a>(dataset: Dataset, rows: impl Iterator<Item = (i64, &'a Cell
     columns.push(float("low", |b| b.low));
     columns.push(float("close", |b| b.close));
     columns.push(float("volume", |b| b.volume));
-    let trades: Vec<Option<i64>> =
-        rows.clone().map(|(_, c)| if let Cell::Bar(b) = c { b.trades } else { None }).collect();
-    let vwap: Vec<Option<f64>> = rows.map(|(_, c)| if let Cell::Bar(b) = c { b.vwap } else { None }).collect();
+    let trades: Vec<Option<i64>> = rows.clone().map(|(_, c)| c.bar().and_then(|b| b.trades)).collect();
+    let vwap: Vec<Option<f64>> = rows.map(|(_, c)| c.bar().and_then(|b| b.vwap)).collect();
     columns.push(Column::new("trade_count".into(), trades));
     columns.push(Column::new("vwap".into(), vwap));
     columns
+}
+
+fn action_columns<'a>(rows: impl Iterator<Item = (i64, &'a Cell)> + Clone) -> [Column; 3] {
+    let kinds: Vec<&str> = rows.clone().map(|(_, c)| c.action().map_or("", |a| a.kind.name())).collect();
+    let ratios: Vec<Option<f64>> = rows.clone().map(|(_, c)| c.action().and_then(|a| a.ratio)).collect();
+    let cash: Vec<Option<f64>> = rows.map(|(_, c)| c.action().and_then(|a| a.cash)).collect();
+    [Column::new("kind".into(), kinds), Column::new("ratio".into(), ratios), Column::new("cash".into(), cash)]
 }
 
 /// Encoded in memory: polars writes page by page, and a file of some kilobytes would cost dozens of system calls.

@@ -1,6 +1,7 @@
 //! Reading tables back. What is read is checked: a file with other columns or types is an error that names it.
 
-use super::{Bar, Cell, FrameError, Origin, Row, Table};
+use super::parquet::{has_feed, when_name};
+use super::{Action, ActionKind, Bar, Cell, FrameError, OptionBar, Origin, Row, Table};
 use datanode_schema::names::{Dataset, Vendor};
 use polars::prelude::*;
 use std::path::Path;
@@ -45,7 +46,7 @@ pub fn read_curated(path: &Path, dataset: Dataset) -> Result<Vec<(String, Table)
     let cells = open.cells(dataset)?;
     let key = open.strings(super::parquet::key_name(dataset))?;
     let vendor = open.strings("vendor")?;
-    let feed = if dataset == Dataset::MacroTreasury { None } else { Some(open.strings("feed")?) };
+    let feed = if has_feed(dataset) { Some(open.strings("feed")?) } else { None };
     let request = open.strings("request_id")?;
     let mut out: Vec<(String, Table)> = Vec::new();
     let mut last: Option<(&str, &str, &str, u32)> = None;
@@ -129,7 +130,7 @@ impl Opened {
     }
 
     fn when(&self, dataset: Dataset) -> Result<Vec<i64>, FrameError> {
-        let name = if dataset.is_stamped() { "ts" } else { "dt" };
+        let name = when_name(dataset);
         let s = self.column(name)?;
         let want = match dataset {
             _ if dataset.is_stamped() => matches!(s.dtype(), DataType::Datetime(TimeUnit::Nanoseconds, Some(_))),
@@ -150,6 +151,9 @@ impl Opened {
             let values = self.floats("value", true)?;
             return Ok(when.into_iter().zip(values).map(|(w, v)| (w, Cell::Value(v))).collect());
         }
+        if dataset == Dataset::CorporateActions {
+            return self.actions(when);
+        }
         let [open, high, low, close, volume] =
             ["open", "high", "low", "close", "volume"].map(|n| self.floats(n, false));
         let (open, high, low, close, volume) = (open?, high?, low?, close?, volume?);
@@ -161,11 +165,41 @@ impl Opened {
             Ok(c) => c.i64().map_err(|_| self.bad("column \"trade_count\" is not i64"))?.iter().collect(),
             Err(_) => vec![None; when.len()],
         };
+        let contracts = if dataset == Dataset::OptionsBars { Some(self.contracts()?) } else { None };
         let mut out = Vec::with_capacity(when.len());
         let prices = open.into_iter().zip(high).zip(low).zip(close).zip(volume);
         for (((w, ((((o, h), l), c), v)), n), vw) in when.into_iter().zip(prices).zip(trades).zip(vwap) {
             let (Some(open), Some(high), Some(low), Some(close), Some(volume)) = (o, h, l, c, v) else { continue };
-            out.push((w, Cell::Bar(Bar { open, high, low, close, volume, trades: n, vwap: vw })));
+            let bar = Bar { open, high, low, close, volume, trades: n, vwap: vw };
+            let cell = match contracts.as_ref().map(|c| c.get(out.len())) {
+                None => Cell::Bar(bar),
+                Some(Some(c)) => Cell::Option(Box::new(OptionBar { contract: c.clone(), bar })),
+                Some(None) => return Err(self.bad("column \"symbol\" is shorter than the others")),
+            };
+            out.push((w, cell));
+        }
+        Ok(out)
+    }
+
+    /// The contracts, of which neighbours are the same text in memory.
+    fn contracts(&self) -> Result<Vec<Arc<str>>, FrameError> {
+        let c = self.strings("symbol")?;
+        let mut out: Vec<Arc<str>> = Vec::with_capacity(c.len());
+        for text in c.iter() {
+            let text = text.ok_or_else(|| self.bad("column \"symbol\" has nulls"))?;
+            let known = out.last().filter(|l| &***l == text).cloned();
+            out.push(known.unwrap_or_else(|| Arc::from(text)));
+        }
+        Ok(out)
+    }
+
+    fn actions(&self, when: Vec<i64>) -> Result<Vec<(i64, Cell)>, FrameError> {
+        let (kinds, ratio, cash) = (self.strings("kind")?, self.floats("ratio", true)?, self.floats("cash", true)?);
+        let mut out = Vec::with_capacity(when.len());
+        for (i, ((w, ratio), cash)) in when.into_iter().zip(ratio).zip(cash).enumerate() {
+            let text = kinds.get(i).unwrap_or("");
+            let kind = ActionKind::from_name(text).ok_or_else(|| self.bad(format!("row {i}: no kind {text:?}")))?;
+            out.push((w, Cell::Action(Action { kind, ratio, cash })));
         }
         Ok(out)
     }
@@ -175,6 +209,44 @@ impl Opened {
 mod tests {
     use super::*;
     use crate::frame::encode_raw;
+
+    #[test]
+    fn what_is_written_is_read_back_in_raw_and_in_curated_files() {
+        let bar = Bar { open: 1.0, high: 2.0, low: 0.5, close: 1.5, volume: 7.25, trades: None, vwap: Some(1.25) };
+        let option = |c: &str| Cell::Option(Box::new(OptionBar { contract: c.into(), bar }));
+        let action = |kind, ratio, cash| Cell::Action(Action { kind, ratio, cash });
+        let minute = 1_435_000_000_000_000_000;
+        let cases = [
+            (Dataset::EquitiesBars, "AAPL", vec![(18_000, Cell::Bar(bar)), (18_001, Cell::Bar(bar))]),
+            (Dataset::EquitiesBarsMinute, "AAPL", vec![(minute, Cell::Bar(bar))]),
+            (Dataset::MacroTreasury, "DGS10", vec![(18_000, Cell::Value(None)), (18_001, Cell::Value(Some(4.5)))]),
+            (
+                Dataset::OptionsBars,
+                "AAPL",
+                vec![(minute, option("AAPL150717C00100000")), (minute, option("AAPL150717P00100000"))],
+            ),
+            (
+                Dataset::CorporateActions,
+                "AAPL",
+                vec![
+                    (18_000, action(ActionKind::Split, Some(7.0), None)),
+                    (18_000, action(ActionKind::Dividend, None, Some(0.82))),
+                ],
+            ),
+        ];
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data.parquet");
+        for (dataset, key, rows) in cases {
+            let feed = if has_feed(dataset) { "sip" } else { "" };
+            let origins = vec![Origin { vendor: Vendor::Massive, feed: feed.into(), request_id: "0123".into() }];
+            let rows = rows.into_iter().map(|(when, cell)| Row { when, cell, origin: 0 }).collect();
+            let table = Table { rows, origins };
+            std::fs::write(&path, encode_raw("x", dataset, &table).unwrap()).unwrap();
+            assert_eq!(read_raw(&path, dataset, Vendor::Massive).unwrap(), table, "{dataset}");
+            std::fs::write(&path, crate::frame::encode_curated("x", dataset, &[(key, &table)]).unwrap()).unwrap();
+            assert_eq!(read_curated(&path, dataset).unwrap(), [(key.to_owned(), table)], "{dataset}");
+        }
+    }
 
     #[test]
     fn a_damaged_file_is_an_error_or_other_rows_and_never_a_panic() {

@@ -1,6 +1,8 @@
 //! Merging an answer into what a raw file holds.
 
 use crate::frame::{Cell, Origin, Row, Table, same_cell};
+use std::cmp::Ordering;
+use std::iter::Peekable;
 
 /// What merging did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,36 +15,34 @@ pub struct Merged {
     pub same: u64,
 }
 
-/// Merges `rows` of `origin` into `table`, sorted by stamp. A row that says the same keeps its first origin; a
-/// restatement takes the newer values. Two rows with one stamp in one answer are both kept where they differ: judging
-/// them is QC's work.
+/// Merges `rows` of `origin` into `table`, in the order of [`Row::file_order`]. A row that says the same keeps its first
+/// origin; a restatement takes the newer values. Two rows of one thing ([`Row::order`]) in one answer are both kept where
+/// they differ: judging them is QC's work.
 pub fn merge(table: &mut Table, rows: Vec<(i64, Cell)>, origin: &Origin) -> Merged {
     let mut out = Merged::default();
     let id = table.intern(origin);
     let held = std::mem::take(&mut table.rows);
     let mut fresh: Vec<Row> = rows.into_iter().map(|(when, cell)| Row { when, cell, origin: id }).collect();
-    fresh.sort_by_key(|r| r.when);
-    fresh.dedup_by(|b, a| a.when == b.when && same_cell(&a.cell, &b.cell));
+    fresh.sort_by(Row::file_order);
+    fresh.dedup_by(|b, a| a.order(b).is_eq() && same_cell(&a.cell, &b.cell));
     let mut old = held.into_iter().peekable();
     let mut new = fresh.into_iter().peekable();
     let mut merged = Vec::with_capacity(old.size_hint().0 + new.size_hint().0);
     loop {
-        match (old.peek().map(|r| r.when), new.peek().map(|r| r.when)) {
+        let side = match (old.peek(), new.peek()) {
             (None, None) => break,
-            (Some(o), n) if n.is_none_or(|n| o < n) => merged.extend(old.next()),
-            (o, Some(n)) if o.is_none_or(|o| n < o) => {
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(o), Some(n)) => o.order(n),
+        };
+        match side {
+            Ordering::Less => merged.extend(old.next()),
+            Ordering::Greater => {
                 out.new += 1;
                 merged.extend(new.next());
             }
-            (Some(stamp), _) => {
-                let mut before = Vec::new();
-                while let Some(r) = old.next_if(|r| r.when == stamp) {
-                    before.push(r);
-                }
-                let mut after = Vec::new();
-                while let Some(r) = new.next_if(|r| r.when == stamp) {
-                    after.push(r);
-                }
+            Ordering::Equal => {
+                let (before, after) = (group(&mut old), group(&mut new));
                 let same =
                     before.len() == after.len() && before.iter().zip(&after).all(|(a, b)| same_cell(&a.cell, &b.cell));
                 if same {
@@ -53,11 +53,19 @@ pub fn merge(table: &mut Table, rows: Vec<(i64, Cell)>, origin: &Origin) -> Merg
                     merged.extend(after);
                 }
             }
-            (None, Some(_)) => break,
         }
     }
     table.rows = merged;
     drop_unused_origins(table);
+    out
+}
+
+/// The rows of the next thing.
+fn group(rows: &mut Peekable<impl Iterator<Item = Row>>) -> Vec<Row> {
+    let mut out: Vec<Row> = rows.next().into_iter().collect();
+    while let Some(r) = rows.next_if(|r| out.first().is_some_and(|f| f.order(r).is_eq())) {
+        out.push(r);
+    }
     out
 }
 
@@ -104,5 +112,33 @@ mod tests {
         let m = merge(&mut t, rows, &origin("b"));
         assert_eq!((m.new, m.restated, m.same), (0, 0, 3));
         assert_eq!(format!("{t:?}"), before);
+    }
+
+    #[test]
+    fn a_split_and_a_dividend_of_one_day_live_side_by_side_and_are_restated_each_for_itself() {
+        use crate::frame::{Action, ActionKind};
+        let split = |r| Cell::Action(Action { kind: ActionKind::Split, ratio: Some(r), cash: None });
+        let cash = |c| Cell::Action(Action { kind: ActionKind::Dividend, ratio: None, cash: Some(c) });
+        let mut t = Table::default();
+        assert_eq!(merge(&mut t, vec![(9, cash(0.5)), (9, split(7.0)), (9, cash(0.25))], &origin("a")).new, 3);
+        let again = merge(&mut t, vec![(9, cash(0.25)), (9, cash(0.5))], &origin("b"));
+        assert_eq!((again.new, again.restated, again.same), (0, 0, 2), "the order of an answer does not matter");
+        let other = merge(&mut t, vec![(9, cash(0.75))], &origin("c"));
+        assert_eq!((other.new, other.restated), (0, 1));
+        let seen: Vec<&Cell> = t.rows.iter().map(|r| &r.cell).collect();
+        assert_eq!(seen, [&split(7.0), &cash(0.75)]);
+    }
+
+    #[test]
+    fn contracts_of_one_minute_are_rows_of_their_own() {
+        use crate::frame::{Bar, OptionBar};
+        let bar = Bar { open: 1.0, high: 1.0, low: 1.0, close: 1.0, volume: 1.0, trades: None, vwap: None };
+        let of = |c: &str| Cell::Option(Box::new(OptionBar { contract: c.into(), bar }));
+        let mut t = Table::default();
+        let rows = vec![(1, of("B")), (1, of("A")), (2, of("A"))];
+        assert_eq!(merge(&mut t, rows.clone(), &origin("a")).new, 3);
+        assert_eq!(merge(&mut t, rows, &origin("b")).same, 3);
+        let order: Vec<(i64, Cell)> = t.rows.iter().map(|r| (r.when, r.cell.clone())).collect();
+        assert_eq!(order, [(1, of("A")), (2, of("A")), (1, of("B"))], "by contract, then time");
     }
 }

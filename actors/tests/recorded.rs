@@ -19,6 +19,7 @@ fn recorded(name: &str) -> Option<Vec<u8>> {
 
 fn ask(vendor: Vendor, dataset: Dataset, symbols: &[&str], from: &str, to: &str) -> Ask {
     Ask {
+        certain: false,
         vendor,
         dataset,
         symbols: symbols.iter().map(|s| (*s).to_owned()).collect(),
@@ -44,7 +45,7 @@ fn closes(rows: &[(i64, Cell)]) -> Vec<f64> {
 fn a_recorded_page_of_two_symbols_is_read_and_its_token_followed() {
     let Some(body) = recorded("alpaca/alpaca-py/historical_stock_data__multisymbol_get_bars_1.json") else { return };
     let a = daily(Vendor::Alpaca, &["AAPL", "TSLA"], "2022-03-09", "2022-03-09");
-    let page = parse(Vendor::Alpaca, &a, &body).unwrap();
+    let page = parse(Vendor::Alpaca, &a, None, &body).unwrap();
     assert_eq!(closes(&page.rows["AAPL"]), [162.95]);
     assert_eq!(closes(&page.rows["TSLA"]), [858.97]);
     if let Some(Next::Token(t)) = &page.next {
@@ -56,7 +57,8 @@ fn a_recorded_page_of_two_symbols_is_read_and_its_token_followed() {
 #[test]
 fn what_was_not_asked_for_is_rejected_and_counted() {
     let Some(body) = recorded("alpaca/alpaca-py/historical_stock_data__multisymbol_get_bars_1.json") else { return };
-    let page = parse(Vendor::Alpaca, &daily(Vendor::Alpaca, &["AAPL"], "2022-03-10", "2022-03-11"), &body).unwrap();
+    let page =
+        parse(Vendor::Alpaca, &daily(Vendor::Alpaca, &["AAPL"], "2022-03-10", "2022-03-11"), None, &body).unwrap();
     assert!(page.rows.is_empty());
     assert_eq!(page.rejects.rows, 2, "one outside the window, one of another symbol: {:?}", page.rejects);
 }
@@ -69,7 +71,7 @@ fn recorded_empty_answers_are_good_answers_without_rows() {
         (Vendor::Massive, "massive/observed/200_results_null.json"),
     ] {
         let Some(body) = recorded(name) else { return };
-        let page = parse(vendor, &daily(vendor, &["X"], "2020-01-02", "2020-01-03"), &body).unwrap();
+        let page = parse(vendor, &daily(vendor, &["X"], "2020-01-02", "2020-01-03"), None, &body).unwrap();
         assert!(page.rows.is_empty() && page.next.is_none(), "{name}");
     }
 }
@@ -78,10 +80,10 @@ fn recorded_empty_answers_are_good_answers_without_rows() {
 fn delayed_is_success_and_adjusted_bars_are_refused_where_raw_was_asked() {
     let Some(body) = recorded("massive/observed/aggs_delayed_NVDA_2024-10-14.json") else { return };
     let mut a = daily(Vendor::Massive, &["NVDA"], "2024-10-14", "2024-10-14");
-    let e = parse(Vendor::Massive, &a, &body).unwrap_err();
+    let e = parse(Vendor::Massive, &a, None, &body).unwrap_err();
     assert_eq!(e.outcome, Outcome::Unparsable, "the recording is adjusted: {e}");
     a.adjustment = "split".into();
-    assert_eq!(closes(&parse(Vendor::Massive, &a, &body).unwrap().rows["NVDA"]), [138.07]);
+    assert_eq!(closes(&parse(Vendor::Massive, &a, None, &body).unwrap().rows["NVDA"]), [138.07]);
 }
 
 #[test]
@@ -89,11 +91,11 @@ fn a_recorded_series_pages_by_offset_until_its_count() {
     let Some(body) = recorded("fred/pyfredapi/get_series.json") else { return };
     let mut a = ask(Vendor::Fred, Dataset::MacroTreasury, &["GDP"], "1900-01-01", "2030-12-31");
     a.max_rows = 100_000;
-    let page = parse(Vendor::Fred, &a, &body).unwrap();
+    let page = parse(Vendor::Fred, &a, None, &body).unwrap();
     let missing = page.rows["GDP"].iter().filter(|(_, c)| *c == Cell::Value(None)).count();
     assert!(page.rows["GDP"].len() > 300 && missing > 0 && page.next.is_none());
     let half = br#"{"count":3,"offset":0,"observations":[{"date":"2020-01-02","value":"1.5"},{"date":"2020-01-03","value":"."}]}"#;
-    assert_eq!(parse(Vendor::Fred, &a, half).unwrap().next, Some(Next::Offset(2)));
+    assert_eq!(parse(Vendor::Fred, &a, None, half).unwrap().next, Some(Next::Offset(2)));
 }
 
 #[test]
@@ -101,12 +103,12 @@ fn a_next_url_keeps_only_path_and_query_and_drops_a_key_in_it() {
     let body = br#"{"status":"OK","ticker":"A","adjusted":false,"results":[],
         "next_url":"https://evil.example/v2/aggs/ticker/A/range/1/day/1/2?cursor=abc&apiKey=theirs"}"#;
     let a = daily(Vendor::Massive, &["A"], "2020-01-02", "2020-01-03");
-    let page = parse(Vendor::Massive, &a, body).unwrap();
+    let page = parse(Vendor::Massive, &a, None, body).unwrap();
     let next = request(Vendor::Massive, &a, page.next.as_ref()).unwrap();
     assert_eq!(next.path, "/v2/aggs/ticker/A/range/1/day/1/2");
     assert_eq!(next.query, [("cursor".to_owned(), "abc".to_owned())]);
     let away = br#"{"status":"OK","next_url":"https://api.massive.com/admin?x=1"}"#;
-    let page = parse(Vendor::Massive, &a, away).unwrap();
+    let page = parse(Vendor::Massive, &a, None, away).unwrap();
     assert!(request(Vendor::Massive, &a, page.next.as_ref()).is_err(), "a link that is no page of aggregates");
 }
 
@@ -114,20 +116,19 @@ fn a_next_url_keeps_only_path_and_query_and_drops_a_key_in_it() {
 fn half_a_document_html_and_wrong_types_are_unparsable_and_never_a_panic() {
     let a = daily(Vendor::Alpaca, &["A"], "2020-01-02", "2020-01-03");
     let good = br#"{"bars":{"A":[{"t":"2020-01-02T05:00:00Z","o":1,"h":1,"l":1,"c":1,"v":1}]},"next_page_token":null}"#;
-    assert_eq!(parse(Vendor::Alpaca, &a, good).unwrap().rows["A"].len(), 1);
+    assert_eq!(parse(Vendor::Alpaca, &a, None, good).unwrap().rows["A"].len(), 1);
     for cut in 0..good.len() {
-        assert!(parse(Vendor::Alpaca, &a, &good[..cut]).is_err(), "cut at {cut}");
+        assert!(parse(Vendor::Alpaca, &a, None, &good[..cut]).is_err(), "cut at {cut}");
     }
     for bad in [
         "<html>",
-        "[]",
         "{}",
         r#"{"bars":null}"#,
         r#"{"bars":{"A":[{"t":1}]}}"#,
         r#"{"bars":{"A":[{"t":"2020-01-02T05:00:00Z","o":NaN,"h":1,"l":1,"c":1,"v":1}]}}"#,
     ] {
-        for vendor in [Vendor::Alpaca, Vendor::Massive, Vendor::Fred] {
-            if let Err(e) = parse(vendor, &a, bad.as_bytes()) {
+        for vendor in [Vendor::Alpaca, Vendor::Massive, Vendor::Fred, Vendor::Tiingo] {
+            if let Err(e) = parse(vendor, &a, None, bad.as_bytes()) {
                 assert_eq!(e.outcome, Outcome::Unparsable);
             } else {
                 panic!("{vendor} took {bad}");

@@ -1,33 +1,78 @@
-//! Alpaca market data v2: `GET /v2/stocks/bars`, many symbols a request, `next_page_token` until null.
-//! Source: the vendor's OpenAPI document; `limit` is the total across symbols, a page may hold fewer.
+//! Alpaca. Bars: `GET /v2/stocks/bars`, many symbols a request, `next_page_token` until null; `limit` is the total across
+//! symbols, a page may hold fewer. Options: contracts from the trading host's `/v2/options/contracts`, the active ones and
+//! then the expired ones, and of each 100 of them the bars, `/v1beta1/options/bars`. Corporate actions: `alpaca_actions`.
+//! Source: the vendor's OpenAPI documents.
 
 use super::answer::utc_window;
-use super::{Ask, Next, Page, Refusal, Request};
+use super::steps::{Stage, Step};
+use super::{Ask, Host, Next, Page, Refusal, Request, alpaca_actions, contracts};
 use crate::frame::Bar;
-use chrono::DateTime;
+use chrono::{DateTime, Days, Utc};
 use datanode_schema::clock::rfc3339;
 use datanode_schema::names::Dataset;
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-pub(super) fn request(ask: &Ask, next: Option<&Next>) -> Request {
+/// Contracts of one request for bars.
+const BATCH: usize = 100;
+/// An option lives three years at the most (LEAPS); some days more for odd expiries.
+const LONGEST_LIFE: Days = Days::new(1_200);
+
+/// The request for a page. `until`: nothing younger is asked for, since the plan refuses the whole request for it.
+pub(super) fn request(ask: &Ask, next: Option<&Next>, until: Option<DateTime<Utc>>) -> Request {
+    match ask.dataset {
+        Dataset::CorporateActions => alpaca_actions::request(ask, next),
+        Dataset::OptionsBars => options(ask, Step::of(next).unwrap_or(&Step::first(Stage::Active)), until),
+        _ => {
+            let mut query = vec![("symbols".to_owned(), ask.symbols.join(","))];
+            query.extend(bars_query(ask, token(next), until));
+            query.push(("adjustment".to_owned(), ask.adjustment.clone()));
+            query.push(("feed".to_owned(), ask.feed.clone()));
+            Request::data("/v2/stocks/bars", query)
+        }
+    }
+}
+
+/// The token of a page.
+pub(super) fn token(next: Option<&Next>) -> Option<&str> {
+    if let Some(Next::Token(t)) = next { Some(t) } else { None }
+}
+
+fn bars_query(ask: &Ask, token: Option<&str>, until: Option<DateTime<Utc>>) -> Vec<(String, String)> {
     let (start, end) = utc_window(ask.from, ask.to);
-    let timeframe = if ask.dataset == Dataset::EquitiesBarsMinute { "1Min" } else { "1Day" };
+    let end = until.filter(|u| *u > start).map_or(end, |u| u.min(end));
+    let timeframe = if ask.dataset.is_stamped() { "1Min" } else { "1Day" };
     let mut query = vec![
-        ("symbols".to_owned(), ask.symbols.join(",")),
         ("timeframe".to_owned(), timeframe.to_owned()),
         ("start".to_owned(), rfc3339(start)),
         ("end".to_owned(), rfc3339(end)),
         ("limit".to_owned(), ask.max_rows.min(10_000).to_string()),
-        ("adjustment".to_owned(), ask.adjustment.clone()),
-        ("feed".to_owned(), ask.feed.clone()),
         ("sort".to_owned(), "asc".to_owned()),
     ];
-    if let Some(Next::Token(t)) = next {
-        query.push(("page_token".to_owned(), t.clone()));
+    query.extend(token.map(|t| ("page_token".to_owned(), t.to_owned())));
+    query
+}
+
+fn options(ask: &Ask, step: &Step, until: Option<DateTime<Utc>>) -> Request {
+    let token = token(step.page.as_deref());
+    if step.stage == Stage::Bars {
+        let mut query = vec![("symbols".to_owned(), step.batch(BATCH).join(","))];
+        query.extend(bars_query(ask, token, until));
+        return Request::data("/v1beta1/options/bars", query);
     }
-    Request { path: "/v2/stocks/bars".to_owned(), query }
+    // Without an upper bound only the contracts of the next days are listed.
+    let last = ask.to.checked_add_days(LONGEST_LIFE).unwrap_or(ask.to);
+    let status = if step.stage == Stage::Expired { "inactive" } else { "active" };
+    let mut query = vec![
+        ("underlying_symbols".to_owned(), ask.symbols.join(",")),
+        ("status".to_owned(), status.to_owned()),
+        ("expiration_date_gte".to_owned(), ask.from.to_string()),
+        ("expiration_date_lte".to_owned(), last.to_string()),
+        ("limit".to_owned(), "10000".to_owned()),
+    ];
+    query.extend(token.map(|t| ("page_token".to_owned(), t.to_owned())));
+    Request { host: Host::Trading, path: "/v2/options/contracts".to_owned(), query }
 }
 
 #[derive(Deserialize)]
@@ -52,17 +97,69 @@ struct Wire<'a> {
     vw: Option<f64>,
 }
 
-pub(super) fn parse(ask: &Ask, body: &[u8]) -> Result<Page, Refusal> {
+#[derive(Deserialize)]
+struct Contracts<'a> {
+    #[serde(borrow)]
+    option_contracts: Option<Vec<Contract<'a>>>,
+    #[serde(default)]
+    next_page_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Contract<'a> {
+    #[serde(borrow)]
+    symbol: Cow<'a, str>,
+}
+
+pub(super) fn parse(ask: &Ask, next: Option<&Next>, body: &[u8]) -> Result<Page, Refusal> {
+    match ask.dataset {
+        Dataset::CorporateActions => alpaca_actions::parse(ask, body),
+        Dataset::OptionsBars => {
+            let first = Step::first(Stage::Active);
+            let step = Step::of(next).unwrap_or(&first);
+            if step.stage == Stage::Bars { option_bars(ask, step, body) } else { contract_list(ask, step, body) }
+        }
+        _ => bars(body, |page, symbol, at, bar| page.take_bar(ask, symbol, at, bar)),
+    }
+}
+
+/// A token as the next page; an empty one is the end.
+pub(super) fn page_after(token: Option<String>) -> Option<Next> {
+    token.filter(|t| !t.is_empty()).map(Next::Token)
+}
+
+fn bars(body: &[u8], mut take: impl FnMut(&mut Page, &str, Option<DateTime<Utc>>, Bar)) -> Result<Page, Refusal> {
     let body: Body<'_> =
         serde_json::from_slice(body).map_err(|e| Refusal::unparsable(format!("not a page of bars: {e}")))?;
-    let mut page = Page { next: body.next_page_token.filter(|t| !t.is_empty()).map(Next::Token), ..Page::default() };
+    let mut page = Page { next: page_after(body.next_page_token), ..Page::default() };
     let Some(bars) = body.bars else { return Err(Refusal::unparsable("no `bars` in the answer")) };
     for (symbol, rows) in bars {
         for w in rows {
             let at = DateTime::parse_from_rfc3339(&w.t).ok().map(|t| t.to_utc());
             let bar = Bar { open: w.o, high: w.h, low: w.l, close: w.c, volume: w.v, trades: w.n, vwap: w.vw };
-            page.take_bar(ask, &symbol, at, bar);
+            take(&mut page, &symbol, at, bar);
         }
     }
     Ok(page)
+}
+
+fn option_bars(ask: &Ask, step: &Step, body: &[u8]) -> Result<Page, Refusal> {
+    let asked = step.batch(BATCH);
+    let underlier = ask.symbols.first().map_or("", String::as_str);
+    let mut page =
+        bars(body, |page, contract, at, bar| page.take_option(ask, underlier, Some(asked), contract, at, bar))?;
+    page.next = match page.next {
+        Some(rest) => Some(step.paged(rest)),
+        None => step.next_batch(BATCH),
+    };
+    Ok(page)
+}
+
+fn contract_list(ask: &Ask, step: &Step, body: &[u8]) -> Result<Page, Refusal> {
+    let body: Contracts<'_> =
+        serde_json::from_slice(body).map_err(|e| Refusal::unparsable(format!("not a page of contracts: {e}")))?;
+    let Some(list) = body.option_contracts else {
+        return Err(Refusal::unparsable("no `option_contracts` in the answer"));
+    };
+    contracts::listed(ask, step, list.iter().map(|c| &*c.symbol), page_after(body.next_page_token))
 }

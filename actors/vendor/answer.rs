@@ -1,7 +1,7 @@
 //! What comes back.
 
-use super::{Ask, Next};
-use crate::frame::{Bar, Cell};
+use super::{Ask, Next, occ};
+use crate::frame::{Action, Bar, Cell, OptionBar};
 use chrono::{DateTime, NaiveDate, Utc};
 use datanode_schema::calendar::{new_york_date, new_york_midnight_utc};
 use datanode_schema::clock::{date_of, day_number};
@@ -10,6 +10,22 @@ use std::collections::BTreeMap;
 
 /// Rows of one symbol: (`when` as in [`crate::frame::Row`], values).
 pub type SymbolRows = Vec<(i64, Cell)>;
+
+/// What a refusal is about, as far as the vendor's words tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Scope {
+    /// The key is not accepted: nothing of this vendor will be given.
+    Key,
+    /// The plan does not include the window that was asked for (too old, too new, not yet).
+    Window,
+    /// The vendor does not know this symbol, or not for this plan.
+    Symbol,
+    /// Not the vendor but something before it refused: the caller is blocked, and asking again soon makes it worse.
+    Block,
+    /// The words do not tell.
+    #[default]
+    Unsaid,
+}
 
 /// An answer that is not rows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +37,8 @@ pub struct Refusal {
     pub note: String,
     /// How long the vendor asked to be left alone.
     pub retry_after_ms: Option<u64>,
+    /// What it is about.
+    pub scope: Scope,
 }
 
 impl Refusal {
@@ -31,15 +49,20 @@ impl Refusal {
             let end = (0..=300).rev().find(|i| note.is_char_boundary(*i)).unwrap_or(0);
             note.truncate(end);
         }
-        Self { outcome, note, retry_after_ms: None }
+        Self { outcome, note, retry_after_ms: None, scope: Scope::Unsaid }
+    }
+    /// The same, about something.
+    #[must_use]
+    pub fn about(self, scope: Scope) -> Self {
+        Self { scope, ..self }
     }
     /// Whether it is the key that was refused: then nothing else is worth asking with it.
     pub fn is_of_key(&self) -> bool {
-        self.note.starts_with("401") || self.note.to_ascii_lowercase().starts_with("403: forbidden")
+        self.scope == Scope::Key
     }
     /// Whether it is the symbol that is not known or not given, whatever the days.
     pub fn is_of_symbol(&self) -> bool {
-        self.outcome == Outcome::Refused
+        self.scope == Scope::Symbol || (self.outcome == Outcome::Refused && self.scope != Scope::Window)
     }
     /// The request as such was refused.
     pub fn refused(note: impl Into<String>) -> Self {
@@ -61,7 +84,7 @@ pub struct Rejects {
 }
 
 impl Rejects {
-    fn add(&mut self, why: impl FnOnce() -> String) {
+    pub(super) fn add(&mut self, why: impl FnOnce() -> String) {
         if self.rows == 0 {
             self.first = Refusal::refused(why()).note;
         }
@@ -116,6 +139,58 @@ impl Page {
         let date = new_york_date(at);
         let when = if ask.dataset.is_stamped() { at.timestamp_nanos_opt() } else { Some(i64::from(day_number(date))) };
         self.take(ask, symbol, date, when, Cell::Bar(bar));
+    }
+
+    /// Takes a bar of a contract as a row of its underlier. `asked`: the contracts that were asked for, where some were.
+    pub(super) fn take_option(
+        &mut self,
+        ask: &Ask,
+        underlier: &str,
+        asked: Option<&[String]>,
+        contract: &str,
+        at: Option<DateTime<Utc>>,
+        bar: Bar,
+    ) {
+        if !occ::is_of(contract, underlier) || asked.is_some_and(|a| !a.iter().any(|c| c == contract)) {
+            self.rejects.add(|| format!("contract {contract:?} was not asked for"));
+            return;
+        }
+        let Some(at) = at else {
+            self.rejects.add(|| format!("{contract}: a stamp that is no time"));
+            return;
+        };
+        let rows = self.rows.get(underlier);
+        // Bars of a contract come together: its name is kept once.
+        let known = rows.and_then(|r| r.last()).and_then(|(_, c)| match c {
+            Cell::Option(o) if &*o.contract == contract => Some(o.contract.clone()),
+            _ => None,
+        });
+        let contract = known.unwrap_or_else(|| contract.into());
+        let cell = Cell::Option(Box::new(OptionBar { contract, bar }));
+        self.take(ask, underlier, new_york_date(at), at.timestamp_nanos_opt(), cell);
+    }
+
+    /// Takes a corporate action by its ex-date. What lies outside the window is no fault: vendors are asked for more than is
+    /// wanted where they filter by another date.
+    pub(super) fn take_action(
+        &mut self,
+        ask: &Ask,
+        symbol: &str,
+        date: Option<NaiveDate>,
+        action: Action,
+        currency: Option<&str>,
+    ) {
+        let Some(date) = date else {
+            self.rejects.add(|| format!("{symbol}: a {} without a date", action.kind.name()));
+            return;
+        };
+        if let Some(other) = currency.filter(|c| action.cash.is_some() && !c.is_empty() && *c != "USD") {
+            self.rejects.add(|| format!("{symbol} {date}: a {} in {other:?}, not in dollars", action.kind.name()));
+            return;
+        }
+        if (ask.from..=ask.to).contains(&date) || !ask.symbols.iter().any(|s| s == symbol) {
+            self.take(ask, symbol, date, Some(i64::from(day_number(date))), Cell::Action(action));
+        }
     }
 
     /// Takes a value of a series.

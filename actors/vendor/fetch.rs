@@ -4,9 +4,9 @@
 //! no failure: the vendor's reset is waited for where it is near, else the ask goes back to the queue.
 
 use super::http::{Answered, MAX_KEPT};
-use super::{Ask, Endpoint, Fetched, Http, Next, Page, Refusal, Rejects, SymbolRows, files, parse, request};
+use super::{Ask, Endpoint, Fetched, Http, Next, Page, Refusal, Rejects, Scope, SymbolRows, files, parse};
 use crate::node::RunContext;
-use crate::queue::Purse;
+use crate::queue::{Lesson, Purse};
 use datanode_schema::clock::Clock;
 use datanode_schema::names::{Outcome, Vendor};
 use std::collections::BTreeMap;
@@ -20,6 +20,8 @@ const ATTEMPTS: u32 = 2;
 const MAX_PAGES: u32 = 20_000;
 /// A reset farther away than this sends the ask back to the queue.
 const LONGEST_WAIT: Duration = Duration::from_secs(65);
+/// How long a vendor is left alone that blocked us.
+const BLOCKED: Duration = Duration::from_secs(300);
 /// How long a 429 on one page is waited for where the vendor does not say: past the next second, past a part of the
 /// minute, past the whole minute. After that the ask goes back to the queue.
 const UNSAID_WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(15), Duration::from_secs(61)];
@@ -120,7 +122,11 @@ impl Fetcher {
             if got.pages >= MAX_PAGES {
                 return Err(Refusal::unparsable(format!("more than {MAX_PAGES} pages")));
             }
-            let page = self.page(a, next.as_ref(), got).await?;
+            let mut page = self.page(a, next.as_ref(), got).await?;
+            if next.is_some() && page.rows.is_empty() && page.next.is_none() {
+                // More was announced than came: some answer so where they have lost the thread. Twice, and it is believed.
+                page = self.page(a, next.as_ref(), got).await?;
+            }
             got.rejects.merge(page.rejects);
             for (symbol, mut rows) in page.rows {
                 got.rows.entry(symbol).or_default().append(&mut rows);
@@ -143,7 +149,7 @@ impl Fetcher {
         got: &mut Gathered,
     ) -> Result<Page, Refusal> {
         let ask = a.ask;
-        let request = request(self.endpoint.vendor, ask, next)?;
+        let request = self.endpoint.request(ask, next, self.clock.now())?;
         let (mut failures, mut waits) = (0, 0usize);
         loop {
             if self.stopping.load(Ordering::Acquire) {
@@ -161,12 +167,19 @@ impl Fetcher {
             }
             let answered = self.http.get(&self.endpoint, &request, self.clock.now()).await;
             got.pages += 1;
-            let refusal = match self.read(ask, answered, got).await {
-                Ok(page) => return Ok(page),
+            if let Some(left) = answered.limits.limit_remaining {
+                self.purse.note_headers(left, answered.limits.reset_in_ms).await;
+            }
+            let refusal = match self.read(ask, next, answered, got).await {
+                Ok(page) => {
+                    self.purse.learned(Lesson::Good);
+                    return Ok(page);
+                }
                 Err(r) => r,
             };
             match refusal.outcome {
                 Outcome::RateLimited => {
+                    self.purse.learned(Lesson::RateLimited);
                     let Some(unsaid) = UNSAID_WAITS.get(waits) else { return Err(refusal) };
                     let wait = refusal.retry_after_ms.map_or(*unsaid, |ms| Duration::from_millis(ms.max(50)));
                     self.purse.close(wait).await;
@@ -174,6 +187,11 @@ impl Fetcher {
                     if wait > LONGEST_WAIT {
                         return Err(refusal);
                     }
+                }
+                // Asking a block again at once makes it last.
+                Outcome::Error if refusal.scope == Scope::Block => {
+                    self.purse.close(BLOCKED).await;
+                    return Err(refusal);
                 }
                 Outcome::Error | Outcome::Unparsable => {
                     failures += 1;
@@ -189,15 +207,21 @@ impl Fetcher {
     }
 
     /// Reads a body off the arbiter's thread.
-    async fn read(&self, ask: &Ask, answered: Answered, got: &mut Gathered) -> Result<Page, Refusal> {
+    async fn read(
+        &self,
+        ask: &Ask,
+        next: Option<&Next>,
+        answered: Answered,
+        got: &mut Gathered,
+    ) -> Result<Page, Refusal> {
         if let Some(refusal) = answered.refusal {
             if refusal.outcome == Outcome::Unparsable {
                 got.keep(answered.body);
             }
             return Err(refusal);
         }
-        let (vendor, question, body) = (self.endpoint.vendor, ask.clone(), answered.body);
-        let parsed = tokio::task::spawn_blocking(move || (parse(vendor, &question, &body), body)).await;
+        let (vendor, question, next, body) = (self.endpoint.vendor, ask.clone(), next.cloned(), answered.body);
+        let parsed = tokio::task::spawn_blocking(move || (parse(vendor, &question, next.as_ref(), &body), body)).await;
         let (page, body) = parsed.map_err(|e| Refusal::new(Outcome::Error, format!("parsing stopped: {e}")))?;
         match page {
             Ok(page) => {

@@ -1,9 +1,10 @@
 //! One GET, and what its status and headers come to. URLs are never put into errors: FRED's hold the key.
 
-use super::{Endpoint, Refusal, Request};
+use super::words::{message, refusal_of};
+use super::{Endpoint, Host, Refusal, Request, Scope};
 use chrono::{DateTime, Utc};
 use datanode_schema::names::{Outcome, Vendor};
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use std::time::Duration;
 
 /// A body above this is refused.
@@ -20,10 +21,22 @@ pub struct HttpError(String);
 #[derive(Clone)]
 pub struct Http(reqwest::Client);
 
-/// An answer with status 200 and a JSON body, or why it is none; `body` is what came in either case.
+/// An answer with status 200 and a body of the right kind, or why it is none; `body` is what came in either case.
 pub(super) struct Answered {
     pub(super) body: Vec<u8>,
     pub(super) refusal: Option<Refusal>,
+    /// What the headers say of the vendor's own count, of good answers too.
+    #[allow(dead_code, reason = "the budget obeys it")]
+    pub(super) limits: RateHeaders,
+}
+
+/// `X-RateLimit-Remaining` and `X-RateLimit-Reset` of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RateHeaders {
+    /// Requests that the vendor still takes in its window.
+    pub limit_remaining: Option<u32>,
+    /// Milliseconds until its window begins anew.
+    pub reset_in_ms: Option<u64>,
 }
 
 impl Http {
@@ -47,13 +60,17 @@ impl Http {
     pub(super) async fn get(&self, endpoint: &Endpoint, request: &Request, now: DateTime<Utc>) -> Answered {
         match self.try_get(endpoint, request, now).await {
             Ok(a) => a,
-            Err(refusal) => Answered { body: Vec::new(), refusal: Some(refusal) },
+            Err(refusal) => Answered { body: Vec::new(), refusal: Some(refusal), limits: RateHeaders::default() },
         }
     }
 
     async fn try_get(&self, endpoint: &Endpoint, request: &Request, now: DateTime<Utc>) -> Result<Answered, Refusal> {
-        let mut url = reqwest::Url::parse(&format!("{}{}", endpoint.base_url, request.path))
-            .map_err(|e| Refusal::new(Outcome::Error, format!("base_url {:?} is no URL: {e}", endpoint.base_url)))?;
+        let base = endpoint.base(request.host);
+        let mut url = reqwest::Url::parse(&format!("{base}{}", request.path)).map_err(|e| {
+            let note =
+                format!("{:?} of {} is no URL ({e}); check its base URLs in datanode.toml", base, endpoint.vendor);
+            Refusal::new(Outcome::Error, note)
+        })?;
         url.query_pairs_mut().extend_pairs(&request.query);
         let mut get = self.0.get(url.clone());
         match endpoint.vendor {
@@ -63,11 +80,14 @@ impl Http {
                     .header("APCA-API-SECRET-KEY", endpoint.secret.as_str());
             }
             Vendor::Massive => get = get.bearer_auth(endpoint.key.as_str()),
+            // The graph's host needs no key and gets none.
+            Vendor::Fred if request.host == Host::Graph => {}
+            Vendor::Tiingo => get = get.header(AUTHORIZATION, format!("Token {}", endpoint.key.as_str())),
             Vendor::Fred => {
                 url.query_pairs_mut().append_pair("api_key", &endpoint.key);
                 get = self.0.get(url);
             }
-            Vendor::Files | Vendor::Polymarket | Vendor::Tiingo => {}
+            Vendor::Files | Vendor::Polymarket => {}
         }
         let failed = |e: reqwest::Error| {
             let what = if e.is_timeout() {
@@ -93,8 +113,8 @@ impl Http {
         for secret in [&endpoint.key, &endpoint.secret] {
             redact(&mut body, secret.as_bytes());
         }
-        let refusal = classify(status, &headers, &body, now);
-        Ok(Answered { body, refusal })
+        let refusal = classify(request.host, status, &headers, &body, now);
+        Ok(Answered { body, refusal, limits: rate_headers(&headers, now) })
     }
 }
 
@@ -123,51 +143,48 @@ fn chain(e: &dyn std::error::Error) -> String {
 }
 
 /// What a status comes to; None where the body is to be read as a page.
-fn classify(status: u16, headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Option<Refusal> {
-    let words = || message(body);
-    match status {
-        200 => {
-            let kind = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-            if kind.contains("json") {
-                None
-            } else {
-                Some(Refusal::unparsable(format!("status 200 with {kind:?} where JSON is expected: {}", words())))
-            }
+fn classify(host: Host, status: u16, headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Option<Refusal> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    if status != 200 {
+        let mut refusal = refusal_of(status, kind, body);
+        if status == 429 || status >= 500 {
+            refusal.retry_after_ms = retry_after(headers, now);
         }
-        401 => Some(Refusal::new(Outcome::NotEntitled, format!("401, the key is not accepted: {}", words()))),
-        403 => Some(Refusal::new(Outcome::NotEntitled, format!("403: {}", words()))),
-        422 if words().contains("42210000") || words().contains("subscription") => {
-            Some(Refusal::new(Outcome::NotEntitled, format!("422: {}", words())))
-        }
-        429 => {
-            let mut r = Refusal::new(Outcome::RateLimited, format!("429: {}", words()));
-            r.retry_after_ms = retry_after(headers, now);
-            Some(r)
-        }
-        400..=499 => Some(Refusal::refused(format!("{status}: {}", words()))),
-        _ => Some(Refusal::new(Outcome::Error, format!("status {status}: {}", words()))),
+        return Some(refusal);
     }
+    // CSV is an answer on the graph's host and nowhere else; a page of HTML is one nowhere.
+    let wanted = if host == Host::Graph { "csv" } else { "json" };
+    if kind.contains(wanted) {
+        return None;
+    }
+    let scope = if kind.contains("html") { Scope::Block } else { Scope::Unsaid };
+    let note = format!("status 200 with {kind:?} where {} is expected: {}", wanted.to_uppercase(), message(body));
+    Some(Refusal::unparsable(note).about(scope))
 }
 
-/// `Retry-After` in seconds, else `X-RateLimit-Reset` as epoch seconds.
-fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<u64> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<i64>().ok();
-    // A reset that is over by our clock says that the clocks differ, not that the vendor is ready.
-    let reset = || number("x-ratelimit-reset").map(|t| t - now.timestamp()).filter(|s| *s > 0);
-    let seconds = number("retry-after").or_else(reset)?;
+fn number(headers: &HeaderMap, name: &str) -> Option<i64> {
+    headers.get(name)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// The reset is epoch seconds. One that is over by our clock says that the clocks differ, not that the vendor is ready.
+fn reset_in(headers: &HeaderMap, now: DateTime<Utc>) -> Option<i64> {
+    number(headers, "x-ratelimit-reset").map(|t| t.saturating_sub(now.timestamp())).filter(|s| *s > 0)
+}
+
+fn milliseconds(seconds: i64) -> Option<u64> {
     u64::try_from(seconds.clamp(0, 86_400)).ok().map(|s| s * 1000)
 }
 
-/// The vendor's words: the message of a JSON error, else the text.
-fn message(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body.get(..body.len().min(2000)).unwrap_or(body)).into_owned();
-    let Ok(v) = serde_json::from_slice::<serde_json::Value>(body) else { return text };
-    let field = |k: &str| v.get(k).and_then(|m| m.as_str().map(str::to_owned));
-    let code = v.get("code").map(|c| format!(" (code {c})")).unwrap_or_default();
-    match ["message", "error_message", "error"].iter().find_map(|k| field(k)) {
-        Some(m) => format!("{m}{code}"),
-        None => text,
+fn rate_headers(headers: &HeaderMap, now: DateTime<Utc>) -> RateHeaders {
+    RateHeaders {
+        limit_remaining: number(headers, "x-ratelimit-remaining").map(|n| u32::try_from(n.max(0)).unwrap_or(u32::MAX)),
+        reset_in_ms: reset_in(headers, now).and_then(milliseconds),
     }
+}
+
+/// `Retry-After` in seconds, else the reset.
+fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<u64> {
+    number(headers, "retry-after").or_else(|| reset_in(headers, now)).and_then(milliseconds)
 }
 
 #[cfg(test)]
@@ -177,7 +194,7 @@ mod tests {
     fn of(status: u16, kind: &str, body: &str) -> Option<Outcome> {
         let mut h = HeaderMap::new();
         h.insert(CONTENT_TYPE, kind.parse().unwrap());
-        classify(status, &h, body.as_bytes(), DateTime::UNIX_EPOCH).map(|r| r.outcome)
+        classify(Host::Data, status, &h, body.as_bytes(), DateTime::UNIX_EPOCH).map(|r| r.outcome)
     }
 
     #[test]
@@ -213,5 +230,29 @@ mod tests {
         assert_eq!(retry_after(&h, now), Some(30_000));
         h.insert("retry-after", "7".parse().unwrap());
         assert_eq!(retry_after(&h, now), Some(7_000));
+    }
+
+    #[test]
+    fn csv_is_an_answer_on_the_graph_host_alone() {
+        let mut h = HeaderMap::new();
+        h.insert(CONTENT_TYPE, "application/csv".parse().unwrap());
+        let at = |host| classify(host, 200, &h, b"DATE,DGS10", DateTime::UNIX_EPOCH);
+        assert_eq!(at(Host::Graph), None);
+        assert_eq!(at(Host::Data).unwrap().outcome, Outcome::Unparsable);
+        h.insert(CONTENT_TYPE, "text/html".parse().unwrap());
+        let blocked = classify(Host::Graph, 200, &h, b"<html>", DateTime::UNIX_EPOCH).unwrap();
+        assert_eq!((blocked.outcome, blocked.scope), (Outcome::Unparsable, Scope::Block));
+    }
+
+    #[test]
+    fn the_vendors_count_is_read_from_good_answers_too() {
+        let now = DateTime::from_timestamp(1000, 0).unwrap();
+        let mut h = HeaderMap::new();
+        h.insert("x-ratelimit-remaining", "17".parse().unwrap());
+        h.insert("x-ratelimit-reset", "1042".parse().unwrap());
+        assert_eq!(rate_headers(&h, now), RateHeaders { limit_remaining: Some(17), reset_in_ms: Some(42_000) });
+        h.insert("x-ratelimit-reset", "999".parse().unwrap());
+        h.insert("x-ratelimit-remaining", "-3".parse().unwrap());
+        assert_eq!(rate_headers(&h, now), RateHeaders { limit_remaining: Some(0), reset_in_ms: None });
     }
 }

@@ -1,28 +1,46 @@
-//! Massive aggregates: `GET /v2/aggs/ticker/{T}/range/1/{span}/{from}/{to}`. `adjusted` defaults to true, so it is
-//! always sent; no data is `results` absent or null; `next_url` names the vendor's host, of which only path and query
-//! are used. Source: the vendor's OpenAPI document.
+//! Massive. Aggregates: `GET /v2/aggs/ticker/{T}/range/1/{span}/{from}/{to}`. `adjusted` defaults to true, so it is always
+//! sent; no data is `results` absent or null; `next_url` names the vendor's host, of which only path and query are used.
+//! Options: the contracts of an underlier (`massive_reference`), then the aggregates of one contract after the other, whose
+//! ticker is `O:` and the OCC symbol. Splits and dividends: `massive_reference`. Source: the vendor's OpenAPI document.
 
-use super::{Ask, Next, Page, Refusal, Request};
+use super::steps::{Stage, Step};
+use super::{Ask, Next, Page, Refusal, Request, massive_reference, percent};
 use crate::frame::Bar;
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use datanode_schema::names::Dataset;
 use serde::Deserialize;
 use std::borrow::Cow;
 
 pub(super) fn request(ask: &Ask, next: Option<&Next>) -> Result<Request, Refusal> {
-    if let Some(Next::PathAndQuery(link)) = next {
-        return split(link);
+    match ask.dataset {
+        Dataset::CorporateActions => {
+            massive_reference::actions_request(ask, Step::of(next).unwrap_or(&Step::first(Stage::Splits)))
+        }
+        Dataset::OptionsBars => {
+            let first = Step::first(Stage::Active);
+            let step = Step::of(next).unwrap_or(&first);
+            if step.stage != Stage::Bars {
+                return massive_reference::contracts_request(ask, step);
+            }
+            let contract = step.batch(1).first().map_or("", String::as_str);
+            aggregates(ask, &format!("O:{contract}"), step.page.as_deref())
+        }
+        _ => aggregates(ask, ask.symbols.first().map_or("", String::as_str), next),
     }
-    let span = if ask.dataset == Dataset::EquitiesBarsMinute { "minute" } else { "day" };
-    let symbol: String = ask.symbols.first().map(|s| percent(s)).unwrap_or_default();
-    Ok(Request {
-        path: format!("/v2/aggs/ticker/{symbol}/range/1/{span}/{}/{}", ask.from, ask.to),
-        query: vec![
-            ("adjusted".to_owned(), adjusted(ask).to_string()),
-            ("sort".to_owned(), "asc".to_owned()),
-            ("limit".to_owned(), ask.max_rows.min(50_000).to_string()),
-        ],
-    })
+}
+
+fn aggregates(ask: &Ask, ticker: &str, next: Option<&Next>) -> Result<Request, Refusal> {
+    if let Some(Next::PathAndQuery(link)) = next {
+        return linked(link, &["/v2/aggs/"]);
+    }
+    let span = if ask.dataset.is_stamped() { "minute" } else { "day" };
+    let path = format!("/v2/aggs/ticker/{}/range/1/{span}/{}/{}", percent(ticker), ask.from, ask.to);
+    let query = vec![
+        ("adjusted".to_owned(), adjusted(ask).to_string()),
+        ("sort".to_owned(), "asc".to_owned()),
+        ("limit".to_owned(), ask.max_rows.min(50_000).to_string()),
+    ];
+    Ok(Request::data(&path, query))
 }
 
 /// Massive knows split-adjusted or not; whatever is not raw is that.
@@ -30,27 +48,43 @@ fn adjusted(ask: &Ask) -> bool {
     ask.adjustment != "raw"
 }
 
-/// Symbols may hold `/` or `:`; in a path they are one segment.
-fn percent(symbol: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    symbol.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
-}
-
-fn split(link: &str) -> Result<Request, Refusal> {
-    if !link.starts_with("/v2/aggs/") {
-        let path = link.split('?').next().unwrap_or("");
-        return Err(Refusal::unparsable(format!("next_url leads to {path:?}, which is no page of aggregates")));
-    }
+/// The request of a link, which must lead to one of `prefixes`.
+pub(super) fn linked(link: &str, prefixes: &[&str]) -> Result<Request, Refusal> {
     let (path, query) = link.split_once('?').unwrap_or((link, ""));
+    let climbs = path.split('/').any(|s| s == ".." || s == ".");
+    if climbs || !prefixes.iter().any(|p| path.starts_with(p)) {
+        return Err(Refusal::unparsable(format!(
+            "next_url leads to {path:?}, which is no page of {}",
+            prefixes.join(", ")
+        )));
+    }
     // The vendor may have put a key into the link; ours goes into the header.
     let query = url_pairs(query).into_iter().filter(|(k, _)| !k.eq_ignore_ascii_case("apikey")).collect();
-    Ok(Request { path: path.to_owned(), query })
+    Ok(Request::data(path, query))
 }
 
 fn url_pairs(query: &str) -> Vec<(String, String)> {
     reqwest::Url::parse(&format!("http://host/?{query}"))
         .map(|u| u.query_pairs().map(|(k, v)| (k.into_owned(), v.into_owned())).collect())
         .unwrap_or_default()
+}
+
+/// The page that a link stands for.
+pub(super) fn page_after(link: Option<&str>) -> Result<Option<Next>, Refusal> {
+    let Some(link) = link.filter(|l| !l.is_empty()) else { return Ok(None) };
+    let next = without_host(link).ok_or_else(|| Refusal::unparsable("next_url is no URL"))?;
+    Ok(Some(Next::PathAndQuery(next)))
+}
+
+/// Refuses an answer whose status is no success.
+pub(super) fn succeeded(status: Option<&str>) -> Result<(), Refusal> {
+    match status {
+        Some("OK" | "DELAYED") => Ok(()),
+        other => {
+            let status = other.unwrap_or("");
+            Err(Refusal::unparsable(format!("status {status:?} where OK or DELAYED is expected")))
+        }
+    }
 }
 
 /// Path and query of a link, whatever its host.
@@ -90,24 +124,52 @@ struct Wire {
     vw: Option<f64>,
 }
 
-pub(super) fn parse(ask: &Ask, body: &[u8]) -> Result<Page, Refusal> {
-    let body: Body<'_> =
-        serde_json::from_slice(body).map_err(|e| Refusal::unparsable(format!("not a page of aggregates: {e}")))?;
-    match body.status.as_deref() {
-        Some("OK" | "DELAYED") => {}
-        other => {
-            return Err(Refusal::unparsable(format!(
-                "status {:?} where OK or DELAYED is expected",
-                other.unwrap_or("")
-            )));
+pub(super) fn parse(ask: &Ask, next: Option<&Next>, body: &[u8]) -> Result<Page, Refusal> {
+    match ask.dataset {
+        Dataset::CorporateActions => {
+            massive_reference::actions(ask, Step::of(next).unwrap_or(&Step::first(Stage::Splits)), body)
+        }
+        Dataset::OptionsBars => {
+            let first = Step::first(Stage::Active);
+            let step = Step::of(next).unwrap_or(&first);
+            if step.stage == Stage::Bars {
+                option_bars(ask, step, body)
+            } else {
+                massive_reference::contracts(ask, step, body)
+            }
+        }
+        _ => {
+            let asked = ask.symbols.first().map_or("", String::as_str);
+            bars(ask, asked, body, |page, symbol, at, bar| page.take_bar(ask, symbol, at, bar))
         }
     }
-    let mut page = Page::default();
-    if let Some(link) = body.next_url {
-        let next = without_host(&link).ok_or_else(|| Refusal::unparsable("next_url is no URL"))?;
-        page.next = Some(Next::PathAndQuery(next));
-    }
-    let asked = ask.symbols.first().map_or("", String::as_str);
+}
+
+fn option_bars(ask: &Ask, step: &Step, body: &[u8]) -> Result<Page, Refusal> {
+    let asked = step.batch(1);
+    let underlier = ask.symbols.first().map_or("", String::as_str);
+    let contract = asked.first().map_or("", String::as_str);
+    let mut page = bars(ask, contract, body, |page, ticker, at, bar| {
+        let contract = ticker.strip_prefix("O:").unwrap_or(ticker);
+        page.take_option(ask, underlier, Some(asked), contract, at, bar);
+    })?;
+    page.next = match page.next {
+        Some(rest) => Some(step.paged(rest)),
+        None => step.next_batch(1),
+    };
+    Ok(page)
+}
+
+fn bars(
+    ask: &Ask,
+    asked: &str,
+    body: &[u8],
+    mut take: impl FnMut(&mut Page, &str, Option<DateTime<Utc>>, Bar),
+) -> Result<Page, Refusal> {
+    let body: Body<'_> =
+        serde_json::from_slice(body).map_err(|e| Refusal::unparsable(format!("not a page of aggregates: {e}")))?;
+    succeeded(body.status.as_deref())?;
+    let mut page = Page { next: page_after(body.next_url.as_deref())?, ..Page::default() };
     let symbol = body.ticker.as_deref().unwrap_or(asked);
     let results = body.results.unwrap_or_default();
     let wanted = adjusted(ask);
@@ -116,7 +178,7 @@ pub(super) fn parse(ask: &Ask, body: &[u8]) -> Result<Page, Refusal> {
     }
     for w in results {
         let bar = Bar { open: w.o, high: w.h, low: w.l, close: w.c, volume: w.v, trades: w.n, vwap: w.vw };
-        page.take_bar(ask, symbol, DateTime::from_timestamp_millis(w.t), bar);
+        take(&mut page, symbol, DateTime::from_timestamp_millis(w.t), bar);
     }
     Ok(page)
 }

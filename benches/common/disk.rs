@@ -9,6 +9,7 @@ use std::time::Instant;
 use crate::figure::Figure;
 
 /// Appends 4 KiB and overwrites 4 KiB, `n` times each, with a sync after every write; milliseconds.
+#[allow(dead_code, reason = "not every harness needs it")]
 pub fn sync_latency(dir: &Path, part: &str, n: usize) -> Result<Vec<Figure>, Box<dyn Error>> {
     let block = [0x5a_u8; 4096];
     let path = dir.join("sync-latency.tmp");
@@ -35,4 +36,14 @@ pub fn sync_latency(dir: &Path, part: &str, n: usize) -> Result<Vec<Figure>, Box
     let [append, over] = &samples;
     let figures = [("4 KiB appended + fsync", append), ("4 KiB overwritten + fdatasync", over)];
     Ok(figures.into_iter().filter_map(|(what, s)| Figure::of(part, what, "ms", s)).collect())
+}
+
+/// Appends 4 KiB to a file of its own and syncs; milliseconds.
+#[allow(dead_code, reason = "not every harness needs it")]
+pub fn one_sync(dir: &Path) -> Result<f64, Box<dyn Error>> {
+    let mut file = OpenOptions::new().create(true).append(true).open(dir.join("one-sync.tmp"))?;
+    let begun = Instant::now();
+    file.write_all(&[0x5a_u8; 4096])?;
+    file.sync_all()?;
+    Ok(begun.elapsed().as_secs_f64() * 1000.0)
 }

@@ -1,7 +1,7 @@
 //! The command line of `datanode`.
 
 use super::global::Global;
-use super::{demo, doctor, init, key, nightly, pack, rebuild, run};
+use super::{collect_books, demo, doctor, init, key, nightly, pack, rebuild, run};
 use crate::config::{MAX_LOOKBACK_DAYS, MAX_RUN_MINUTES, MAX_RUN_REQUESTS};
 use crate::failure::{Code, Done, Failure};
 use chrono::NaiveDate;
@@ -66,6 +66,15 @@ enum Command {
         /// Ask for nothing older than so many days before the last session; 0 = all [default: queue.max_lookback_days]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=MAX_LOOKBACK_DAYS as i64))]
         max_lookback_days: Option<u32>,
+    },
+    /// Order books of prediction markets, collected in the foreground: until SIGTERM, or as long as is said
+    CollectBooks {
+        /// Ends after so many seconds
+        #[arg(long = "for", value_name = "SECONDS", conflicts_with = "snapshots")]
+        seconds: Option<u64>,
+        /// Ends after so many ticks of the cadence, each a snapshot or a counted gap
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        snapshots: Option<u64>,
     },
     /// Packs: list, verify, open
     #[command(subcommand)]
@@ -135,6 +144,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             let caps = nightly::Caps { minutes: max_minutes, requests: max_requests, lookback_days: max_lookback_days };
             nightly::nightly(g, &nightly::Options { as_of, window: from.zip(to), stages, caps })
         }
+        Command::CollectBooks { seconds, snapshots } => collect_books::collect_books(g, seconds, snapshots),
         Command::Pack(p) => pack::pack(g, p),
         Command::Key(k) => key::key(g, &k),
         Command::Doctor => doctor::doctor(g),

@@ -8,6 +8,7 @@ use crate::wiring::{key_file, open_store, registry};
 use datanode_actors::export::verify_pack;
 use datanode_actors::seal::Identity;
 use datanode_schema::calendar::Calendar;
+use datanode_schema::names::Vendor;
 use datanode_schema::paths::DataDir;
 use datanode_schema::trees::RUNS;
 use serde_json::json;
@@ -66,14 +67,16 @@ fn vendors(s: &Settings) -> Result<String, String> {
         ("alpaca", &s.vendors.alpaca),
         ("massive", &s.vendors.massive),
         ("fred", &s.vendors.fred),
+        ("tiingo", &s.vendors.tiingo),
     ];
     let mut enabled = Vec::new();
     for (name, v) in all.iter().filter(|(_, v)| v.enabled) {
         if v.base_url.is_empty() {
             return Err(format!("vendors.{name}.base_url is empty; set it, or disable {name}"));
         }
-        crate::secrets::resolve(&format!("vendors.{name}.key"), &v.key)?;
-        crate::secrets::resolve(&format!("vendors.{name}.secret"), &v.secret)?;
+        if let Some(vendor) = Vendor::from_name(name) {
+            crate::wiring::keys(vendor, v)?;
+        }
         enabled.push(*name);
     }
     if enabled.is_empty() {

@@ -1,6 +1,7 @@
 //! What a person types: one file a command. Progress goes to stderr, results to stdout.
 
 mod cli;
+mod collect_books;
 mod demo;
 mod doctor;
 mod global;

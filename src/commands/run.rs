@@ -2,11 +2,13 @@
 
 use super::global::{Global, start_logging};
 use crate::admin;
+use crate::collecting;
 use crate::config::Settings;
 use crate::failure::{Done, Failure};
 use crate::reload::Reloader;
-use crate::system::{self, Appliance};
+use crate::system::{self, Appliance, Collecting};
 use crate::wiring::{Wired, of_store, wire};
+use datanode_actors::books::Board;
 use datanode_actors::node::Node;
 use datanode_actors::schedule::next_wake;
 use datanode_schema::clock::{Clock, rfc3339};
@@ -46,8 +48,12 @@ async fn serve(settings: Settings, clock: Clock, wired: Wired) -> Done {
     let reloader = Arc::new(Reloader::new(&settings, &wired));
     // Before anybody is told that the node is ready: an unhandled SIGHUP would end it.
     let hangups = signal(SignalKind::hangup()).map_err(Failure::failed)?;
+    let board = Board::default();
+    let parts = collecting::parts(&settings, &node, 0, board.clone())?;
     let appliance = Appliance::start(wired, nightly_at, every)?;
-    let context = Arc::new(admin_context(&node, &settings, &clock, &appliance, &reloader));
+    let books = parts.as_ref().map(|_| board);
+    let collecting = parts.map(Collecting::start);
+    let context = Arc::new(admin_context(&node, &settings, &clock, &appliance, &reloader, books));
     let reloading = tokio::spawn(reload_on(hangups, reloader));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(admin::serve(listener, context, async move {
@@ -66,7 +72,7 @@ async fn serve(settings: Settings, clock: Clock, wired: Wired) -> Done {
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     tracing::info!("stopping: nothing new is claimed; waiting for what is under way");
     node.stop();
-    if tokio::time::timeout(DRAIN, drained(&appliance)).await.is_err() {
+    if tokio::time::timeout(DRAIN, drained(&appliance, collecting.as_ref())).await.is_err() {
         tracing::warn!("what is under way is left; the next start takes it up");
     }
     watchdog.abort();
@@ -100,8 +106,11 @@ async fn store_stopped(node: &Node) -> String {
     }
 }
 
-/// Waits until no cycle is under way.
-async fn drained(appliance: &Appliance) {
+/// Waits until the collector's file is closed and no cycle is under way.
+async fn drained(appliance: &Appliance, collecting: Option<&Collecting>) {
+    if let Some(c) = collecting {
+        c.stop().await;
+    }
     while appliance.busy() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -124,6 +133,7 @@ fn admin_context(
     clock: &Clock,
     appliance: &Appliance,
     reloader: &Arc<Reloader>,
+    books: Option<Board>,
 ) -> admin::AdminContext {
     let (n, c, schedule, appliance) = (node.clone(), clock.clone(), settings.schedule.clone(), appliance.clone());
     let live = move || {
@@ -137,12 +147,13 @@ fn admin_context(
         data: node.data.clone(),
         clock: clock.clone(),
         registry: Box::new(move || registry.registry()),
-        enabled: node.enabled.clone(),
+        enabled: node.enabled.iter().copied().chain(books.as_ref().map(|_| Vendor::Polymarket)).collect(),
         started_at: clock.now(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         live: Box::new(live),
         disk_free: Box::new(move || admin::free_bytes(&root)),
         counted: Default::default(),
         desk: admin::Desk { node: node.clone(), reloader: reloader.clone() },
+        books,
     }
 }

@@ -6,8 +6,8 @@
 mod settings;
 
 pub use settings::{
-    HttpSettings, LogSettings, NodeSettings, QueueSettings, RetentionSettings, ScheduleSettings, SealSettings,
-    Settings, ShipSettings, StoreSettings, VendorSettings, VendorsSettings,
+    BooksSettings, FRED_KEY, HttpSettings, LogSettings, NodeSettings, QueueSettings, RetentionSettings,
+    ScheduleSettings, SealSettings, Settings, ShipSettings, StoreSettings, VendorSettings, VendorsSettings,
 };
 
 use serde_json::Value;
@@ -130,12 +130,10 @@ fn check(s: &Settings) -> Result<(), ConfigError> {
     if !(1..=16).contains(&s.seal.chunk_mib) {
         return wrong("seal.chunk_mib: from 1 to 16");
     }
-    if s.vendors.polymarket.enabled {
-        return wrong(
-            "vendors.polymarket.enabled: this version has no collector for prediction markets; set it to false",
-        );
-    }
-    let ranges: [(&str, u64, u64, u64); 10] = [
+    let ranges: [(&str, u64, u64, u64); 13] = [
+        ("books.top", s.books.top as u64, 0, 10_000),
+        ("books.cadence_seconds", u64::from(s.books.cadence_seconds), 1, 3_600),
+        ("books.rediscover_minutes", u64::from(s.books.rediscover_minutes), 1, 10_080),
         ("node.threads", s.node.threads as u64, 1, 64),
         ("store.cache_mib", s.store.cache_mib, 1, 65_536),
         ("store.free_space_floor_mib", s.store.free_space_floor_mib, 0, 1 << 40),
@@ -153,7 +151,7 @@ fn check(s: &Settings) -> Result<(), ConfigError> {
         }
     }
     let v = &s.vendors;
-    for v in [&v.files, &v.alpaca, &v.massive, &v.fred] {
+    for v in [&v.files, &v.alpaca, &v.massive, &v.fred, &v.tiingo] {
         if v.concurrency.is_some_and(|c| c > 64) {
             return wrong("vendors.*.concurrency: from 1 to 64");
         }

@@ -1,6 +1,7 @@
 //! The settings and their defaults. What each means stands in the generated `datanode.toml`.
 
 use chrono::NaiveTime;
+use datanode_actors::books::Rank;
 use datanode_actors::node::ShipMode;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub struct Settings {
     pub queue: QueueSettings,
     pub store: StoreSettings,
     pub http: HttpSettings,
+    pub books: BooksSettings,
     pub vendors: VendorsSettings,
     pub seal: SealSettings,
     pub ship: ShipSettings,
@@ -38,6 +40,7 @@ impl Default for Settings {
             queue: QueueSettings::default(),
             store: StoreSettings::default(),
             http: HttpSettings::default(),
+            books: BooksSettings::default(),
             vendors: VendorsSettings::default(),
             seal: SealSettings::default(),
             ship: ShipSettings::default(),
@@ -72,6 +75,15 @@ section! { /// `[store]`
 StoreSettings { cache_mib: u64 = 32, free_space_floor_mib: u64 = 256 } }
 section! { /// `[http]`
 HttpSettings { timeout_seconds: u32 = 60 } }
+section! { /// `[books]`
+    BooksSettings {
+        markets: String = String::new(),
+        top: usize = 50,
+        rank: Rank = Rank::Volume,
+        cadence_seconds: u32 = 60,
+        rediscover_minutes: u32 = 60,
+    }
+}
 section! { /// `[seal]`
 SealSettings { key_file: PathBuf = PathBuf::new(), recipients: String = String::new(), chunk_mib: u32 = 8 } }
 section! { /// `[ship]`
@@ -91,6 +103,7 @@ pub struct VendorsSettings {
     pub massive: VendorSettings,
     pub fred: VendorSettings,
     pub polymarket: VendorSettings,
+    pub tiingo: VendorSettings,
 }
 
 section! { /// One vendor.
@@ -99,6 +112,7 @@ section! { /// One vendor.
         base_url: String = String::new(),
         trading_base_url: String = String::new(),
         clob_base_url: String = String::new(),
+        graph_base_url: String = String::new(),
         key: String = String::new(),
         secret: String = String::new(),
         feed: String = String::new(),
@@ -109,6 +123,9 @@ section! { /// One vendor.
         concurrency: Option<u32> = None,
     }
 }
+
+/// FRED's key where the configuration names none. FRED alone works without one.
+pub const FRED_KEY: &str = "env:FRED_API_KEY";
 
 impl Default for VendorsSettings {
     fn default() -> Self {
@@ -125,11 +142,15 @@ impl Default for VendorsSettings {
                 ..at("https://data.alpaca.markets", "env:APCA_API_KEY_ID", "env:APCA_API_SECRET_KEY")
             },
             massive: at("https://api.massive.com", "env:MASSIVE_API_KEY", ""),
-            fred: at("https://api.stlouisfed.org", "env:FRED_API_KEY", ""),
+            fred: VendorSettings {
+                graph_base_url: "https://fred.stlouisfed.org".into(),
+                ..at("https://api.stlouisfed.org", FRED_KEY, "")
+            },
             polymarket: VendorSettings {
                 clob_base_url: "https://clob.polymarket.com".into(),
                 ..at("https://gamma-api.polymarket.com", "", "")
             },
+            tiingo: at("https://api.tiingo.com", "env:TIINGO_API_KEY", ""),
         }
     }
 }

@@ -150,6 +150,7 @@ fn context(folder: &std::path::Path, store: Store) -> AdminContext {
         disk_free: Box::new(|| Some(12 << 30)),
         counted: Default::default(),
         desk: Desk { node: actors, reloader },
+        books: None,
     }
 }
 

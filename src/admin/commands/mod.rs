@@ -238,6 +238,13 @@ pub const COMMANDS: &[Command] = &[
         args: &[needed("symbol", Kind::Symbol), DATASET, flag("state", Kind::State), LIMIT, OFFSET],
     },
     Command {
+        name: "books",
+        words: "books",
+        summary: "order books of prediction markets: snapshots, gaps, the longest silence of each token",
+        example: "books --limit 20",
+        args: &[LIMIT, OFFSET],
+    },
+    Command {
         name: "qc.summary",
         words: "qc",
         summary: "partitions by colour, and by reason",

@@ -3,6 +3,7 @@
 //! On the wire a day is `YYYY-MM-DD`, a time RFC 3339 in UTC, a hash hex, an absent thing null. Lists come as pages:
 //! `total` (matches), `offset`, `limit`, `rows`.
 
+mod books;
 mod desk;
 mod gaps;
 mod help;
@@ -13,6 +14,7 @@ mod status;
 mod vendors;
 mod work;
 
+pub use books::{Books, TokenRow};
 pub use desk::{Changed, Config, DemotionLine, Explanation, Paused, ReloadedConfig, ScoreRow};
 pub use gaps::{Gaps, Run as GapRun};
 pub use help::{CommandHelp, Help, Names};
@@ -72,6 +74,7 @@ fn dispatch(ctx: &AdminContext, name: &str, a: &Args, uid: u32) -> Result<Value,
         "leases" => value(work::leases(ctx, a)?),
         "bookmarks" => value(work::bookmarks(ctx, a)?),
         "gaps" => value(gaps::gaps(ctx, a)?),
+        "books" => value(books::books(ctx, a)?),
         "qc.summary" => value(ledger::summary(ctx, a)?),
         "qc.show" => value(ledger::show(ctx, a)?),
         "qc.red" => value(ledger::red(ctx, a)?),

@@ -280,6 +280,22 @@ const LEDGER: &[Block] = &[
     ),
 ];
 
+const BOOKS: &[Block] = &[
+    Block::Fields(&[f("since the start", "/counters", Pairs)]),
+    page(
+        &[
+            c("market", "/market", Name),
+            s(1, "token", "/asset_id", Name),
+            s(4, "open", "/open", Plain),
+            c("expected", "/expected", Number),
+            c("got", "/got", Number),
+            c("gaps", "/gaps", Number),
+            c("silent", "/longest_silence_seconds", Seconds),
+        ],
+        "no token yet: the markets are being looked up",
+    ),
+];
+
 const RUNS: &[Block] = &[page(
     &[
         c("run", "/run_id", Name),
@@ -374,6 +390,7 @@ pub fn blocks(cmd: &str) -> &'static [Block] {
         "leases" => LEASES,
         "bookmarks" => BOOKMARKS,
         "gaps" => GAPS,
+        "books" => BOOKS,
         "qc.summary" => QC,
         "qc.show" | "qc.red" => LEDGER,
         "runs" => RUNS,
