@@ -104,14 +104,14 @@ impl Bucket {
             self.granted.pop_front();
         }
         self.inherited.retain(|s| forgotten_ms(s) > now_ms);
-        // A clock that steps back frees nothing.
+        if let Some(wait) = self.wait_now(now_ms) {
+            return Grant::Wait(wait);
+        }
+        // A day begins with its first token: a clock that steps back, or shows a later day for a moment, frees nothing.
         if day > self.record.day {
             self.record.day = day;
             self.record.today = 0;
             self.reserved = 0;
-        }
-        if let Some(wait) = self.wait_now(now_ms) {
-            return Grant::Wait(wait);
         }
         let durable = self.reserved > 0 && now_ms < self.reserved_until_ms;
         if durable && !self.confirmed {
@@ -285,9 +285,9 @@ impl Bucket {
         }
         if let Some((tokens, ms)) = self.pace.second(&self.limits) {
             let ms = ms + SLACK_MS;
-            // A second that an earlier process spent in may not be over for the vendor.
+            // What an earlier process reserved in a second, it may have used until the end of the next one.
             if let Some(s) = self.inherited.iter().map(|s| s.second).max() {
-                wait = wait.max(((s + 1) * 1000 + ms).saturating_sub(now_ms));
+                wait = wait.max((s.saturating_add(2).saturating_mul(1000).saturating_add(ms)).saturating_sub(now_ms));
             }
             if let Some(t) = self.granted.len().checked_sub(tokens).and_then(|i| self.granted.get(i)) {
                 wait = wait.max((t + ms).saturating_sub(now_ms));

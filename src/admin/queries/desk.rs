@@ -244,13 +244,15 @@ pub(super) fn clear(ctx: &AdminContext, a: &Args) -> Result<Changed, AdminError>
 }
 
 pub(super) fn config(ctx: &AdminContext) -> Config {
+    // First: what it counts has taken its place by then.
+    let reloads = ctx.desk.reloader.history();
     let live = &ctx.desk.node.live;
     let files = ctx.desk.reloader.files().into_iter();
     Config {
         sha256: live.current().sha256,
         next_sha256: live.next().map(|c| c.sha256),
         files: files.map(|(name, path)| (name, (!path.is_empty()).then_some(path))).collect(),
-        reloads: ctx.desk.reloader.history(),
+        reloads,
     }
 }
 

@@ -1,6 +1,6 @@
-//! What the commands of the desk show: what was changed, what explains the queue, and the configuration.
+//! What the commands of the desk show: what was changed, who is at work, what explains the queue, and the configuration.
 
-use super::cells::Show::{Name, Number, Plain, Prose};
+use super::cells::Show::{Name, Number, Plain, Prose, Seconds};
 use super::views::{Block, c, f, list, o, page, s};
 
 const CHANGED: &[Block] = &[Block::Fields(&[f("changed", "/changed", Plain), f("what", "/what", Plain)])];
@@ -70,11 +70,27 @@ const RELOADED: &[Block] = &[Block::Fields(&[
     f("needs restart", "/needs_restart", Plain),
 ])];
 
+const LEASES: &[Block] = &[page(
+    &[
+        s(2, "lease", "/lease", Number),
+        c("vendor", "/vendor", Name),
+        c("dataset", "/dataset", Name),
+        c("symbols", "/symbols", Plain),
+        s(4, "from", "/from", Name),
+        s(5, "to", "/to", Name),
+        s(1, "claimed", "/claimed_at", Name),
+        c("state", "/state", Name),
+        s(3, "expires in", "/expires_in_seconds", Seconds),
+    ],
+    "no vendor is at work",
+)];
+
 /// The parts of a command's answer, by its wire name; none where the command is not of the desk.
 pub(super) fn blocks(cmd: &str) -> &'static [Block] {
     match cmd {
         "queue.retry" | "queue.cancel" | "demotions.clear" => CHANGED,
         "queue.pause" | "queue.resume" => PAUSED,
+        "leases" => LEASES,
         "explain" => EXPLAIN,
         "demotions" => DEMOTIONS,
         "config" => CONFIG,

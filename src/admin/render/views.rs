@@ -173,21 +173,6 @@ const QUEUE: &[Block] = &[
     Block::Fields(&[f("by state", "/by_state", AllPairs)]),
 ];
 
-const LEASES: &[Block] = &[page(
-    &[
-        s(2, "lease", "/lease", Number),
-        c("vendor", "/vendor", Name),
-        c("dataset", "/dataset", Name),
-        c("symbols", "/symbols", Plain),
-        s(4, "from", "/from", Name),
-        s(5, "to", "/to", Name),
-        s(1, "claimed", "/claimed_at", Name),
-        c("state", "/state", Name),
-        s(3, "expires in", "/expires_in_seconds", Seconds),
-    ],
-    "no vendor is at work",
-)];
-
 const BOOKMARKS: &[Block] = &[page(
     &[
         c("dataset", "/dataset", Name),
@@ -387,7 +372,6 @@ pub fn blocks(cmd: &str) -> &'static [Block] {
         "vendors" => VENDORS,
         "vendors.show" => VENDOR,
         "queue.list" => QUEUE,
-        "leases" => LEASES,
         "bookmarks" => BOOKMARKS,
         "gaps" => GAPS,
         "books" => BOOKS,
