@@ -19,8 +19,10 @@ const SLACK_MS: u64 = 50;
 const MINUTE_MS: u64 = 60_000 + SLACK_MS;
 /// No vendor is left alone for longer without being asked again.
 const LONGEST_CLOSED_MS: u64 = 86_400_000;
-/// What a header that does not say when its window ends is taken for.
-const UNSAID_RESET_MS: u64 = 60_000;
+/// How long a window is taken to last where the vendor does not say, or says a time that our clock has passed.
+const UNSAID_RESET_MS: u64 = 1_000;
+/// The windows that headers speak of are a minute at most: a reset farther away says that the clocks differ.
+const LONGEST_WINDOW_MS: u64 = 65_000;
 
 /// The answer to "may I ask?".
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -189,7 +191,7 @@ impl Bucket {
     /// Obeys what an answer's headers say of the vendor's own window: requests that remain in it, and milliseconds until
     /// it begins anew. Returns whether this closed the bucket for longer than it was: that is worth a commit.
     pub fn note_headers(&mut self, remaining: u32, reset_in_ms: Option<u64>, now_ms: u64, now_unix: i64) -> bool {
-        let reset = reset_in_ms.unwrap_or(UNSAID_RESET_MS).clamp(1_000, LONGEST_CLOSED_MS);
+        let reset = reset_in_ms.unwrap_or(UNSAID_RESET_MS).clamp(1_000, LONGEST_WINDOW_MS);
         if remaining == 0 {
             let longer = now_ms.saturating_add(reset) > self.closed_until_ms.saturating_add(1_000);
             self.close(now_ms, reset, now_unix);

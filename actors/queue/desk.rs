@@ -25,7 +25,7 @@ const COMMIT: usize = 500;
 pub struct Filter {
     /// Of this dataset only.
     pub dataset: Option<Dataset>,
-    /// Of this symbol only; with a dataset.
+    /// Of this symbol only.
     pub symbol: Option<String>,
     /// From this day on.
     pub from: Option<NaiveDate>,
@@ -165,11 +165,13 @@ fn change(node: &Node, filter: &Filter, act: impl Fn(&mut GapTask) -> bool) -> R
     let prefix = match (filter.dataset, &filter.symbol) {
         (Some(d), Some(s)) => SeriesKey::prefix(d, s),
         (Some(d), None) => vec![d.number()],
-        _ => Vec::new(),
+        (None, _) => Vec::new(),
     };
     let mut series: BTreeSet<(Dataset, String)> = BTreeSet::new();
     node.store.scan(&GAPS, &prefix, |k, _| {
-        series.insert((k.dataset, k.symbol));
+        if filter.symbol.as_ref().is_none_or(|s| *s == k.symbol) {
+            series.insert((k.dataset, k.symbol));
+        }
         ControlFlow::Continue(())
     })?;
     let mut count = 0;

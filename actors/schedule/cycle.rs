@@ -70,6 +70,7 @@ pub async fn cycle(
     plan: &CyclePlan,
     progress: impl Fn(&StageDone),
 ) -> Result<RunSummary, CycleError> {
+    let _pinned = crate::live::Pinned::of(node);
     let mut book = RunBook::open(node, plan.as_of, plan.window, &plan.only, plan.caps)?;
     let mut done = Vec::new();
     for stage in Stage::ALL {

@@ -26,7 +26,6 @@ pub(super) struct Answered {
     pub(super) body: Vec<u8>,
     pub(super) refusal: Option<Refusal>,
     /// What the headers say of the vendor's own count, of good answers too.
-    #[allow(dead_code, reason = "the budget obeys it")]
     pub(super) limits: RateHeaders,
 }
 
