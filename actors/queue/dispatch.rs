@@ -329,7 +329,7 @@ impl Inner {
 
 /// The order of the classes at a vendor's turn: today first, but every fourth turn what is recent, and every eighth what
 /// is history, so that none starves.
-fn order(turn: u64) -> [Class; 3] {
+pub(super) fn order(turn: u64) -> [Class; 3] {
     match turn % 8 {
         7 => [Class::History, Class::Recent, Class::Today],
         3 => [Class::Recent, Class::Today, Class::History],
