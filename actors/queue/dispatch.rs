@@ -250,11 +250,16 @@ impl Inner {
         let good = match told.outcome {
             _ if told.key_refused => {
                 health.refuse_key();
-                false
+                return;
             }
-            Some(Outcome::Filled | Outcome::Short | Outcome::Empty | Outcome::NotEntitled | Outcome::Refused) => {
+            Some(Outcome::Filled | Outcome::Short | Outcome::Empty) => {
                 health.answered();
-                matches!(told.outcome, Some(Outcome::Filled | Outcome::Short | Outcome::Empty))
+                true
+            }
+            // What a plan does not include is learned by day and symbol; it says nothing about how well the vendor answers.
+            Some(Outcome::NotEntitled | Outcome::Refused) => {
+                health.answered();
+                return;
             }
             Some(Outcome::Error | Outcome::Unparsable) => {
                 health.failed(now_ms, rand::random());
