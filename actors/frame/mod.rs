@@ -15,9 +15,12 @@
 
 mod books;
 mod cell;
+mod file;
+mod pages;
 mod parquet;
 mod read;
 mod status;
+mod thrift;
 
 pub use books::{BookLevel, BookWriter};
 pub use cell::{Action, ActionKind, Bar, Cell, OptionBar, same_cell};
