@@ -46,7 +46,7 @@ pub(super) fn levels(out: &mut Vec<u8>, rows: usize, present: &[bool]) {
     } else {
         varint(out, (present.len().div_ceil(8) as u64) << 1 | 1);
         let byte = |bits: &[bool]| bits.iter().rev().fold(0u8, |b, p| b << 1 | u8::from(*p));
-        out.extend(present.chunks(8).map(|c| byte(c)));
+        out.extend(present.chunks(8).map(byte));
     }
     let len = u32::try_from(out.len() - at - 4).unwrap_or(u32::MAX);
     if let Some(head) = out.get_mut(at..at + 4) {

@@ -63,14 +63,26 @@ impl<'a> Scan<'a> {
         std::str::from_utf8(text).ok()
     }
 
-    /// The members of an object; `member` reads the value of a key. A key may come once.
+    /// A key. Those of bars are one letter, which needs no search for its end.
+    fn key(&mut self) -> Option<&'a str> {
+        let letter = self.body.get(self.at + 1..self.at + 2);
+        match (self.body.get(self.at..self.at + 3), letter) {
+            (Some([b'"', b'a'..=b'z', b'"']), Some(letter)) => {
+                self.at += 3;
+                std::str::from_utf8(letter).ok()
+            }
+            _ => self.text(),
+        }
+    }
+
+    /// The members of an object; `member` reads the value of a key, and minds that it may come once.
     pub(super) fn object(&mut self, mut member: impl FnMut(&mut Self, &'a str) -> Option<()>) -> Option<()> {
         self.word(b"{")?;
         if self.eat(b'}') {
             return Some(());
         }
         loop {
-            let key = self.text()?;
+            let key = self.key()?;
             self.word(b":")?;
             member(self, key)?;
             if !self.eat(b',') {
@@ -117,13 +129,19 @@ impl<'a> Scan<'a> {
         (self.at == self.body.len()).then_some(())
     }
 
+    /// Goes on with `n` digit by digit; it is nonsense after more digits than a u64 holds. Also says how many there were.
     fn digits(&mut self, mut n: u64) -> (u64, usize) {
-        let from = self.at;
-        while let d @ b'0'..=b'9' = self.peek() {
-            n = n.wrapping_mul(10).wrapping_add(u64::from(d - b'0'));
-            self.at += 1;
+        let mut len = 0;
+        for b in self.body.get(self.at..).unwrap_or(&[]) {
+            let digit = b.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
+            n = n.wrapping_mul(10).wrapping_add(u64::from(digit));
+            len += 1;
         }
-        (n, self.at - from)
+        self.at += len;
+        (n, len)
     }
 
     /// A whole number without a sign.
