@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// A batch of files that appear together.
 pub struct Batch {
     tmp: PathBuf,
+    process: u32,
     moves: Vec<(PathBuf, PathBuf)>,
     appends: Vec<(PathBuf, Vec<u8>)>,
 }
@@ -21,12 +22,12 @@ impl Batch {
     pub fn new(root: &Path) -> io::Result<Self> {
         let tmp = root.join("tmp");
         std::fs::create_dir_all(&tmp)?;
-        Ok(Self { tmp, moves: Vec::new(), appends: Vec::new() })
+        Ok(Self { tmp, process: std::process::id(), moves: Vec::new(), appends: Vec::new() })
     }
 
     /// A temp that will become `target`; the caller writes it whole before [`Batch::publish`].
     pub fn temp_for(&mut self, target: PathBuf) -> PathBuf {
-        let temp = self.tmp.join(format!("{}-{}", std::process::id(), temp_number()));
+        let temp = self.tmp.join(format!("{}-{}", self.process, temp_number()));
         self.moves.push((temp.clone(), target));
         temp
     }

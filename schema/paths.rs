@@ -125,12 +125,29 @@ impl DataDir {
         symbol: &str,
         date: NaiveDate,
     ) -> Result<String, BadName> {
-        let when = match grain {
-            Grain::Day => format!("date={date}"),
-            Grain::Year => format!("year={:04}", date.year()),
-        };
-        let what = dataset.key_column();
-        Ok(format!("{vendor}/{dataset}/{when}/{what}={}/data.parquet", component(symbol)?))
+        // Made for every partition that is looked at: put together without the formatting machinery.
+        let mut out = String::with_capacity(96);
+        out.push_str(vendor.name());
+        out.push('/');
+        out.push_str(dataset.name());
+        match (grain, u32::try_from(date.year())) {
+            (Grain::Day, Ok(year @ 0..10_000)) => {
+                out.push_str("/date=");
+                push_digits(&mut out, year, 4);
+                out.push('-');
+                push_digits(&mut out, date.month(), 2);
+                out.push('-');
+                push_digits(&mut out, date.day(), 2);
+            }
+            (Grain::Day, _) => out.push_str(&format!("/date={date}")),
+            (Grain::Year, _) => out.push_str(&format!("/year={:04}", date.year())),
+        }
+        out.push('/');
+        out.push_str(dataset.key_column());
+        out.push('=');
+        out.push_str(&component(symbol)?);
+        out.push_str("/data.parquet");
+        Ok(out)
     }
     /// A curated file, relative to `curated()`.
     pub fn curated_file(dataset: Dataset, cut: Cut, date: NaiveDate) -> String {
@@ -141,9 +158,29 @@ impl DataDir {
     }
 }
 
+/// The last `width` digits of `n`, zeros before them where there are fewer.
+fn push_digits(out: &mut String, n: u32, width: u32) {
+    for place in (0..width).rev() {
+        out.extend(char::from_digit(n / 10u32.pow(place) % 10, 10));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_raw_file_has_a_date_or_a_year_of_any_length() {
+        let of = |grain, date: NaiveDate| {
+            DataDir::raw_file(Vendor::Alpaca, Dataset::EquitiesBars, grain, "BRK.B", date).unwrap()
+        };
+        for date in [(1999, 1, 31), (2025, 12, 1), (12, 10, 9), (12_345, 6, 7), (-1, 6, 7)] {
+            let date = NaiveDate::from_ymd_opt(date.0, date.1, date.2).unwrap();
+            assert_eq!(of(Grain::Day, date), format!("alpaca/equities_bars/date={date}/symbol=BRK.B/data.parquet"));
+        }
+        let year = of(Grain::Year, NaiveDate::from_ymd_opt(2025, 7, 1).unwrap());
+        assert_eq!(year, "alpaca/equities_bars/year=2025/symbol=BRK.B/data.parquet");
+    }
 
     #[test]
     fn a_hostile_name_stays_one_component() {

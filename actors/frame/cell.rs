@@ -138,6 +138,16 @@ impl Cell {
         }
     }
 
+    /// The value of a series.
+    pub fn value(&self) -> Option<f64> {
+        if let Cell::Value(v) = self { *v } else { None }
+    }
+
+    /// The contract of an option's bar; empty for everything else.
+    pub fn contract(&self) -> &str {
+        if let Cell::Option(o) = self { &o.contract } else { "" }
+    }
+
     /// The action.
     pub fn action(&self) -> Option<&Action> {
         if let Cell::Action(a) = self { Some(a) } else { None }

@@ -15,9 +15,12 @@
 
 mod books;
 mod cell;
+mod file;
+mod pages;
 mod parquet;
 mod read;
 mod status;
+mod thrift;
 
 pub use books::{BookLevel, BookWriter};
 pub use cell::{Action, ActionKind, Bar, Cell, OptionBar, same_cell};
@@ -25,6 +28,9 @@ pub use parquet::{encode_curated, encode_raw};
 pub use read::{READ_THREAD, read_curated, read_raw, read_vendor_file};
 pub use status::{StatusRow, StatusWriter};
 
+use chrono::NaiveDate;
+use datanode_schema::calendar::{new_york_date, new_york_midnight_utc};
+use datanode_schema::clock::day_number;
 use datanode_schema::names::{Dataset, Vendor};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -109,9 +115,45 @@ impl Table {
 
 /// The day number of the session that a row belongs to.
 pub fn session_day(dataset: Dataset, when: i64) -> i32 {
+    thread_local! {
+        /// The New York day that was met last: rows come in order, and finding a day takes longer than reading a row.
+        static LAST: std::cell::Cell<(i64, i64, i32)> = const { std::cell::Cell::new((0, 0, 0)) };
+    }
     if !dataset.is_stamped() {
         return i32::try_from(when).unwrap_or(i32::MAX);
     }
-    let t = chrono::DateTime::from_timestamp_nanos(when);
-    datanode_schema::clock::day_number(datanode_schema::calendar::new_york_date(t))
+    let (from, to, day) = LAST.get();
+    if (from..to).contains(&when) {
+        return day;
+    }
+    let date = new_york_date(chrono::DateTime::from_timestamp_nanos(when));
+    let day = day_number(date);
+    let midnight = |d: NaiveDate| new_york_midnight_utc(d).timestamp_nanos_opt();
+    if let (Some(from), Some(to)) = (midnight(date), date.succ_opt().and_then(midnight)) {
+        LAST.set((from, to, day));
+    }
+    day
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_session_of_a_stamp_does_not_hang_on_the_one_before() {
+        let second = 1_000_000_000;
+        let edges = ["2025-03-09", "2025-03-10", "2025-11-02", "2025-11-03", "1970-01-01"].map(|d| {
+            let date: NaiveDate = d.parse().unwrap();
+            (new_york_midnight_utc(date).timestamp_nanos_opt().unwrap(), day_number(date))
+        });
+        for (a, day) in edges {
+            for (b, other) in edges {
+                assert_eq!(session_day(Dataset::EquitiesBarsMinute, a), day);
+                assert_eq!(session_day(Dataset::EquitiesBarsMinute, b - second), other - 1);
+            }
+        }
+        assert!(
+            session_day(Dataset::EquitiesBarsMinute, i64::MAX) > session_day(Dataset::EquitiesBarsMinute, i64::MIN)
+        );
+    }
 }

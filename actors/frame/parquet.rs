@@ -1,26 +1,35 @@
 //! Encoding tables as Parquet: zstd, statistics, one row group a file unless it is large, no pandas metadata.
 //! The same rows give the same bytes.
 
-use super::{Bar, Cell, FrameError, Table};
+use super::file::{Field, File, Kind, Values};
+use super::pages::{Dictionary, Sparse};
+use super::{Bar, FrameError, Origin, Row, Table};
 use datanode_schema::names::Dataset;
 use polars::io::parquet::write::KeyValueMetadata;
 use polars::prelude::*;
+use std::sync::{LazyLock, Mutex};
 
 /// Rows of a row group: small enough that a reader on a small machine can hold one.
 const ROW_GROUP: usize = 65_536;
+/// Bytes that a row of bars comes to in a file, about.
+const ROW_BYTES: usize = 24;
+
+/// A row on its way into a file.
+struct Line<'a> {
+    key: &'a str,
+    origin: Option<&'a Origin>,
+    row: &'a Row,
+}
 
 /// The bytes of a raw file: one symbol's rows, in the order given.
 ///
 /// # Errors
 /// The rows cannot be encoded; `name` is what the error speaks of.
 pub fn encode_raw(name: &str, dataset: Dataset, table: &Table) -> Result<Vec<u8>, FrameError> {
-    let mut columns = value_columns(dataset, table.rows.iter().map(|r| (r.when, &r.cell)));
-    let origin = |f: fn(&super::Origin) -> &str| -> Vec<&str> {
-        table.rows.iter().map(|r| table.origin(r).map_or("", f)).collect()
-    };
-    columns.push(Column::new("feed".into(), origin(|o| &o.feed)));
-    columns.push(Column::new("request_id".into(), origin(|o| &o.request_id)));
-    encode(name, columns, table.rows.len())
+    let mut columns = value_columns(dataset);
+    columns.extend([FEED, REQUEST]);
+    let lines: Vec<Line<'_>> = lines("", table).collect();
+    encode(name, dataset, &columns, &lines)
 }
 
 /// The bytes of a curated file: all symbols, each with its rows in the order given.
@@ -28,20 +37,19 @@ pub fn encode_raw(name: &str, dataset: Dataset, table: &Table) -> Result<Vec<u8>
 /// # Errors
 /// The rows cannot be encoded; `name` is what the error speaks of.
 pub fn encode_curated(name: &str, dataset: Dataset, symbols: &[(&str, &Table)]) -> Result<Vec<u8>, FrameError> {
-    let rows = || symbols.iter().flat_map(|(s, t)| t.rows.iter().map(move |r| (*s, *t, r)));
-    let height = symbols.iter().map(|(_, t)| t.rows.len()).sum();
-    let text = |f: &dyn Fn(&super::Origin) -> String| -> Vec<String> {
-        rows().map(|(_, t, r)| t.origin(r).map_or_else(String::new, f)).collect()
-    };
-    let key: Vec<&str> = rows().map(|(s, _, _)| s).collect();
-    let mut columns = vec![Column::new(key_name(dataset).into(), key)];
-    columns.extend(value_columns(dataset, rows().map(|(_, _, r)| (r.when, &r.cell))));
-    columns.push(Column::new("vendor".into(), text(&|o| o.vendor.name().to_owned())));
+    let mut columns: Vec<Field> = vec![(key_name(dataset), Kind::Text)];
+    columns.extend(value_columns(dataset));
+    columns.push(VENDOR);
     if has_feed(dataset) {
-        columns.push(Column::new("feed".into(), text(&|o| o.feed.to_string())));
+        columns.push(FEED);
     }
-    columns.push(Column::new("request_id".into(), text(&|o| o.request_id.to_string())));
-    encode(name, columns, height)
+    columns.push(REQUEST);
+    let lines: Vec<Line<'_>> = symbols.iter().flat_map(|(key, table)| lines(key, table)).collect();
+    encode(name, dataset, &columns, &lines)
+}
+
+fn lines<'a>(key: &'a str, table: &'a Table) -> impl Iterator<Item = Line<'a>> {
+    table.rows.iter().map(move |row| Line { key, origin: table.origin(row), row })
 }
 
 /// The name of the key column.
@@ -63,75 +71,110 @@ pub(super) fn when_name(dataset: Dataset) -> &'static str {
     }
 }
 
-fn value_columns<'a>(dataset: Dataset, rows: impl Iterator<Item = (i64, &'a Cell)> + Clone) -> Vec<Column> {
-    let name = when_name(dataset);
-    let when = match dataset {
-        _ if dataset.is_stamped() => Int64Chunked::from_vec(name.into(), rows.clone().map(|(w, _)| w).collect())
-            .into_datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC))
-            .into_column(),
-        _ => {
-            let days = rows.clone().map(|(w, _)| i32::try_from(w).unwrap_or(i32::MAX)).collect();
-            Int32Chunked::from_vec(name.into(), days).into_date().into_column()
-        }
-    };
-    let mut columns = Vec::with_capacity(9);
+const VENDOR: Field = ("vendor", Kind::Text);
+const FEED: Field = ("feed", Kind::Text);
+const REQUEST: Field = ("request_id", Kind::Text);
+/// An option's contract; its key is the underlier.
+const CONTRACT: Field = ("symbol", Kind::Text);
+
+/// The columns of both forms: when, and the values.
+fn value_columns(dataset: Dataset) -> Vec<Field> {
+    let float = |name| (name, Kind::Float);
+    let mut out = Vec::with_capacity(13);
     if dataset == Dataset::OptionsBars {
-        let contract = |c: &'a Cell| if let Cell::Option(o) = c { &*o.contract } else { "" };
-        let contracts: Vec<&str> = rows.clone().map(|(_, c)| contract(c)).collect();
-        columns.push(Column::new("symbol".into(), contracts));
+        out.push(CONTRACT);
     }
-    columns.push(when);
-    if dataset == Dataset::CorporateActions {
-        columns.extend(action_columns(rows));
-        return columns;
+    out.push((when_name(dataset), if dataset.is_stamped() { Kind::Stamp } else { Kind::Day }));
+    match dataset {
+        Dataset::CorporateActions => out.extend([("kind", Kind::Text), float("ratio"), float("cash")]),
+        Dataset::MacroTreasury => out.push(float("value")),
+        _ => {
+            out.extend(["open", "high", "low", "close", "volume"].map(float));
+            out.extend([("trade_count", Kind::Int), float("vwap")]);
+        }
     }
-    if dataset == Dataset::MacroTreasury {
-        let values: Vec<Option<f64>> = rows.map(|(_, c)| if let Cell::Value(v) = c { *v } else { None }).collect();
-        columns.push(Column::new("value".into(), values));
-        return columns;
+    out
+}
+
+/// Encoded in memory and by hand: see [`super::pages`] for why.
+fn encode(name: &str, dataset: Dataset, fields: &[Field], lines: &[Line<'_>]) -> Result<Vec<u8>, FrameError> {
+    let fail = |cause: String| FrameError { file: name.to_owned(), cause };
+    let mut file = File::new(4096 + lines.len() * ROW_BYTES);
+    for part in lines.chunks(ROW_GROUP) {
+        let columns = fields.iter().map(|f| (*f, values(dataset, *f, part)));
+        file.group(part.len(), columns).map_err(fail)?;
     }
-    let float = |name: &'static str, f: fn(&Bar) -> f64| {
-        let v: Vec<f64> = rows.clone().map(|(_, c)| c.bar().map_or(f64::NAN, f)).collect();
-        Column::new(name.into(), v)
+    file.finish(fields, &arrow_schema(fields).map_err(fail)?).map_err(fail)
+}
+
+/// The values of a column.
+fn values<'a>(dataset: Dataset, field: Field, lines: &'a [Line<'a>]) -> Values<'a> {
+    let n = lines.len();
+    let bar = |f: fn(&Bar) -> f64| {
+        Values::Floats(Sparse::new(n, lines.iter().map(|l| Some(l.row.cell.bar().map_or(f64::NAN, f)))))
     };
-    columns.push(float("open", |b| b.open));
-    columns.push(float("high", |b| b.high));
-    columns.push(float("low", |b| b.low));
-    columns.push(float("close", |b| b.close));
-    columns.push(float("volume", |b| b.volume));
-    let trades: Vec<Option<i64>> = rows.clone().map(|(_, c)| c.bar().and_then(|b| b.trades)).collect();
-    let vwap: Vec<Option<f64>> = rows.map(|(_, c)| c.bar().and_then(|b| b.vwap)).collect();
-    columns.push(Column::new("trade_count".into(), trades));
-    columns.push(Column::new("vwap".into(), vwap));
-    columns
+    let float = |f: fn(&Row) -> Option<f64>| Values::Floats(Sparse::new(n, lines.iter().map(|l| f(l.row))));
+    let text = |f: fn(&'a Line<'a>) -> &'a str| Values::Texts(Dictionary::new(lines.iter().map(f)));
+    match field.0 {
+        "open" => bar(|b| b.open),
+        "high" => bar(|b| b.high),
+        "low" => bar(|b| b.low),
+        "close" => bar(|b| b.close),
+        "volume" => bar(|b| b.volume),
+        "vwap" => float(|r| r.cell.bar().and_then(|b| b.vwap)),
+        "value" => float(|r| r.cell.value()),
+        "ratio" => float(|r| r.cell.action().and_then(|a| a.ratio)),
+        "cash" => float(|r| r.cell.action().and_then(|a| a.cash)),
+        "trade_count" => Values::Ints(Sparse::new(n, lines.iter().map(|l| l.row.cell.bar().and_then(|b| b.trades)))),
+        "vendor" => text(|l| l.origin.map_or("", |o| o.vendor.name())),
+        "feed" => text(|l| l.origin.map_or("", |o| &o.feed)),
+        "request_id" => text(|l| l.origin.map_or("", |o| &o.request_id)),
+        "kind" => text(|l| l.row.cell.action().map_or("", |a| a.kind.name())),
+        _ if field.1 == Kind::Stamp => Values::Ints(Sparse::new(n, lines.iter().map(|l| Some(l.row.when)))),
+        _ if field.1 == Kind::Day => {
+            Values::Days(lines.iter().map(|l| i32::try_from(l.row.when).unwrap_or(i32::MAX)).collect())
+        }
+        name if name == key_name(dataset) => text(|l| l.key),
+        _ => text(|l| l.row.cell.contract()),
+    }
 }
 
-fn action_columns<'a>(rows: impl Iterator<Item = (i64, &'a Cell)> + Clone) -> [Column; 3] {
-    let kinds: Vec<&str> = rows.clone().map(|(_, c)| c.action().map_or("", |a| a.kind.name())).collect();
-    let ratios: Vec<Option<f64>> = rows.clone().map(|(_, c)| c.action().and_then(|a| a.ratio)).collect();
-    let cash: Vec<Option<f64>> = rows.map(|(_, c)| c.action().and_then(|a| a.cash)).collect();
-    [Column::new("kind".into(), kinds), Column::new("ratio".into(), ratios), Column::new("cash".into(), cash)]
+/// The Arrow types of the columns, as pyarrow and polars put them into a file. Made once for each form.
+fn arrow_schema(fields: &[Field]) -> Result<String, String> {
+    type Known = Vec<(Vec<Field>, String)>;
+    static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+    let mut known = KNOWN.lock().map_err(|e| e.to_string())?;
+    if let Some((_, text)) = known.iter().find(|(f, _)| f == fields) {
+        return Ok(text.clone());
+    }
+    let schema =
+        fields.iter().map(|(name, kind)| polars::prelude::Field::new((*name).into(), data_type(*kind))).collect();
+    let text = arrow_key(&schema).value.ok_or("no Arrow schema")?;
+    known.push((fields.to_vec(), text.clone()));
+    Ok(text)
 }
 
-/// Encoded in memory: polars writes page by page, and a file of some kilobytes would cost dozens of system calls.
-fn encode(name: &str, columns: Vec<Column>, height: usize) -> Result<Vec<u8>, FrameError> {
-    let fail = |e: PolarsError| FrameError { file: name.to_owned(), cause: e.to_string() };
-    let mut frame = DataFrame::new(height, columns).map_err(fail)?;
-    let mut out = Vec::with_capacity(16 * 1024);
-    options(&mut out, frame.schema()).finish(&mut frame).map_err(fail)?;
-    Ok(out)
+fn data_type(kind: Kind) -> DataType {
+    match kind {
+        Kind::Stamp => DataType::Datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC)),
+        Kind::Day => DataType::Date,
+        Kind::Float => DataType::Float64,
+        Kind::Int => DataType::Int64,
+        Kind::Text => DataType::String,
+    }
 }
 
-/// The one way in which Parquet is written.
-///
-/// polars declares its strings as Arrow string views, for which pyarrow has no filter and no sort: the schema that is
-/// put into the file says large strings instead. The bytes of the columns are the same.
-pub(super) fn options<W: std::io::Write>(to: W, schema: &Schema) -> ParquetWriter<W> {
+/// The schema that is put into a file: polars declares its strings as Arrow string views, for which pyarrow has no filter
+/// and no sort, so that it says large strings instead. The bytes of the columns are the same.
+fn arrow_key(schema: &Schema) -> polars_parquet::write::KeyValue {
     let arrow = schema.iter().map(|(n, t)| t.to_arrow_field(n.clone(), CompatLevel::oldest()));
-    let arrow = arrow.map(|f| (f.name.clone(), f)).collect();
-    let key = polars_parquet::write::schema_to_metadata_key(&arrow);
+    polars_parquet::write::schema_to_metadata_key(&arrow.map(|f| (f.name.clone(), f)).collect())
+}
+
+/// How books and the ledger are written: by polars' own writer.
+pub(super) fn options<W: std::io::Write>(to: W, schema: &Schema) -> ParquetWriter<W> {
     ParquetWriter::new(to)
-        .with_key_value_metadata(Some(KeyValueMetadata::Static(vec![key])))
+        .with_key_value_metadata(Some(KeyValueMetadata::Static(vec![arrow_key(schema)])))
         .with_compression(ParquetCompression::Zstd(None))
         .with_statistics(StatisticsOptions::default())
         .with_row_group_size(Some(ROW_GROUP))

@@ -249,6 +249,36 @@ mod tests {
     }
 
     #[test]
+    fn a_long_table_with_odd_values_comes_back_from_its_row_groups() {
+        let odd = [i64::MIN, i64::MAX, 0, -1, 1 << 40];
+        let bar = |i: i64| Bar {
+            open: i as f64 / 7.0,
+            high: if i % 11 == 0 { f64::NAN } else { f64::INFINITY },
+            low: -0.0,
+            close: f64::MIN_POSITIVE,
+            volume: i as f64,
+            trades: (i % 7 != 0).then(|| odd[(i * i) as usize % 5].wrapping_add(i)),
+            vwap: (i > 66_000 && i % 3 == 0).then_some(0.1),
+        };
+        let origins: Vec<Origin> = (0..300)
+            .map(|i| Origin { vendor: Vendor::Alpaca, feed: "sip".into(), request_id: format!("{i:016x}").into() })
+            .collect();
+        let row = |i: i64| Row { when: i * i, cell: Cell::Bar(bar(i)), origin: (i / 250) as u32 };
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data.parquet");
+        for n in [0, 1, 2, 33, 129, 130, 65_536, 65_537, 70_000] {
+            let rows: Vec<Row> = (0..n).map(row).collect();
+            let used = rows.last().map_or(0, |r| r.origin as usize + 1);
+            let table = Table { rows, origins: origins[..used].to_vec() };
+            let bytes = encode_raw("x", Dataset::EquitiesBarsMinute, &table).unwrap();
+            assert_eq!(bytes, encode_raw("x", Dataset::EquitiesBarsMinute, &table).unwrap());
+            std::fs::write(&path, bytes).unwrap();
+            let back = read_raw(&path, Dataset::EquitiesBarsMinute, Vendor::Alpaca).unwrap();
+            assert_eq!(format!("{back:?}"), format!("{table:?}"), "{n} rows");
+        }
+    }
+
+    #[test]
     fn a_damaged_file_is_an_error_or_other_rows_and_never_a_panic() {
         let bar = |v: f64| Bar { open: v, high: v, low: v, close: v, volume: 1.0, trades: Some(3), vwap: None };
         let origin = Origin { vendor: Vendor::Alpaca, feed: "sip".into(), request_id: "0123456789abcdef".into() };

@@ -8,12 +8,13 @@ use crate::node::{Node, RunContext};
 use crate::queue::Claimed;
 use crate::vendor::actor::VendorCounters;
 use crate::vendor::{Ask, Fetched, SymbolRows};
+use chrono::{Datelike, NaiveDate};
 use datanode_schema::clock::{date_of, day_number, rfc3339};
 use datanode_schema::files::{self, sha256_hex};
 use datanode_schema::keys::{SeriesKey, TouchedKey};
 use datanode_schema::manifest::{self, Line, Rejected, Written};
 use datanode_schema::names::Outcome;
-use datanode_schema::paths::DataDir;
+use datanode_schema::paths::{DataDir, Grain};
 use datanode_schema::records::HoldingDay;
 use datanode_schema::registry::{DatasetRule, Registry};
 use datanode_schema::store::{Batch, StoreError};
@@ -135,11 +136,17 @@ impl Keeping<'_> {
             Origin { vendor: ask.vendor, feed: ask.feed.as_str().into(), request_id: part.request_id.as_str().into() };
         let mut by_file: BTreeMap<String, SymbolRows> = BTreeMap::new();
         let mut days: BTreeSet<i32> = BTreeSet::new();
-        for (when, cell) in rows {
-            let day = session_day(ask.dataset, when);
+        let mut rows = rows.into_iter().peekable();
+        while let Some(first) = rows.next() {
+            let day = session_day(ask.dataset, first.0);
             days.insert(day);
             let file = DataDir::raw_file(ask.vendor, ask.dataset, self.rule.grain, symbol, date_of(day))?;
-            by_file.entry(file).or_default().push((when, cell));
+            // The rows of a day come together: its path is made and looked for once.
+            let list = by_file.entry(file).or_default();
+            list.push(first);
+            while let Some(row) = rows.next_if(|(when, _)| session_day(ask.dataset, *when) == day) {
+                list.push(row);
+            }
         }
         for (file, rows) in by_file {
             self.file(ask, &mut part, &days, file, rows, &origin)?;
@@ -173,7 +180,7 @@ impl Keeping<'_> {
                 Ok(t) => t,
                 Err(e) => lost(&e.cause)?,
             }
-        } else if self.is_held(ask, &part.symbol, &file)? {
+        } else if self.is_held(ask, &part.symbol, first)? {
             lost("the file is gone")?
         } else {
             Table::default()
@@ -193,12 +200,13 @@ impl Keeping<'_> {
         Ok(())
     }
 
-    /// Whether the holdings say that a raw file has rows.
-    fn is_held(&self, ask: &Ask, symbol: &str, file: &str) -> Result<bool, RawError> {
+    /// Whether the holdings say that the raw file of `date` has rows.
+    fn is_held(&self, ask: &Ask, symbol: &str, date: NaiveDate) -> Result<bool, RawError> {
         let mut held = false;
         self.node.store.scan(&HOLDINGS, &SeriesKey::prefix(ask.dataset, symbol), |k, page| {
-            let here = |day: i32| {
-                DataDir::raw_file(k.vendor, k.dataset, self.rule.grain, symbol, date_of(day)).is_ok_and(|f| f == file)
+            let here = |day: i32| match self.rule.grain {
+                Grain::Day => day == day_number(date),
+                Grain::Year => date_of(day).year() == date.year(),
             };
             held = k.vendor == ask.vendor && page.days.iter().any(|d| here(d.day.to_native()));
             if held { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

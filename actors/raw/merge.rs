@@ -25,6 +25,12 @@ pub fn merge(table: &mut Table, rows: Vec<(i64, Cell)>, origin: &Origin) -> Merg
     let mut fresh: Vec<Row> = rows.into_iter().map(|(when, cell)| Row { when, cell, origin: id }).collect();
     fresh.sort_by(Row::file_order);
     fresh.dedup_by(|b, a| a.order(b).is_eq() && same_cell(&a.cell, &b.cell));
+    if held.is_empty() {
+        out.new = fresh.len() as u64;
+        table.rows = fresh;
+        drop_unused_origins(table);
+        return out;
+    }
     let mut old = held.into_iter().peekable();
     let mut new = fresh.into_iter().peekable();
     let mut merged = Vec::with_capacity(old.size_hint().0 + new.size_hint().0);
@@ -72,9 +78,12 @@ fn group(rows: &mut Peekable<impl Iterator<Item = Row>>) -> Vec<Row> {
 fn drop_unused_origins(table: &mut Table) {
     let origins = std::mem::take(&mut table.origins);
     let mut rows = std::mem::take(&mut table.rows);
+    // Thousands of rows have one origin: each is looked for once.
+    let mut places: Vec<Option<u32>> = vec![None; origins.len()];
     for r in &mut rows {
-        if let Some(o) = origins.get(r.origin as usize) {
-            r.origin = table.intern(o);
+        let i = r.origin as usize;
+        if let (Some(place), Some(o)) = (places.get_mut(i), origins.get(i)) {
+            r.origin = *place.get_or_insert_with(|| table.intern(o));
         }
     }
     table.rows = rows;

@@ -7,6 +7,7 @@ use datanode_schema::calendar::{new_york_date, new_york_midnight_utc};
 use datanode_schema::clock::{date_of, day_number};
 use datanode_schema::names::{Dataset, Outcome};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Rows of one symbol: (`when` as in [`crate::frame::Row`], values).
 pub type SymbolRows = Vec<(i64, Cell)>;
@@ -141,6 +142,40 @@ impl Page {
         self.take(ask, symbol, date, when, Cell::Bar(bar));
     }
 
+    /// Takes bars of one symbol as [`Page::take_bar`] does, each with its stamp in nanoseconds; what a day's first bar comes
+    /// to is remembered for the others.
+    pub(super) fn take_bars(&mut self, ask: &Ask, symbol: &str, bars: impl ExactSizeIterator<Item = (i64, Bar)>) {
+        if !ask.dataset.is_stamped() || !ask.symbols.iter().any(|s| s == symbol) {
+            for (at, bar) in bars {
+                self.take_bar(ask, symbol, Some(DateTime::from_timestamp_nanos(at)), bar);
+            }
+            return;
+        }
+        let mut rows = self.rows.remove(symbol).unwrap_or_default();
+        rows.reserve(bars.len());
+        let (mut day, mut wanted) = (0..0, false);
+        for (at, bar) in bars {
+            if !day.contains(&at) {
+                let date = new_york_date(DateTime::from_timestamp_nanos(at));
+                day = nanoseconds_of(date);
+                let inside = date >= ask.from && date <= ask.to;
+                wanted = inside && ask.wants(day_number(date));
+                if !inside {
+                    // Each is a reject of its own: nothing is remembered.
+                    day = 0..0;
+                    self.take_bar(ask, symbol, Some(DateTime::from_timestamp_nanos(at)), bar);
+                    continue;
+                }
+            }
+            if wanted {
+                rows.push((at, Cell::Bar(bar)));
+            }
+        }
+        if !rows.is_empty() {
+            self.rows.insert(symbol.to_owned(), rows);
+        }
+    }
+
     /// Takes a bar of a contract as a row of its underlier. `asked`: the contracts that were asked for, where some were.
     pub(super) fn take_option(
         &mut self,
@@ -217,6 +252,15 @@ impl Page {
                 self.rows.insert(symbol.to_owned(), vec![(when, cell)]);
             }
         }
+    }
+}
+
+/// The nanoseconds of a day in New York; none where they cannot be counted.
+fn nanoseconds_of(date: NaiveDate) -> Range<i64> {
+    let midnight = |d: NaiveDate| new_york_midnight_utc(d).timestamp_nanos_opt();
+    match (midnight(date), date.succ_opt().and_then(midnight)) {
+        (Some(from), Some(to)) => from..to,
+        _ => 0..0,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Options: the contracts of an underlier (`massive_reference`), then the aggregates of one contract after the other, whose
 //! ticker is `O:` and the OCC symbol. Splits and dividends: `massive_reference`. Source: the vendor's OpenAPI document.
 
+use super::scan::{Scan, Stamp, Stamped};
 use super::steps::{Stage, Step};
 use super::{Ask, Next, Page, Refusal, Request, massive_reference, percent};
 use crate::frame::Bar;
@@ -140,7 +141,10 @@ pub(super) fn parse(ask: &Ask, next: Option<&Next>, body: &[u8]) -> Result<Page,
         }
         _ => {
             let asked = ask.symbols.first().map_or("", String::as_str);
-            bars(ask, asked, body, |page, symbol, at, bar| page.take_bar(ask, symbol, at, bar))
+            match quick_bars(ask, asked, body) {
+                Some(page) => Ok(page),
+                None => bars(ask, asked, body, |page, symbol, at, bar| page.take_bar(ask, symbol, at, bar)),
+            }
         }
     }
 }
@@ -158,6 +162,34 @@ fn option_bars(ask: &Ask, step: &Step, body: &[u8]) -> Result<Page, Refusal> {
         None => step.next_batch(1),
     };
     Ok(page)
+}
+
+/// A page in the form in which Massive writes it; None where it is in another or to be refused, which is left to [`bars`].
+fn quick_bars(ask: &Ask, asked: &str, body: &[u8]) -> Option<Page> {
+    let (mut status, mut ticker, mut was_adjusted, mut link) = (None, None, None, None);
+    let mut rows: Option<Vec<Stamped>> = None;
+    let mut s = Scan::new(body);
+    s.object(|s, key| match key {
+        "status" if status.is_none() => s.text().map(|t| status = Some(t)),
+        "ticker" if ticker.is_none() => s.text().map(|t| ticker = Some(t)),
+        "adjusted" if was_adjusted.is_none() => s.bool().map(|a| was_adjusted = Some(a)),
+        "next_url" if link.is_none() => s.text().map(|l| link = Some(l)),
+        "results" if rows.is_none() => {
+            let rows = rows.insert(Vec::new());
+            s.list(|s| s.bar(Stamp::Millis).map(|b| rows.push(b)))
+        }
+        "status" | "ticker" | "adjusted" | "next_url" | "results" => None,
+        _ => s.skip(),
+    })?;
+    s.end()?;
+    succeeded(status).ok()?;
+    let mut page = Page { next: page_after(link).ok()?, ..Page::default() };
+    let rows = rows?;
+    if was_adjusted.is_some_and(|a| a != adjusted(ask)) {
+        return None;
+    }
+    page.take_bars(ask, ticker.unwrap_or(asked), rows.into_iter());
+    Some(page)
 }
 
 fn bars(
@@ -181,4 +213,64 @@ fn bars(
         take(&mut page, symbol, DateTime::from_timestamp_millis(w.t), bar);
     }
     Ok(page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vendor::Purpose;
+    use datanode_schema::names::Vendor;
+    use proptest::prelude::*;
+
+    fn ask() -> Ask {
+        Ask {
+            vendor: Vendor::Massive,
+            dataset: Dataset::EquitiesBarsMinute,
+            symbols: vec!["AA".into()],
+            from: "2025-03-07".parse().unwrap(),
+            to: "2025-03-11".parse().unwrap(),
+            feed: "sip".into(),
+            adjustment: "raw".into(),
+            max_rows: 50_000,
+            purpose: Purpose::Ingest,
+            certain: true,
+            days: vec![],
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_quick_way_takes_what_the_other_takes(
+            bars_of in prop::collection::vec((1_741_200_000_000..1_741_800_000_000i64, 0..100_000u32, 0..100_000u32), 0..6),
+            ticker in "AA|AB",
+            status in "OK|DELAYED|ERROR",
+            more in any::<bool>(),
+            change in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        ) {
+            let one = |(t, a, b): &(i64, u32, u32)| {
+                let (a, b) = (f64::from(*a) / 100.0, f64::from(*b) / 10_000.0);
+                format!("{{\"v\":{a},\"vw\":{b},\"o\":{a},\"c\":{b},\"h\":{a},\"l\":{b},\"t\":{t},\"n\":7}}")
+            };
+            let list: Vec<String> = bars_of.iter().map(one).collect();
+            let next = if more { ",\"next_url\":\"https://x.example/v2/aggs/ticker/AA?cursor=abc\"" } else { "" };
+            let mut body = format!(
+                "{{\"ticker\":\"{ticker}\",\"queryCount\":1,\"adjusted\":false,\"results\":[{}],\"status\":\"{status}\"{next}}}",
+                list.join(",")
+            )
+            .into_bytes();
+            if let Some((at, byte)) = &change {
+                let at = at.index(body.len());
+                body[at] = *byte;
+            }
+            let ask = ask();
+            let slow = bars(&ask, "AA", &body, |page, symbol, at, bar| page.take_bar(&ask, symbol, at, bar));
+            let quick = quick_bars(&ask, "AA", &body);
+            if change.is_none() {
+                prop_assert_eq!(quick.is_some(), status != "ERROR");
+            }
+            if let Some(page) = quick {
+                prop_assert_eq!(Ok(page), slow);
+            }
+        }
+    }
 }

@@ -19,6 +19,7 @@ mod http;
 mod massive;
 mod massive_reference;
 mod occ;
+mod scan;
 mod steps;
 mod tiingo;
 mod words;
