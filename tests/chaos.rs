@@ -12,10 +12,10 @@ use datanode_schema::names::{Dataset, Reason, Verdict};
 use datanode_schema::registry::DEFAULT_CAPABILITIES;
 use datanode_schema::store::{Store, StoreOptions};
 use datanode_schema::trees::{self, HOLDINGS, LEASES, LEDGER};
-use datanode_vendorsim as sim;
+use datanode_vendorsim::{self as sim, Seeded, Source};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use support::{Draw, Live, Node, Sim, counts, stage};
+use support::{Draw, Live, Node, Sim, counts, market, stage};
 
 const SYMBOLS: usize = 12;
 const SESSIONS: usize = 20;
@@ -98,7 +98,9 @@ fn held(n: &Node) -> BTreeMap<String, u64> {
 
 #[test]
 fn two_hundred_kills_overspend_no_budget_lose_no_row_and_take_none_twice() {
-    let world = Sim::seeded(SYMBOLS, SESSIONS, FAULTS);
+    // Every minute of every session, so that the rows can be counted in advance.
+    let Source::Seeded(market) = market(SYMBOLS, SESSIONS) else { unreachable!() };
+    let world = Sim::new(Source::Seeded(Seeded { plain: true, ..market }), FAULTS);
     let n = node(&world);
     let (seed, kills) = (number("DATANODE_KILL_SEED", 1), number("DATANODE_CHAOS_KILLS", 200));
     let mut draw = Draw(seed);

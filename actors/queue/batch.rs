@@ -65,7 +65,7 @@ impl Index {
         symbols.sort_unstable();
         let parts = all.iter().flat_map(|s| taken.iter().map(|(m, d)| Part { page: (*s, *m), days: *d })).collect();
         let certain = all.len() == 1 && days.len() <= narrow.map_or(1, |n| n.least);
-        Batch { dataset: lane.dataset, symbols, days, parts, certain }
+        Batch { dataset: lane.dataset, class: lane.class, symbols, days, parts, certain }
     }
 
     /// Where the request has room still: the days before, as far as they are open for all of its symbols.

@@ -250,11 +250,16 @@ impl Inner {
         let good = match told.outcome {
             _ if told.key_refused => {
                 health.refuse_key();
-                false
+                return;
             }
-            Some(Outcome::Filled | Outcome::Short | Outcome::Empty | Outcome::NotEntitled | Outcome::Refused) => {
+            Some(Outcome::Filled | Outcome::Short | Outcome::Empty) => {
                 health.answered();
-                matches!(told.outcome, Some(Outcome::Filled | Outcome::Short | Outcome::Empty))
+                true
+            }
+            // What a plan does not include is learned by day and symbol; it says nothing about how well the vendor answers.
+            Some(Outcome::NotEntitled | Outcome::Refused) => {
+                health.answered();
+                return;
             }
             Some(Outcome::Error | Outcome::Unparsable) => {
                 health.failed(now_ms, rand::random());
@@ -329,7 +334,7 @@ impl Inner {
 
 /// The order of the classes at a vendor's turn: today first, but every fourth turn what is recent, and every eighth what
 /// is history, so that none starves.
-fn order(turn: u64) -> [Class; 3] {
+pub(super) fn order(turn: u64) -> [Class; 3] {
     match turn % 8 {
         7 => [Class::History, Class::Recent, Class::Today],
         3 => [Class::Recent, Class::Today, Class::History],

@@ -45,6 +45,8 @@ pub struct Part {
 pub struct Batch {
     /// The dataset.
     pub dataset: Dataset,
+    /// The class of its first task.
+    pub class: Class,
     /// The symbols, sorted.
     pub symbols: Vec<String>,
     /// The days, the same for all symbols.
@@ -342,3 +344,6 @@ impl Index {
         self.pages.keys().filter(|p| p.0 == series).copied().collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,7 +65,9 @@ impl Inner {
         }
         let Some(caps) = registry.vendors.get(&vendor) else { return Ability::Unable };
         let under_way = self.work.values().filter(|w| w.vendor == vendor).count();
-        if under_way == 0 && self.here.get(&vendor).is_none_or(|t| t + ABSENT_MS < now_ms) {
+        // Between two stages nobody asks for work, and nobody is absent.
+        let idle = self.work.is_empty() && self.here.values().all(|t| t + ABSENT_MS < now_ms);
+        if under_way == 0 && !idle && self.here.get(&vendor).is_none_or(|t| t + ABSENT_MS < now_ms) {
             return Ability::Unable;
         }
         let most = if fitness == Fitness::Probe { 1 } else { caps.limits.concurrency as usize };

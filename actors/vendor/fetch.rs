@@ -18,6 +18,8 @@ use std::time::Duration;
 const ATTEMPTS: u32 = 2;
 /// Pages of one answer; a vendor that never ends is stopped here.
 const MAX_PAGES: u32 = 20_000;
+/// Rows of one answer, which is held in memory until it is kept: the most that a session of options brings, ten times.
+const MAX_ROWS: usize = 2_000_000;
 /// A reset farther away than this sends the ask back to the queue.
 const LONGEST_WAIT: Duration = Duration::from_secs(65);
 /// How long a vendor is left alone that blocked us.
@@ -49,6 +51,7 @@ struct Asking<'a, F> {
 }
 
 struct Gathered {
+    count: usize,
     rows: BTreeMap<String, SymbolRows>,
     rejects: Rejects,
     kept: Vec<Vec<u8>>,
@@ -74,6 +77,7 @@ impl Fetcher {
     async fn ask<F: Fn() -> bool>(&self, a: &Asking<'_, F>) -> Fetched {
         let ask = a.ask;
         let mut got = Gathered {
+            count: 0,
             rows: BTreeMap::new(),
             rejects: Rejects::default(),
             kept: Vec::new(),
@@ -130,6 +134,10 @@ impl Fetcher {
                 page = self.page(a, next.as_ref(), got).await?;
             }
             got.rejects.merge(page.rejects);
+            got.count += page.rows.values().map(Vec::len).sum::<usize>();
+            if got.count > MAX_ROWS {
+                return Err(Refusal::unparsable(format!("more than {MAX_ROWS} rows for one question")));
+            }
             for (symbol, mut rows) in page.rows {
                 got.rows.entry(symbol).or_default().append(&mut rows);
             }
