@@ -11,7 +11,7 @@
 # --work DIR   a folder on the disk to be measured [default: /var/tmp]
 # --out DIR    where <name>.md and <name>.jsonl are written [default: results/ beside this]
 # --name NAME  pi4 and pi5 fill the columns of that name from then on [default: by the machine]
-# --vendors L  vendors of the chaos part [default: alpaca,massive,files]
+# --vendors L  vendors of the chaos part [default: alpaca,massive,tiingo,files]
 # --no-peers   install nothing: neither dlt (which brings what compares the rows of the chaos part) nor graphile-worker
 # --markdown   print the table as markdown, as it is written
 #
@@ -23,7 +23,7 @@ set -euo pipefail
 export LC_ALL=C.UTF-8
 
 here=$(cd "$(dirname "$0")" && pwd)
-data='' reps=3 only=nightly,store,seal,chaos,queue,scale vendors=alpaca,massive,files
+data='' reps=3 only=nightly,store,seal,chaos,queue,scale vendors=alpaca,massive,tiingo,files
 work=/var/tmp out=$here/results name='' markdown='' peers=1
 nightly_flags=()
 die() { echo "run.sh: $*" >&2; exit 2; }

@@ -7,6 +7,7 @@ mod support;
 use datanode_actors::frame::{Cell, read_curated};
 use datanode_schema::clock::date_of;
 use datanode_schema::names::{Dataset, Outcome};
+use datanode_vendorsim::{Seeded, Source, Vendor};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::collections::BTreeMap;
@@ -127,6 +128,30 @@ fn tiingo_fills_daily_bars_with_the_values_that_the_others_have() {
     };
     let (tiingo, alpaca) = (closes(of("tiingo")), closes(of("alpaca")));
     assert!(tiingo.len() >= 40 && tiingo == alpaca, "{} and {} rows", tiingo.len(), alpaca.len());
+}
+
+/// More minutes than one answer of Tiingo holds, of which it gives the newest.
+#[test]
+fn tiingo_fills_minutes_with_the_values_that_the_others_have() {
+    let mut source = Seeded::new(11);
+    source.symbols = Seeded::names(1);
+    source.from = "2025-05-01".parse().unwrap();
+    source.minute_sessions = 24;
+    let sim = Sim::new(Source::Seeded(source), "");
+    let (start, end) = (sim.universe.find("  equities_bars_minute:").unwrap(), sim.universe.find("  macro_treasury:"));
+    let universe = format!("universe:\n{}", &sim.universe[start..end.unwrap_or(sim.universe.len())]);
+    let of = |vendor: &str| -> Vec<(i64, f64, f64)> {
+        let node = Node::new(&universe, SEEDED_NIGHT).vendor(vendor, &sim.url);
+        let done = node.nightly(&STAGES).exits(0).json();
+        assert_eq!(red(&done), 0, "{vendor}");
+        let rows = curated(&node, Dataset::EquitiesBarsMinute).remove("AAAA").unwrap();
+        rows.iter().map(|(w, c)| (*w, c.bar().unwrap().close, c.bar().unwrap().volume)).collect()
+    };
+    let (tiingo, alpaca) = (of("tiingo"), of("alpaca"));
+    assert!(tiingo.len() > 10_000, "{} rows are one answer", tiingo.len());
+    assert!(tiingo == alpaca, "{} and {} rows", tiingo.len(), alpaca.len());
+    let asked = sim.stats.vendor(Vendor::Tiingo);
+    assert_eq!((asked.requests, asked.status_4xx), (2, 0));
 }
 
 fn gz(path: &Path, text: &str) {

@@ -19,7 +19,6 @@ fn recorded(name: &str) -> Option<Vec<u8>> {
 
 fn ask(vendor: Vendor, dataset: Dataset, symbols: &[&str], from: &str, to: &str) -> Ask {
     Ask {
-        certain: false,
         vendor,
         dataset,
         symbols: symbols.iter().map(|s| (*s).to_owned()).collect(),

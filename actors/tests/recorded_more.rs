@@ -287,6 +287,57 @@ fn tiingo_gives_unadjusted_prices_of_the_session_that_midnight_utc_names() {
 }
 
 #[test]
+fn tiingo_gives_the_minutes_of_iex_and_of_too_many_of_them_the_newest() {
+    let a = ask(Vendor::Tiingo, Dataset::EquitiesBarsMinute, &["BRK.B"], "2019-01-02", "2019-01-04");
+    let asked = request(Vendor::Tiingo, &a, None).unwrap();
+    assert_eq!(asked.path, "/iex/BRK-B/prices");
+    let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
+    let want = [
+        pair("startDate", "2019-01-02"),
+        pair("endDate", "2019-01-04"),
+        pair("resampleFreq", "1min"),
+        // Without it the volume is left out.
+        pair("columns", "open,high,low,close,volume"),
+        pair("afterHours", "true"),
+        pair("forceFill", "false"),
+        pair("format", "json"),
+    ];
+    assert_eq!(asked.query, want);
+    // The example of the vendor's page, a row without prices, a stamp that is none, a day that was not asked for.
+    let body = br#"[{"date":"2019-01-02T14:30:00.000Z","open":154.74,"high":155.52,"low":154.58,"close":154.76,
+        "volume":16102},{"date":"2019-01-02T14:31:00.000Z","open":null,"high":null,"low":null,"close":null,"volume":0},
+        {"date":"2019-01-02","open":1,"high":1,"low":1,"close":1,"volume":1},
+        {"date":"2019-01-01T14:30:00.000Z","open":1,"high":1,"low":1,"close":1,"volume":1}]"#;
+    let page = parse(Vendor::Tiingo, &a, None, body).unwrap();
+    let [(when, cell)] = page.rows["BRK.B"].as_slice() else { panic!("{page:?}") };
+    assert_eq!((*when, cell.bar().unwrap().volume), (1_546_439_400_000_000_000, 16_102.0));
+    assert_eq!((page.rejects.rows, page.next), (3, None));
+    for cut in 0..body.len() {
+        assert_eq!(parse(Vendor::Tiingo, &a, None, &body[..cut]).unwrap_err().outcome, Outcome::Unparsable);
+    }
+    // An answer of four rows is full: its first day may lack some, and is asked for again.
+    let a = Ask { max_rows: 4, ..a };
+    let rows = |stamps: &[&str]| {
+        let row =
+            |t: &&str| format!(r#"{{"date":"2019-01-{t}:00.000Z","open":1,"high":1,"low":1,"close":1,"volume":1}}"#);
+        format!("[{}]", stamps.iter().map(row).collect::<Vec<_>>().join(","))
+    };
+    let page =
+        parse(Vendor::Tiingo, &a, None, rows(&["03T20:59", "04T14:30", "04T14:31", "04T14:32"]).as_bytes()).unwrap();
+    assert_eq!((page.rows["BRK.B"].len(), &page.next), (3, &Some(Next::Token("2019-01-03".into()))));
+    let next = page.next;
+    assert!(request(Vendor::Tiingo, &a, next.as_ref()).unwrap().query.contains(&pair("endDate", "2019-01-03")));
+    let rest = rows(&["02T14:30", "03T20:59", "04T14:30"]);
+    let page = parse(Vendor::Tiingo, &a, next.as_ref(), rest.as_bytes()).unwrap();
+    assert_eq!((page.rows["BRK.B"].len(), page.rejects.rows, page.next), (2, 1, None), "what came before is not taken");
+    let one_day = rows(&["03T14:30", "03T14:31", "03T14:32", "03T14:33"]);
+    let endless = parse(Vendor::Tiingo, &a, next.as_ref(), one_day.as_bytes()).unwrap_err();
+    assert!(endless.outcome == Outcome::Unparsable && endless.note.contains("4 minutes"), "{endless}");
+    let bad = Next::Token("../x".into());
+    assert!(request(Vendor::Tiingo, &a, Some(&bad)).is_err() && parse(Vendor::Tiingo, &a, Some(&bad), b"[]").is_err());
+}
+
+#[test]
 fn half_a_page_of_the_new_kinds_is_unparsable_and_never_a_panic() {
     let a = actions(Vendor::Alpaca, &["X"], "2020-01-01", "2020-12-31");
     let o = options(Vendor::Massive, "X", "2020-01-02");

@@ -143,7 +143,7 @@ pub fn request(vendor: Vendor, ask: &Ask, next: Option<&Next>) -> Result<Request
         Vendor::Massive => massive::request(ask, next),
         Vendor::Fred => Ok(fred::request(ask, next)),
         Vendor::Files => Err(Refusal::refused("files are read, not requested")),
-        Vendor::Tiingo => Ok(tiingo::request(ask)),
+        Vendor::Tiingo => tiingo::request(ask, next),
         Vendor::Polymarket => Err(Refusal::refused("this vendor is not asked through the queue")),
     }
 }
@@ -158,7 +158,7 @@ pub fn parse(vendor: Vendor, ask: &Ask, next: Option<&Next>, body: &[u8]) -> Res
         Vendor::Massive => massive::parse(ask, next, body),
         Vendor::Fred => fred::parse(ask, body),
         Vendor::Files => Err(Refusal::refused("files are read, not requested")),
-        Vendor::Tiingo => tiingo::parse(ask, body),
+        Vendor::Tiingo => tiingo::parse(ask, next, body),
         Vendor::Polymarket => Err(Refusal::refused("this vendor is not asked through the queue")),
     }
 }

@@ -49,7 +49,7 @@ struct Args {
     #[arg(long, default_value_t = 50)]
     symbols: usize,
     /// The node's vendors
-    #[arg(long, value_delimiter = ',', default_value = "alpaca,massive,files")]
+    #[arg(long, value_delimiter = ',', default_value = "alpaca,massive,tiingo,files")]
     vendors: Vec<String>,
     /// Scenarios whose name holds this
     #[arg(long, default_value = "")]
