@@ -103,7 +103,8 @@ fn minutes(ask: &Ask, next: Option<&Next>, rows: &[Wire<'_>]) -> Result<Page, Re
     let window = Ask { to: last_day(ask, next)?, ..ask.clone() };
     let stamp = |w: &Wire<'_>| DateTime::parse_from_rfc3339(&w.date).ok().map(|t| t.to_utc());
     let full = rows.len() >= ask.max_rows.min(MOST_ROWS) as usize;
-    let first = rows.iter().filter_map(stamp).min().map(new_york_date).filter(|first| full && *first >= ask.from);
+    let first = full.then(|| rows.iter().filter_map(stamp).min()).flatten().map(new_york_date);
+    let first = first.filter(|first| *first >= ask.from);
     if first.is_some_and(|first| first >= window.to) {
         return Err(Refusal::unparsable(format!("{} minutes of {symbol} on one day", rows.len())));
     }
