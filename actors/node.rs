@@ -230,21 +230,25 @@ impl RunContext {
         (from.max(floor), to.min(as_of))
     }
 
-    /// Counts one request; false where the run has none left.
-    pub fn may_request(&self) -> bool {
+    /// Counts one request; false where the run has none left, or no time.
+    /// `now_ms` is time since boot.
+    pub fn may_request(&self, now_ms: u64) -> bool {
         let before = self.requests.fetch_add(1, Ordering::Relaxed);
-        self.caps.requests == 0 || before < self.caps.requests
+        (self.caps.requests == 0 || before < self.caps.requests) && !self.is_late(now_ms)
+    }
+
+    fn is_late(&self, now_ms: u64) -> bool {
+        let since = match self.since_ms.compare_exchange(0, now_ms, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => now_ms,
+            Err(since) => since,
+        };
+        let minutes = u64::from(self.caps.minutes);
+        minutes > 0 && now_ms.saturating_sub(since) >= minutes * 60_000
     }
 
     /// Whether the run has used up its time or its requests.
     pub fn is_spent(&self, node: &Node) -> bool {
-        let now = node.clock.since_boot_ms();
-        let since = match self.since_ms.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => now,
-            Err(since) => since,
-        };
-        let minutes = u64::from(self.caps.minutes);
-        (minutes > 0 && now.saturating_sub(since) >= minutes * 60_000)
+        self.is_late(node.clock.since_boot_ms())
             || (self.caps.requests > 0 && self.requests.load(Ordering::Relaxed) >= self.caps.requests)
     }
 

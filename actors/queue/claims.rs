@@ -10,7 +10,6 @@ use super::health::Health;
 use super::{Purse, QueueError, lookback};
 use crate::node::{Node, RunContext};
 use crate::vendor::{Ask, Fetched, Purpose, Refusal};
-use datanode_schema::clock::date_of;
 use datanode_schema::keys::PageKey;
 use datanode_schema::names::{Outcome, Vendor};
 use datanode_schema::records::Lease;
@@ -180,9 +179,17 @@ impl Claims {
     /// The vendor is at work on it still: the lease stands for another whole time. False where it no longer stands.
     pub fn renew(&self, node: &Node, id: u64) -> bool {
         let deadline = node.clock.since_boot_ms() + node.lease_ms;
-        self.inner().work.get_mut(&id).is_some_and(|w| {
+        self.inner().work.get_mut(&id).filter(|w| !w.over).is_some_and(|w| {
             w.deadline_ms = deadline;
             true
+        })
+    }
+
+    /// Its answer is about to be kept: from here on the lease does not expire. False where it has.
+    pub fn hold(&self, id: u64) -> bool {
+        self.inner().work.get_mut(&id).is_none_or(|w| {
+            w.kept = true;
+            !w.over
         })
     }
 
@@ -191,11 +198,21 @@ impl Claims {
     /// # Errors
     /// The store's.
     pub fn settle(&self, node: &Node, claimed: &Claimed, told: Told) -> Result<(), QueueError> {
+        if told.outcome.is_none() {
+            // Where it could not be kept its lease is still there.
+            let mut batch = Batch::new();
+            batch.delete(&LEASES, &claimed.id);
+            node.store.commit(batch)?;
+        }
         let mut inner = self.inner();
         let now_ms = node.clock.since_boot_ms();
         inner.note(node, &claimed.ask, told, now_ms);
         if let Some(work) = inner.work.remove(&claimed.id) {
-            inner.put_back(node, &work, told.outcome, claimed.ask.to, now_ms)?;
+            inner.put_back(node, &work, told.outcome, now_ms)?;
+            let later = matches!(told.outcome, None | Some(Outcome::RateLimited));
+            if later && claimed.ask.purpose == Purpose::Lookback {
+                inner.again.entry(claimed.ask.vendor).or_default().push_back(claimed.ask.clone());
+            }
         }
         self.changed.notify_waiters();
         Ok(())
@@ -219,8 +236,13 @@ impl Claims {
     fn expire(&self, node: &Node) -> Result<(), QueueError> {
         let now_ms = node.clock.since_boot_ms();
         let late: Vec<u64> = {
-            let inner = self.inner();
-            inner.work.iter().filter(|(_, w)| w.deadline_ms <= now_ms).map(|(id, _)| *id).collect()
+            let mut inner = self.inner();
+            let late = inner.work.iter_mut().filter(|(_, w)| w.deadline_ms <= now_ms && !w.kept && !w.over);
+            late.map(|(id, w)| {
+                w.over = true;
+                *id
+            })
+            .collect()
         };
         if late.is_empty() {
             return Ok(());
@@ -235,7 +257,7 @@ impl Claims {
         for id in late {
             let Some(work) = inner.work.remove(&id) else { continue };
             inner.health.entry(work.vendor).or_default().failed(now_ms, rand::random());
-            inner.put_back(node, &work, None, date_of(i32::MIN / 2), now_ms)?;
+            inner.put_back(node, &work, None, now_ms)?;
         }
         self.changed.notify_waiters();
         Ok(())

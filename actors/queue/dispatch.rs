@@ -25,6 +25,8 @@ pub(super) const FENCE: &str = "fence";
 pub(super) const RESERVE: u64 = 10_000;
 /// A vendor whose next token is farther away than this cannot take anything now.
 pub(super) const NEAR_MS: u64 = 250;
+/// A vendor whose next token is farther away than this has no more part in the stage.
+const LONGEST_WAIT_MS: u64 = 120_000;
 /// The slow tick: what a lost hint costs at most.
 const TICK_MS: u64 = 100;
 /// The first rest of a page after a failure, in milliseconds.
@@ -35,7 +37,15 @@ pub(super) struct Work {
     pub(super) vendor: Vendor,
     pub(super) dataset: Dataset,
     pub(super) parts: Vec<Part>,
+    /// The last day number that is asked for.
+    to: i32,
+    /// See [`Ask::certain`].
+    certain: bool,
     pub(super) deadline_ms: u64,
+    /// Its answer is being kept: it cannot expire any more.
+    pub(super) kept: bool,
+    /// It has expired: its answer cannot be kept any more.
+    pub(super) over: bool,
 }
 
 /// What is known between two messages.
@@ -134,7 +144,8 @@ impl Inner {
             Fitness::Fit | Fitness::Probe => {}
         }
         let token = self.purses.get(&vendor).map_or(0, Purse::wait_ms);
-        if token == u64::MAX {
+        // Spent for the day, or closed for longer than any minute's window: not in this stage.
+        if token > LONGEST_WAIT_MS {
             return Err(Next::Done);
         }
         let Some((registry, purpose)) = self.stage.clone() else { return Err(Next::Done) };
@@ -229,7 +240,16 @@ impl Inner {
         };
         let mut batch = self.standings()?;
         batch.put(&LEASES, &id, &lease)?;
-        let work = Work { vendor: ask.vendor, dataset: ask.dataset, parts, deadline_ms: lease.deadline_ms };
+        let work = Work {
+            vendor: ask.vendor,
+            dataset: ask.dataset,
+            parts,
+            to: lease.to,
+            certain: ask.certain,
+            deadline_ms: lease.deadline_ms,
+            kept: false,
+            over: false,
+        };
         self.work.insert(id, work);
         Ok((Claimed { ask, id, lease }, batch))
     }
@@ -265,7 +285,11 @@ impl Inner {
                 health.failed(now_ms, rand::random());
                 false
             }
-            Some(Outcome::RateLimited) | None => return,
+            Some(Outcome::RateLimited) => {
+                health.limited();
+                return;
+            }
+            None => return,
         };
         self.learned.learn(ask.vendor, ask.dataset, good, told.latency_ms, node.clock.now().timestamp());
         self.unwritten.insert((ask.vendor, ask.dataset));
@@ -276,18 +300,18 @@ impl Inner {
         node: &Node,
         work: &Work,
         outcome: Option<Outcome>,
-        to: chrono::NaiveDate,
         now_ms: u64,
     ) -> Result<(), QueueError> {
+        let today = day_number(node.clock.now().date_naive());
         let Some(index) = self.index.as_mut() else { return Ok(()) };
         index.give_back(&work.parts);
         match outcome {
             Some(Outcome::Error | Outcome::Unparsable) | None => {
-                index.strike(work.vendor, &work.parts, now_ms, REST_MS, false);
+                index.strike(work.vendor, &work.parts, now_ms, REST_MS);
             }
-            // Days to come are refused without the vendor's being demoted: enough for this stage.
-            Some(Outcome::NotEntitled | Outcome::Refused) if to >= node.clock.now().date_naive() => {
-                index.strike(work.vendor, &work.parts, now_ms, REST_MS, true);
+            // Days to come are refused without the vendor's being demoted: enough for this run.
+            Some(Outcome::NotEntitled | Outcome::Refused) if work.certain && work.to >= today => {
+                index.bar(work.vendor, &work.parts);
             }
             // A part of it is meant, perhaps: one symbol of several, the newest days. It is asked for in smaller parts.
             Some(Outcome::NotEntitled | Outcome::Refused) => index.narrow(work.vendor, &work.parts),

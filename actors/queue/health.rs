@@ -5,6 +5,8 @@
 const TOLERATED: u32 = 3;
 /// The first rest, in milliseconds; it doubles.
 const FIRST_REST: u64 = 500;
+/// Asks in a row that end with "slow down" before it is out.
+const LIMITED: u32 = 8;
 /// Rests before it is out: 15.5 s in all.
 const RESTS: u32 = 5;
 
@@ -16,6 +18,7 @@ pub struct Health {
     until_ms: u64,
     out: bool,
     refused: bool,
+    limited: u32,
 }
 
 /// Whether it may be asked.
@@ -29,7 +32,7 @@ pub enum Fitness {
     Rests(u64),
     /// Not in this stage.
     Out,
-    /// Its key was refused: not in this process.
+    /// Its key was refused: not in this run.
     Refused,
 }
 
@@ -54,14 +57,20 @@ impl Health {
         self.rests += 1;
     }
 
+    /// It asked to slow down, although its budget had a token: where that goes on, it is out for the stage.
+    pub fn limited(&mut self) {
+        self.limited += 1;
+        self.out |= self.limited >= LIMITED;
+    }
+
     /// The key is not accepted.
     pub fn refuse_key(&mut self) {
         self.refused = true;
     }
 
-    /// A new stage: what was out may be asked again; a refused key stays refused.
+    /// A new run: what was out may be asked again, and a refused key is tried once more.
     pub fn renew(&mut self) {
-        self.answered();
+        *self = Self::default();
     }
 
     /// Whether it may be asked now.
@@ -114,7 +123,19 @@ mod tests {
         h.answered();
         assert_eq!(h.fitness(10_000), Fitness::Fit);
         h.refuse_key();
+        h.answered();
+        assert_eq!(h.fitness(10_000), Fitness::Refused, "an answer under way does not unsay it");
         h.renew();
-        assert_eq!(h.fitness(10_000), Fitness::Refused);
+        assert_eq!(h.fitness(10_000), Fitness::Fit, "the next run tries once");
+    }
+
+    #[test]
+    fn a_vendor_that_limits_everything_does_not_hold_the_stage_for_ever() {
+        let mut h = Health::default();
+        for _ in 0..8 {
+            assert_ne!(h.fitness(0), Fitness::Out);
+            h.limited();
+        }
+        assert_eq!(h.fitness(0), Fitness::Out);
     }
 }

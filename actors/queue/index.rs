@@ -89,6 +89,7 @@ pub struct Index {
     leased: HashMap<PageRef, u32>,
     pub(super) strikes: HashMap<(PageRef, Vendor), Strike>,
     pub(super) narrowed: HashMap<(PageRef, Vendor), Narrow>,
+    barred: HashMap<(PageRef, Vendor), u32>,
     due: BTreeSet<(u64, PageRef)>,
     demotions: HashMap<(u32, Vendor), Demotions>,
     pub(super) oldest: u32,
@@ -107,6 +108,7 @@ impl Index {
             leased: HashMap::new(),
             strikes: HashMap::new(),
             narrowed: HashMap::new(),
+            barred: HashMap::new(),
             due: BTreeSet::new(),
             demotions: HashMap::new(),
             oldest: u32::MAX,
@@ -142,6 +144,7 @@ impl Index {
         self.ids = before.ids;
         self.strikes = before.strikes;
         self.narrowed = before.narrowed;
+        self.barred = before.barred;
         self.due = before.due;
     }
 
@@ -188,6 +191,11 @@ impl Index {
 
     fn refused(&self, page: PageRef, every: Option<u32>, vendor: Vendor, day: i32, now_ms: u64) -> bool {
         if !self.strikes.is_empty() && self.strikes.get(&(page, vendor)).is_some_and(|s| s.until_ms > now_ms) {
+            return true;
+        }
+        let barred = || self.barred.get(&(page, vendor)).copied().unwrap_or(0);
+        let bit = || u32::try_from(day - Month(page.1).first_day()).ok().and_then(|n| 1u32.checked_shl(n)).unwrap_or(0);
+        if !self.barred.is_empty() && barred() & bit() != 0 {
             return true;
         }
         if self.demotions.is_empty() {
@@ -280,13 +288,12 @@ impl Index {
     }
 
     /// The vendor failed for these pages: not before `rest_ms × 2^failures`, and after too many not in this stage.
-    /// `for_good`: not in this stage at once.
-    pub fn strike(&mut self, vendor: Vendor, parts: &[Part], now_ms: u64, rest_ms: u64, for_good: bool) {
+    pub fn strike(&mut self, vendor: Vendor, parts: &[Part], now_ms: u64, rest_ms: u64) {
         for p in parts {
             let s = self.strikes.entry((p.page, vendor)).or_default();
             s.times = s.times.saturating_add(1);
             s.until_ms =
-                if for_good || s.times >= MOST_STRIKES { u64::MAX } else { now_ms + (rest_ms << (s.times - 1).min(8)) };
+                if s.times >= MOST_STRIKES { u64::MAX } else { now_ms + (rest_ms << (s.times - 1).min(8)) };
             if s.until_ms < u64::MAX {
                 self.due.insert((s.until_ms, p.page));
             }
@@ -303,6 +310,13 @@ impl Index {
             let least = self.narrowed.get(&(p.page, vendor)).map_or((asked / SPLIT).max(1), |n| n.least);
             let sessions = if several { asked } else { least };
             self.narrowed.insert((p.page, vendor), Narrow { sessions, least });
+        }
+    }
+
+    /// These very days are not asked of the vendor any more in this run.
+    pub fn bar(&mut self, vendor: Vendor, parts: &[Part]) {
+        for p in parts {
+            *self.barred.entry((p.page, vendor)).or_default() |= p.days;
         }
     }
 

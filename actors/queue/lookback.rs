@@ -45,7 +45,9 @@ pub(super) fn plan(node: &Node, run: &RunContext) -> Result<BTreeMap<Vendor, Vec
         let (Some(rule), Some(c)) = (registry.rule(dataset), registry.capability(vendor, dataset)) else { continue };
         let (Some(first), Some(last)) = (days.first(), days.last()) else { continue };
         let shape = Shape::of(rule, c);
-        for some in symbols.chunks(shape.symbols.min(shape.rows / days.len().max(1)).max(1)) {
+        // The symbols stand in a lease, which is a record: at 33 bytes each, so many fit.
+        let most = shape.symbols.min(shape.rows / days.len().max(1)).clamp(1, 90);
+        for some in symbols.chunks(most) {
             out.entry(vendor).or_default().push_back(Ask {
                 vendor,
                 dataset,

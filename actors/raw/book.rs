@@ -43,7 +43,10 @@ impl Keeping<'_> {
                 let every = BookmarkKey { symbol: EVERY_SYMBOL.to_owned(), ..key.clone() };
                 for key in [&key, &every] {
                     if let Some(mut d) = self.node.store.load(&DEMOTIONS, key)? {
-                        d.forgive(day_number(ask.from), day_number(ask.to));
+                        if ask.days.is_empty() {
+                            d.forgive(day_number(ask.from), day_number(ask.to));
+                        }
+                        ask.days.iter().for_each(|day| d.forgive(*day, *day));
                         self.put_demotions(key, &d)?;
                     }
                 }
@@ -69,15 +72,19 @@ impl Keeping<'_> {
             if ask.days.is_empty() {
                 b.cover(day_number(ask.from), day_number(ask.to));
             }
-            ask.days.iter().for_each(|d| b.cover(*d, *d));
+            self.cover_days(ask.days.iter().copied(), b);
             return;
         }
+        self.cover_days(part.held.keys().copied(), b);
+    }
+
+    /// Covers days, and what lies between two of them that has no session to receive.
+    fn cover_days(&self, days: impl Iterator<Item = i32>, b: &mut Bookmark) {
         let mut before: Option<i32> = None;
-        for day in part.held.keys() {
-            // What lies between two sessions that follow each other has no session to receive.
-            let next = |b: i32| self.rule.calendar().count(date_of(b), date_of(*day)) <= 2;
-            b.cover(before.filter(|b| next(*b)).unwrap_or(*day), *day);
-            before = Some(*day);
+        for day in days {
+            let next = |b: i32| self.rule.calendar().count(date_of(b), date_of(day)) <= 2;
+            b.cover(before.filter(|b| next(*b)).unwrap_or(day), day);
+            before = Some(day);
         }
     }
 
@@ -90,10 +97,12 @@ impl Keeping<'_> {
         }
         let mut d: Demotions = self.node.store.load(&DEMOTIONS, key)?.unwrap_or_default();
         // Refused at both ends, and never anything given: it is not about the days.
+        let (first, last) = (day_number(ask.from), day_number(ask.to));
+        let elsewhere = d.windows.iter().any(|w| w.to < first || last < w.from);
         let never =
-            !d.windows.is_empty() && self.node.store.get(&BOOKMARKS, key, |b| b.rows.to_native())?.unwrap_or(0) == 0;
+            elsewhere && self.node.store.get(&BOOKMARKS, key, |b| b.rows.to_native())?.unwrap_or(0) == 0;
         let whole = of_symbol || never;
-        let (from, to) = if whole { (i32::MIN, i32::MAX) } else { (day_number(ask.from), day_number(ask.to)) };
+        let (from, to) = if whole { (i32::MIN, i32::MAX) } else { (first, last) };
         d.refuse(from, to, now, &r.note);
         self.put_demotions(key, &d)?;
         if whole {

@@ -32,7 +32,8 @@ pub fn keep(node: &Node, run: &RunContext, claimed: &Claimed, fetched: Fetched) 
     let Some(rule) = registry.rule(fetched.ask.dataset) else { return Ok(VendorCounters::default()) };
     let late = VendorCounters { claims: 1, requests: u64::from(fetched.pages), dropped: 1, ..Default::default() };
     // Looked at before any file is written, and judged again by the commit's guard.
-    if node.store.load(&LEASES, &claimed.id)?.as_ref() != Some(&claimed.lease) {
+    let stands = node.store.load(&LEASES, &claimed.id)?.as_ref() == Some(&claimed.lease);
+    if !node.queue.hold(claimed.id) || !stands {
         tracing::warn!(lease = claimed.id, "a late answer is dropped: its lease no longer stands");
         return Ok(late);
     }

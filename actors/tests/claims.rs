@@ -241,7 +241,7 @@ fn the_run_s_requests_are_a_cap() {
     let node = node(dir.path(), 60_000, &[Vendor::Alpaca]);
     let run = run().with_caps(RunCaps { requests: 2, ..RunCaps::default() });
     begin(&node, &run, Purpose::Ingest);
-    assert!(run.may_request() && run.may_request() && !run.may_request());
+    assert!(run.may_request(1) && run.may_request(1) && !run.may_request(1));
     assert!(matches!(node.queue.next(&node, &run, Vendor::Alpaca).unwrap(), Next::Done));
     let near = self::run().with_caps(RunCaps { lookback_days: 3, ..RunCaps::default() });
     begin(&node, &near, Purpose::Ingest);

@@ -99,7 +99,7 @@ fn registry(kind: u8) -> Registry {
     s.universe = ("universe.yaml".into(), format!("universe:\n  equities_bars:\n{windows}"));
     match kind {
         // Another order of the vendors, and smaller requests.
-        1 => s.capabilities.1 = s.capabilities.1.replace("preference: 90", "preference: 70"),
+        1 => s.capabilities.1 = s.capabilities.1.replace("preference: 90", "preference: 75"),
         2 => s.capabilities.1 = s.capabilities.1.replace("max_rows: 10000", "max_rows: 30"),
         _ => {}
     }

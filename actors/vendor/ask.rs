@@ -56,7 +56,13 @@ pub struct Ask {
 impl Ask {
     /// The request id of one symbol of it in a run.
     pub fn request_id(&self, run: &str, symbol: &str) -> String {
-        manifest::request_id(run, self.vendor, self.dataset, symbol, self.from, self.to, self.purpose.name())
+        let mut purpose = self.purpose.name().to_owned();
+        if !self.days.is_empty() {
+            // Two asks of one span may want other days of it.
+            let days: Vec<u8> = self.days.iter().flat_map(|d| d.to_be_bytes()).collect();
+            purpose = format!("{purpose} {}", blake3::hash(&days).to_hex());
+        }
+        manifest::request_id(run, self.vendor, self.dataset, symbol, self.from, self.to, &purpose)
     }
 
     /// Whether an answer without a row would say that something is missing: events may well not have happened.

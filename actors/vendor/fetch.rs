@@ -9,7 +9,7 @@ use crate::node::RunContext;
 use crate::queue::{Lesson, Purse};
 use datanode_schema::clock::Clock;
 use datanode_schema::names::{Outcome, Vendor};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,6 +18,8 @@ use std::time::Duration;
 const ATTEMPTS: u32 = 2;
 /// Pages of one answer; a vendor that never ends is stopped here.
 const MAX_PAGES: u32 = 20_000;
+/// While a token is waited for, the lease is renewed so often, in milliseconds.
+const RENEWED_MS: u64 = 500;
 /// Rows of one answer, which is held in memory until it is kept: the most that a session of options brings, ten times.
 const MAX_ROWS: usize = 2_000_000;
 /// A reset farther away than this sends the ask back to the queue.
@@ -122,6 +124,7 @@ impl Fetcher {
 
     async fn pages<F: Fn() -> bool>(&self, a: &Asking<'_, F>, got: &mut Gathered) -> Result<(), Refusal> {
         let mut next: Option<Next> = None;
+        let mut seen: HashSet<String> = HashSet::new();
         loop {
             if got.pages >= MAX_PAGES {
                 return Err(Refusal::unparsable(format!("more than {MAX_PAGES} pages")));
@@ -143,8 +146,8 @@ impl Fetcher {
             }
             match page.next {
                 None => return Ok(()),
-                Some(n) if Some(&n) == next.as_ref() => {
-                    return Err(Refusal::unparsable("the next page is the same page again"));
+                Some(n) if Some(&n) == next.as_ref() || n.link().is_some_and(|l| !seen.insert(l.to_owned())) => {
+                    return Err(Refusal::unparsable("the next page is one that was there before"));
                 }
                 Some(n) => next = Some(n),
             }
@@ -168,12 +171,10 @@ impl Fetcher {
             if !(a.renew)() {
                 return Err(Refusal::new(Outcome::RateLimited, "the lease no longer stands; it is asked again"));
             }
+            self.wait_for_token(a).await?;
             self.purse.take(LONGEST_WAIT).await?;
-            if !a.run.may_request() {
-                return Err(Refusal::new(
-                    Outcome::RateLimited,
-                    "the run's requests are spent; it is asked another night",
-                ));
+            if !a.run.may_request(self.clock.since_boot_ms()) {
+                return Err(Refusal::new(Outcome::RateLimited, "the run's caps are reached; it is asked another night"));
             }
             let answered = self.http.get(&self.endpoint, &request, self.clock.now()).await;
             got.pages += 1;
@@ -212,6 +213,27 @@ impl Fetcher {
                     tokio::time::sleep(backoff(failures)).await;
                 }
                 _ => return Err(refusal),
+            }
+        }
+    }
+
+    /// Waits until a token is near, and keeps the lease standing meanwhile.
+    async fn wait_for_token<F: Fn() -> bool>(&self, a: &Asking<'_, F>) -> Result<(), Refusal> {
+        let mut waited = 0;
+        loop {
+            let ms = self.purse.wait_ms();
+            let longest = u64::try_from(LONGEST_WAIT.as_millis()).unwrap_or(u64::MAX);
+            // What is farther away is the purse's to refuse.
+            if ms <= RENEWED_MS || ms > longest || waited > longest {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(RENEWED_MS)).await;
+            waited += RENEWED_MS;
+            if self.stopping.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            if !(a.renew)() {
+                return Err(Refusal::new(Outcome::RateLimited, "the lease no longer stands; it is asked again"));
             }
         }
     }

@@ -133,6 +133,16 @@ pub enum Next {
     Step(Arc<Step>),
 }
 
+impl Next {
+    /// The vendor's own pointer to the page, where it is one.
+    fn link(&self) -> Option<&str> {
+        match self {
+            Next::Token(l) | Next::PathAndQuery(l) => Some(l),
+            Next::Offset(_) | Next::Step(_) => None,
+        }
+    }
+}
+
 /// The request for a page of an ask, without regard to the configuration; see [`Endpoint::request`].
 ///
 /// # Errors

@@ -28,6 +28,9 @@ pub struct Bookmark {
     pub looked_at: i64,
 }
 
+/// Windows of one bookmark.
+const MOST_BOOKMARK_WINDOWS: usize = 256;
+
 impl Bookmark {
     /// Adds `from..=to` to the windows.
     pub fn cover(&mut self, from: i32, to: i32) {
@@ -43,6 +46,9 @@ impl Bookmark {
                 _ => merged.push(*w),
             }
         }
+        // A thin symbol's windows would outgrow a record: what is dropped is the oldest, and claims less than was received.
+        let over = merged.len().saturating_sub(MOST_BOOKMARK_WINDOWS);
+        merged.drain(..over);
         self.windows = merged;
     }
 
@@ -151,18 +157,21 @@ impl Demotions {
         why.truncate((0..=120.min(why.len())).rev().find(|i| why.is_char_boundary(*i)).unwrap_or(0));
         self.windows.push(Demotion { from, to, until, step, why });
         self.windows.sort_by_key(|d| (d.from, d.to));
-        if self.windows.len() > MOST_WINDOWS {
-            let whole = self.windows.iter().fold(None, |a: Option<Demotion>, d| match a {
-                None => Some(d.clone()),
-                Some(a) => Some(Demotion {
-                    from: a.from.min(d.from),
-                    to: a.to.max(d.to),
-                    until: a.until.max(d.until),
-                    step: a.step.max(d.step),
-                    why: d.why.clone(),
-                }),
-            });
-            self.windows = whole.into_iter().collect();
+        while self.windows.len() > MOST_WINDOWS {
+            self.join_nearest();
+        }
+    }
+
+    /// Makes one of the two neighbours that lie nearest to each other.
+    fn join_nearest(&mut self) {
+        let gap = |(a, b): (&Demotion, &Demotion)| i64::from(b.from) - i64::from(a.to);
+        let pairs = self.windows.iter().zip(self.windows.iter().skip(1)).map(gap);
+        let Some((at, _)) = pairs.enumerate().min_by_key(|(_, gap)| *gap) else { return };
+        let b = self.windows.remove(at + 1);
+        if let Some(a) = self.windows.get_mut(at) {
+            a.to = a.to.max(b.to);
+            a.until = a.until.max(b.until);
+            a.step = a.step.max(b.step);
         }
     }
 

@@ -74,7 +74,7 @@ QueueSettings {
 section! { /// `[store]`
 StoreSettings { cache_mib: u64 = 32, free_space_floor_mib: u64 = 256 } }
 section! { /// `[http]`
-HttpSettings { timeout_seconds: u32 = 60 } }
+HttpSettings { timeout_seconds: u32 = 30 } }
 section! { /// `[books]`
     BooksSettings {
         markets: String = String::new(),
