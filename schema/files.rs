@@ -5,6 +5,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// A batch of files that appear together.
 pub struct Batch {
@@ -98,6 +99,9 @@ fn append(target: &Path, line: &[u8]) -> io::Result<()> {
     if let Some(parent) = target.parent() {
         std::fs::create_dir_all(parent)?;
     }
+    // A line that another thread is writing looks torn until it is whole: one at a time.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut f = OpenOptions::new().read(true).append(true).create(true).open(target)?;
     trim_torn_line(&mut f)?;
     f.write_all(line)
@@ -217,6 +221,32 @@ pub fn sha256_file(path: &Path) -> io::Result<([u8; 32], u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_of_several_threads_are_all_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("manifest.jsonl");
+        // Lines that cross pages: while one is being written, another thread must not take it for torn.
+        let line = |t: usize, n: usize| format!("{t} {n} {}\n", "x".repeat(3_000 + 37 * n % 3_000));
+        std::thread::scope(|s| {
+            for t in 0..4 {
+                let (target, line) = (&target, &line);
+                s.spawn(move || {
+                    for n in 0..400 {
+                        append(target, line(t, n).as_bytes()).unwrap();
+                    }
+                });
+            }
+        });
+        let text = std::fs::read_to_string(&target).unwrap();
+        let mut got: Vec<&str> = text.split_inclusive('\n').collect();
+        let all: Vec<String> = (0..4).flat_map(|t| (0..400).map(move |n| (t, n))).map(|(t, n)| line(t, n)).collect();
+        let mut want: Vec<&str> = all.iter().map(String::as_str).collect();
+        got.sort_unstable();
+        want.sort_unstable();
+        assert_eq!(got.len(), want.len());
+        assert!(got == want, "a line is torn");
+    }
 
     #[test]
     fn a_torn_last_line_is_cut_before_the_next_is_appended() {

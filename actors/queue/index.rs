@@ -292,8 +292,7 @@ impl Index {
         for p in parts {
             let s = self.strikes.entry((p.page, vendor)).or_default();
             s.times = s.times.saturating_add(1);
-            s.until_ms =
-                if s.times >= MOST_STRIKES { u64::MAX } else { now_ms + (rest_ms << (s.times - 1).min(8)) };
+            s.until_ms = if s.times >= MOST_STRIKES { u64::MAX } else { now_ms + (rest_ms << (s.times - 1).min(8)) };
             if s.until_ms < u64::MAX {
                 self.due.insert((s.until_ms, p.page));
             }

@@ -99,8 +99,7 @@ impl Keeping<'_> {
         // Refused at both ends, and never anything given: it is not about the days.
         let (first, last) = (day_number(ask.from), day_number(ask.to));
         let elsewhere = d.windows.iter().any(|w| w.to < first || last < w.from);
-        let never =
-            elsewhere && self.node.store.get(&BOOKMARKS, key, |b| b.rows.to_native())?.unwrap_or(0) == 0;
+        let never = elsewhere && self.node.store.get(&BOOKMARKS, key, |b| b.rows.to_native())?.unwrap_or(0) == 0;
         let whole = of_symbol || never;
         let (from, to) = if whole { (i32::MIN, i32::MAX) } else { (first, last) };
         d.refuse(from, to, now, &r.note);

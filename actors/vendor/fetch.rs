@@ -174,7 +174,10 @@ impl Fetcher {
             self.wait_for_token(a).await?;
             self.purse.take(LONGEST_WAIT).await?;
             if !a.run.may_request(self.clock.since_boot_ms()) {
-                return Err(Refusal::new(Outcome::RateLimited, "the run's caps are reached; it is asked another night"));
+                return Err(Refusal::new(
+                    Outcome::RateLimited,
+                    "the run's caps are reached; it is asked another night",
+                ));
             }
             let answered = self.http.get(&self.endpoint, &request, self.clock.now()).await;
             got.pages += 1;
