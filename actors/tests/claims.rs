@@ -2,23 +2,22 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod queue_support;
+
 use datanode_actors::audit::audit;
 use datanode_actors::frame::{Bar, Cell};
-use datanode_actors::node::{Node, NodeParts, Publishing, RunCaps, RunContext, ShipMode};
+use datanode_actors::node::{Node, RunCaps, RunContext};
 use datanode_actors::queue::desk::{self, Filter};
 use datanode_actors::queue::{Claimed, Next, Told};
 use datanode_actors::raw::keep;
-use datanode_actors::seal::Identity;
 use datanode_actors::vendor::{Fetched, Purpose, Refusal, Rejects};
 use datanode_schema::calendar::Calendar;
 use datanode_schema::clock::{Clock, date_of, day_number};
 use datanode_schema::names::{Absence, Dataset, Outcome, Vendor};
-use datanode_schema::paths::DataDir;
 use datanode_schema::records::Window;
 use datanode_schema::registry::{Registry, Sources};
-use datanode_schema::store::{Store, StoreOptions};
-use datanode_schema::trees::{self, BOOKMARKS, DEMOTIONS, LEASES};
-use std::collections::{BTreeMap, BTreeSet};
+use datanode_schema::trees::{BOOKMARKS, DEMOTIONS, LEASES};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,30 +26,8 @@ const UNIVERSE: &str = "universe:\n  equities_bars:\n    AAPL: [{from: 2020-01-0
 fn node(dir: &Path, lease_ms: u64, vendors: &[Vendor]) -> Arc<Node> {
     let mut sources = Sources::read(None, None, None).unwrap();
     sources.universe = ("universe.yaml".into(), UNIVERSE.into());
-    let options = StoreOptions { free_space_floor: 0, ..StoreOptions::default() };
-    let identity = Identity::generate();
-    Arc::new(Node::new(NodeParts {
-        store: Store::open(&dir.join("state"), &trees::all(), &options).unwrap(),
-        data: DataDir::new(dir),
-        clock: Clock::frozen("2020-02-01T00:00:00Z".parse().unwrap()),
-        enabled: vendors.iter().copied().collect::<BTreeSet<_>>(),
-        lease_ms,
-        caps: RunCaps::default(),
-        host_id: "test".into(),
-        source: "test".into(),
-        config_sha256: String::new(),
-        threads: 1,
-        publishing: Publishing {
-            recipients: vec![identity.to_public()],
-            identity,
-            chunk_bytes: 1 << 20,
-            destination: None,
-            ship_mode: ShipMode::Both,
-            keep_packs: 1,
-            trash_days: 1,
-        },
-        registry: Registry::parse(&sources).unwrap(),
-    }))
+    let clock = Clock::frozen("2020-02-01T00:00:00Z".parse().unwrap());
+    queue_support::node(dir, clock, lease_ms, vendors, Registry::parse(&sources).unwrap())
 }
 
 fn run() -> RunContext {

@@ -3,22 +3,22 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod queue_support;
+
 use datanode_actors::audit::audit;
 use datanode_actors::frame::{Bar, Cell};
-use datanode_actors::node::{Node, NodeParts, Publishing, RunCaps, RunContext, ShipMode};
+use datanode_actors::node::{Node, RunContext};
 use datanode_actors::queue::{Claimed, Next, Told};
 use datanode_actors::raw::keep;
-use datanode_actors::seal::Identity;
 use datanode_actors::vendor::{Fetched, Purpose, Refusal, Rejects, Scope};
 use datanode_schema::calendar::Calendar;
 use datanode_schema::clock::{Clock, Hands, day_number};
 use datanode_schema::keys::{HoldingKey, Month};
 use datanode_schema::names::{Dataset, Outcome, Vendor};
-use datanode_schema::paths::DataDir;
 use datanode_schema::records::{Demotions, Holding, HoldingDay};
 use datanode_schema::registry::{Registry, Sources};
-use datanode_schema::store::{Batch, Store, StoreOptions};
-use datanode_schema::trees::{self, DEMOTIONS, HOLDINGS};
+use datanode_schema::store::Batch;
+use datanode_schema::trees::{DEMOTIONS, HOLDINGS};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,30 +41,8 @@ fn world(now: &str, vendors: &[Vendor], change: impl Fn(&mut Sources)) -> World 
 fn open(dir: &Path, hands: &Arc<Hands>, vendors: &[Vendor], change: impl Fn(&mut Sources)) -> Arc<Node> {
     let mut sources = Sources::read(None, None, None).unwrap();
     change(&mut sources);
-    let options = StoreOptions { free_space_floor: 0, ..StoreOptions::default() };
-    let identity = Identity::generate();
-    let node = Arc::new(Node::new(NodeParts {
-        store: Store::open(&dir.join("state"), &trees::all(), &options).unwrap(),
-        data: DataDir::new(dir),
-        clock: Clock::by_hand(hands.clone()),
-        enabled: vendors.iter().copied().collect(),
-        lease_ms: 60_000,
-        caps: RunCaps::default(),
-        host_id: "test".into(),
-        source: "test".into(),
-        config_sha256: String::new(),
-        threads: 1,
-        publishing: Publishing {
-            recipients: vec![identity.to_public()],
-            identity,
-            chunk_bytes: 1 << 20,
-            destination: None,
-            ship_mode: ShipMode::Both,
-            keep_packs: 1,
-            trash_days: 1,
-        },
-        registry: Registry::parse(&sources).unwrap(),
-    }));
+    let clock = Clock::by_hand(hands.clone());
+    let node = queue_support::node(dir, clock, 60_000, vendors, Registry::parse(&sources).unwrap());
     node.queue.open(&node).unwrap();
     node
 }

@@ -7,20 +7,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod queue_support;
+
 use datanode_actors::audit::audit;
 use datanode_actors::frame::{Bar, Cell};
-use datanode_actors::node::{Node, NodeParts, Publishing, RunCaps, RunContext, ShipMode};
+use datanode_actors::node::{Node, RunContext};
 use datanode_actors::queue::{Claimed, Next, Told};
 use datanode_actors::raw::keep;
-use datanode_actors::seal::Identity;
 use datanode_actors::vendor::{Fetched, Purpose, Refusal, Rejects};
 use datanode_schema::calendar::Calendar;
 use datanode_schema::clock::{Clock, Hands, day_number};
 use datanode_schema::names::{Outcome, Vendor};
-use datanode_schema::paths::DataDir;
 use datanode_schema::registry::{Registry, Sources};
-use datanode_schema::store::{Store, StoreOptions};
-use datanode_schema::trees::{self, GAPS, LEASES};
+use datanode_schema::trees::{GAPS, LEASES};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -107,30 +106,7 @@ fn registry(kind: u8) -> Registry {
 }
 
 fn open(dir: &Path, hands: &Arc<Hands>, kind: u8) -> Arc<Node> {
-    let identity = Identity::generate();
-    let options = StoreOptions { free_space_floor: 0, ..StoreOptions::default() };
-    let node = Arc::new(Node::new(NodeParts {
-        store: Store::open(&dir.join("state"), &trees::all(), &options).unwrap(),
-        data: DataDir::new(dir),
-        clock: Clock::by_hand(hands.clone()),
-        enabled: VENDORS.into_iter().collect(),
-        lease_ms: LEASE_MS,
-        caps: RunCaps::default(),
-        host_id: "test".into(),
-        source: "test".into(),
-        config_sha256: String::new(),
-        threads: 1,
-        publishing: Publishing {
-            recipients: vec![identity.to_public()],
-            identity,
-            chunk_bytes: 1 << 20,
-            destination: None,
-            ship_mode: ShipMode::Both,
-            keep_packs: 1,
-            trash_days: 1,
-        },
-        registry: registry(kind),
-    }));
+    let node = queue_support::node(dir, Clock::by_hand(hands.clone()), LEASE_MS, &VENDORS, registry(kind));
     node.queue.open(&node).unwrap();
     node
 }
