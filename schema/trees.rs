@@ -21,8 +21,9 @@
 //! | counters | name | number | fencing and lease numbers |
 //! | standings | vendor, dataset | how it has done | quality and latency of the score |
 //! | vendor_states | vendor | paused or not | what a person said |
+//! | calendars | purpose, calendar, year | sessions | which days a correction changes |
 
-use crate::keys::{BookmarkKey, CapabilityKey, HoldingKey, PageKey, TouchedKey};
+use crate::keys::{BookmarkKey, CalendarKey, CapabilityKey, HoldingKey, PageKey, TouchedKey};
 use crate::records as r;
 use crate::store::{Table, TableDef};
 
@@ -64,6 +65,8 @@ pub const COUNTERS: Table<String, u64> = Table::new("counters", 17, 1);
 pub const STANDINGS: Table<CapabilityKey, r::Standing> = Table::new("standings", 18, 1);
 /// See the table above; the key is the vendor's name.
 pub const VENDOR_STATES: Table<String, r::VendorState> = Table::new("vendor_states", 19, 1);
+/// See the table above.
+pub const CALENDARS: Table<CalendarKey, r::CalendarYear> = Table::new("calendars", 20, 1);
 
 /// Every tree, for opening, checking and rebuilding.
 pub fn all() -> Vec<TableDef> {
@@ -87,6 +90,7 @@ pub fn all() -> Vec<TableDef> {
         COUNTERS.def(),
         STANDINGS.def(),
         VENDOR_STATES.def(),
+        CALENDARS.def(),
     ]
 }
 

@@ -7,11 +7,12 @@ use datanode_schema::registry::Registry;
 /// The last session whose rows every dataset on its calendar can expect at `now`: closed, and the slowest dataset's wait
 /// over. Datasets on other calendars are judged by their own.
 pub fn last_session(registry: &Registry, now: DateTime<Utc>) -> NaiveDate {
-    let xnys = registry.datasets.values().filter(|r| r.calendar() == Calendar::Xnys);
+    let calendar = registry.calendars.get(Calendar::Xnys);
+    let xnys = registry.datasets.values().filter(|r| r.calendar() == calendar);
     let wait = xnys.map(|r| r.ready_after_minutes).max().unwrap_or(0);
     let today = new_york_date(now);
     let ready =
-        |d: NaiveDate| Calendar::Xnys.session(d).is_some_and(|s| s.close + Duration::minutes(i64::from(wait)) <= now);
+        |d: NaiveDate| calendar.session(d).is_some_and(|s| s.close + Duration::minutes(i64::from(wait)) <= now);
     let mut day = today;
     for _ in 0..15 {
         if ready(day) {

@@ -4,10 +4,12 @@
 //! version number in `trees.rs`. No Rc, Arc, HashMap or niche in a record. Dates are day numbers (days since
 //! 1970-01-01), times unix seconds. A value stays under 4 KiB: pages are cut by month.
 
+mod calendar;
 mod collect;
 mod publish;
 mod work;
 
+pub use calendar::{CalendarHours, CalendarYear};
 pub use collect::{ArchivedDemotion, Bookmark, Demotion, Demotions, Holding, HoldingDay, Window};
 pub use publish::{ChunkRecord, CuratedFile, PackRecord, SealingRecord, Shipment};
 pub use work::{
