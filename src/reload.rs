@@ -63,8 +63,13 @@ impl Reloader {
     /// The paths of the files; empty where the built-in text is used.
     pub fn files(&self) -> [(&'static str, String); 4] {
         let s = &self.settings;
-        [("datasets", &s.datasets), ("capabilities", &s.capabilities), ("universe", &s.universe), ("calendars", &s.calendars)]
-            .map(|(name, path)| (name, path.display().to_string()))
+        [
+            ("datasets", &s.datasets),
+            ("capabilities", &s.capabilities),
+            ("universe", &s.universe),
+            ("calendars", &s.calendars),
+        ]
+        .map(|(name, path)| (name, path.display().to_string()))
     }
 
     /// How it went so far.

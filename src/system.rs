@@ -5,6 +5,7 @@ use crate::wiring::Wired;
 use actix::Actor;
 use datanode_actors::books::actor::{BooksActor, StopBooks, collect};
 use datanode_actors::books::{Parts, Summary};
+use datanode_actors::audit::AuditError;
 use datanode_actors::curate::CurateError;
 use datanode_actors::export::ExportError;
 use datanode_actors::qc::QcError;
@@ -167,6 +168,7 @@ pub fn of_cycle(e: CycleError) -> Failure {
             Failure::new(Code::Integrity, e.to_string())
         }
         CycleError::Raw(RawError::Forgotten { .. })
+        | CycleError::Audit(AuditError::Raw(RawError::Forgotten { .. }))
         | CycleError::Curate(CurateError::Raw(RawError::Forgotten { .. }))
         | CycleError::Qc(QcError::Damaged { .. }) => Failure::new(Code::Integrity, e.to_string()),
         CycleError::Seal(SealStageError::Seal(ref s)) if s.kind() == Kind::Integrity => {

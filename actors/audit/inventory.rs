@@ -80,20 +80,23 @@ fn absence(s: &Seen<'_>, session: &Session) -> Option<GapTask> {
     if s.rule.cadence == Cadence::Event && s.vendors.iter().any(answered) {
         return None;
     }
+    let expected = match s.rule.cadence {
+        Cadence::Minute => session.minutes(),
+        Cadence::Session => 1,
+        Cadence::Event | Cadence::Snapshot => 0,
+    };
     let fresh = || GapTask {
         day,
         state: Absence::Missing.number(),
-        expected: match s.rule.cadence {
-            Cadence::Minute => session.minutes(),
-            Cadence::Session => 1,
-            Cadence::Event | Cadence::Snapshot => 0,
-        },
+        expected,
         rows: 0,
         discovered_at: s.now.timestamp(),
         answers: Vec::new(),
     };
     let mut task = s.before.get(&day).cloned().unwrap_or_else(fresh);
     task.rows = held.map_or(0, |h| h.rows);
+    // The session of a task that stood before may have got another close.
+    task.expected = expected;
     let ready = session.close + Duration::minutes(i64::from(s.rule.ready_after_minutes));
     if task.state == Absence::Cancelled.number() {
         return Some(task);

@@ -1,7 +1,9 @@
 //! The audit over the whole universe.
 
+use super::recount::recount;
 use super::{Covered, Seen, inventory, is_short};
 use crate::node::{Node, RunContext};
+use crate::raw::RawError;
 use chrono::NaiveDate;
 use datanode_schema::clock::date_of;
 use datanode_schema::keys::{Month, PageKey, SeriesKey};
@@ -22,6 +24,9 @@ pub enum AuditError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A raw file that was to be counted again is gone or damaged.
+    #[error(transparent)]
+    Raw(#[from] RawError),
 }
 
 /// Absences by class. `absent` is all of them but `short`, which are sessions with too few rows.
@@ -57,6 +62,7 @@ pub fn audit(node: &Node, run: &RunContext) -> Result<AuditCounters, AuditError>
     let registry = node.registry();
     // Nobody else changes a page between its being read and its being written.
     let _turns = node.turns.all();
+    recount(node, &registry)?;
     let mut counters = AuditCounters::default();
     let mut batch = Batch::new();
     let mut known: BTreeSet<(Dataset, String)> = BTreeSet::new();

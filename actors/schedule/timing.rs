@@ -11,8 +11,7 @@ pub fn last_session(registry: &Registry, now: DateTime<Utc>) -> NaiveDate {
     let xnys = registry.datasets.values().filter(|r| r.calendar() == calendar);
     let wait = xnys.map(|r| r.ready_after_minutes).max().unwrap_or(0);
     let today = new_york_date(now);
-    let ready =
-        |d: NaiveDate| calendar.session(d).is_some_and(|s| s.close + Duration::minutes(i64::from(wait)) <= now);
+    let ready = |d: NaiveDate| calendar.session(d).is_some_and(|s| s.close + Duration::minutes(i64::from(wait)) <= now);
     let mut day = today;
     for _ in 0..15 {
         if ready(day) {
