@@ -49,6 +49,15 @@ pub fn changes(store: &Store, registry: &Registry, purpose: DecidedBy) -> Result
     Ok(out)
 }
 
+#[cfg(test)]
+impl Changed {
+    /// A difference without the calendars that it is between.
+    pub(crate) fn for_tests(calendar: Calendar, days: Option<BTreeSet<i32>>, before_sha256: &str) -> Self {
+        let (before, after) = (BTreeMap::new(), BTreeMap::new());
+        Self { calendar, days, before_sha256: before_sha256.to_owned(), purpose: DecidedBy::Verdicts, before, after }
+    }
+}
+
 impl Changed {
     /// Whether a dataset is on this calendar.
     pub fn is_of(&self, rule: &DatasetRule) -> bool {

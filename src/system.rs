@@ -3,9 +3,9 @@
 use crate::failure::{Code, Failure};
 use crate::wiring::Wired;
 use actix::Actor;
+use datanode_actors::audit::AuditError;
 use datanode_actors::books::actor::{BooksActor, StopBooks, collect};
 use datanode_actors::books::{Parts, Summary};
-use datanode_actors::audit::AuditError;
 use datanode_actors::curate::CurateError;
 use datanode_actors::export::ExportError;
 use datanode_actors::qc::QcError;

@@ -223,6 +223,25 @@ mod tests {
     }
 
     #[test]
+    fn a_task_expects_what_the_session_has_now_and_not_what_it_had_when_it_was_found() {
+        let rule = rule(Dataset::EquitiesBarsMinute);
+        let spans = [Span { from: date("2020-01-10"), to: None }];
+        let day = day_number(date("2020-01-10"));
+        let found = GapTask {
+            day,
+            state: Absence::Missing.number(),
+            expected: 210,
+            rows: 0,
+            discovered_at: 1,
+            answers: vec![],
+        };
+        let (held, before) = (BTreeMap::new(), BTreeMap::from([(day, found)]));
+        let gaps = inventory(&seen(&rule, &spans, &held, &before, &[], "2020-01-12T00:00:00Z"));
+        let group = &gaps.values().next().unwrap().groups[0];
+        assert_eq!((group.expected, group.discovered_at), (390, 1));
+    }
+
+    #[test]
     fn a_session_that_has_just_closed_is_pending() {
         let rule = rule(Dataset::EquitiesBars);
         let spans = [Span { from: date("2020-01-10"), to: None }];

@@ -164,3 +164,85 @@ fn mark(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datanode_schema::calendar::{Calendar, Corrections};
+    use datanode_schema::registry::Sources;
+
+    fn rule(d: Dataset) -> DatasetRule {
+        Registry::parse(&Sources::read(None, None, None).unwrap()).unwrap().datasets[&d].clone()
+    }
+
+    /// The context of daily bars, and one of a calendar that had one session less.
+    fn now_and_before() -> (Context, Context) {
+        let now = Context::of(Dataset::EquitiesBars, &rule(Dataset::EquitiesBars));
+        let closed = Corrections { closed: ["2025-06-24".parse().unwrap()].into(), ..Corrections::default() };
+        let old = Calendar::Xnys.corrected(&closed).unwrap();
+        let before =
+            Context { calendar_version: old.version().to_owned(), calendar_sha256: old.sha256(), ..now.clone() };
+        (now, before)
+    }
+
+    #[test]
+    fn only_a_calendar_that_is_remembered_and_the_very_one_spares_the_other_days() {
+        let (now, before) = now_and_before();
+        let days: BTreeSet<i32> = [20_263].into();
+        let some = |sha: &str| Changed::for_tests(Calendar::Xnys, Some(days.clone()), sha);
+        let none = || Changed::for_tests(Calendar::Xnys, None, "");
+        let exact = some(&before.calendar_sha256);
+        assert_eq!(affected(Some(&before), &now, Some(&exact)), Affected::Days(days.clone()));
+        assert_eq!(affected(Some(&now), &now, Some(&exact)), Affected::Days(days.clone()), "begun, and not finished");
+        assert_eq!(affected(Some(&before), &now, Some(&some("of another"))), Affected::All);
+        assert_eq!(affected(Some(&before), &now, Some(&none())), Affected::All);
+        assert_eq!(affected(Some(&now), &now, Some(&none())), Affected::Days(BTreeSet::new()));
+        assert_eq!(affected(None, &now, Some(&exact)), Affected::All);
+        let mut stricter = before.clone();
+        stricter.thresholds.min_completeness = 0.5;
+        assert_eq!(affected(Some(&stricter), &now, Some(&exact)), Affected::All, "other thresholds change everything");
+        let elsewhere = Context { calendar: "24x7".into(), ..before };
+        assert_eq!(affected(Some(&elsewhere), &now, Some(&exact)), Affected::All);
+    }
+
+    #[test]
+    fn a_verdict_stands_where_nothing_but_the_version_of_its_calendar_is_another() {
+        let (now, before) = now_and_before();
+        let mut stricter = before.clone();
+        stricter.thresholds.min_completeness = 0.5;
+        let r = Reopening {
+            contexts: BTreeMap::new(),
+            known: [(1, before), (2, now), (3, stricter)].into(),
+            affected: [(Dataset::EquitiesBars, Affected::Days([20_263].into()))].into(),
+            changes: Vec::new(),
+            fresh: BTreeMap::new(),
+        };
+        let entry = |day: i32, context: u64, at: i64| LedgerDay {
+            day,
+            verdict: 1,
+            reasons: 0,
+            expected: 1,
+            rows: 1,
+            vendor: 2,
+            digest: [7; 16],
+            context,
+            first_seen: at,
+            updated_at: at,
+        };
+        let page = LedgerPage {
+            days: vec![entry(20_262, 1, 5), entry(20_263, 1, 5), entry(20_264, 3, 5), entry(20_265, 9, 5)],
+        };
+        let settled = |fresh: LedgerDay| {
+            let mut one = [fresh];
+            r.settle(Dataset::EquitiesBars, &page, &mut one);
+            one[0].context
+        };
+        assert_eq!(settled(entry(20_262, 2, 9)), 1);
+        assert_eq!(settled(LedgerDay { rows: 2, ..entry(20_262, 2, 9) }), 2, "other rows");
+        assert_eq!(settled(LedgerDay { expected: 0, ..entry(20_262, 2, 9) }), 2, "another expectation");
+        assert_eq!(settled(entry(20_263, 2, 9)), 2, "a day that the calendars do not agree on");
+        assert_eq!(settled(entry(20_264, 2, 9)), 2, "other thresholds");
+        assert_eq!(settled(entry(20_265, 2, 9)), 2, "a context that nobody knows");
+        assert_eq!(settled(entry(20_266, 2, 9)), 2, "a new partition");
+    }
+}

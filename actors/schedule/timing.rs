@@ -44,6 +44,14 @@ mod tests {
     }
 
     #[test]
+    fn a_day_that_the_owner_closed_is_no_last_session() {
+        let mut sources = Sources::read(None, None, None).unwrap();
+        sources.calendars.1 = "calendars: {XNYS: {closed: {2024-07-05: mourning}}}".into();
+        let r = Registry::parse(&sources).unwrap();
+        assert_eq!(last_session(&r, "2024-07-07T12:00:00Z".parse().unwrap()).to_string(), "2024-07-03");
+    }
+
+    #[test]
     fn the_next_wake_is_today_or_tomorrow() {
         let at = NaiveTime::from_hms_opt(2, 0, 0).unwrap();
         assert_eq!(next_wake("2024-01-01T01:00:00Z".parse().unwrap(), at).to_string(), "2024-01-01 02:00:00 UTC");
