@@ -63,7 +63,10 @@ fn ledger(n: &Node) -> Ledger {
     let store = open(n);
     let pages = store.load_all(&LEDGER, &[]).unwrap();
     let days = |(k, p): (datanode_schema::keys::PageKey, datanode_schema::records::LedgerPage)| {
-        p.days.into_iter().map(move |d| ((k.dataset, k.symbol.clone(), d.day), d)).collect::<Vec<_>>()
+        p.days(k.month.first_day())
+            .into_iter()
+            .map(move |d| ((k.dataset, k.symbol.clone(), d.day), d))
+            .collect::<Vec<_>>()
     };
     pages.into_iter().flat_map(days).collect()
 }
@@ -71,7 +74,7 @@ fn ledger(n: &Node) -> Ledger {
 /// The minute holdings of a day.
 fn held(n: &Node, of: i32) -> Vec<HoldingDay> {
     let pages = open(n).load_all(&HOLDINGS, &[Dataset::EquitiesBarsMinute.number()]).unwrap();
-    pages.into_iter().flat_map(|(_, p)| p.days).filter(|h| h.day == of).collect()
+    pages.into_iter().flat_map(|(k, p)| p.days(k.month.first_day())).filter(|h| h.day == of).collect()
 }
 
 fn contexts(n: &Node) -> BTreeMap<u64, Context> {
@@ -121,7 +124,7 @@ fn closing_a_session_changes_the_partitions_of_that_day_and_taking_it_back_bring
     for (k, d) in &changed {
         let was = &before[k];
         assert_eq!((d.verdict, d.reasons), (Verdict::Red.number(), Reason::OUTSIDE_CALENDAR.bit), "{k:?}");
-        assert_eq!((d.first_seen, d.digest, d.rows), (was.first_seen, was.digest, was.rows));
+        assert_eq!((d.first_seen, d.print, d.rows), (was.first_seen, was.print, was.rows));
         assert!(d.updated_at > was.updated_at);
         assert!(known[&d.context].calendar_version.starts_with(&format!("{}+", Calendar::Xnys.version())));
         assert_eq!(known[&was.context].calendar_version, Calendar::Xnys.version());
@@ -225,7 +228,7 @@ fn written_by_an_older_build(n: &Node) {
         }
     }
     for (k, mut page) in store.load_all(&LEDGER, &[]).unwrap() {
-        for d in &mut page.days {
+        for d in &mut page.groups {
             d.context = replaced.get(&d.context).copied().unwrap_or(d.context);
         }
         batch.put(&LEDGER, &k, &page).unwrap();

@@ -88,6 +88,7 @@ fn absence(s: &Seen<'_>, session: &Session) -> Option<GapTask> {
     let fresh = || GapTask {
         day,
         state: Absence::Missing.number(),
+        why: 0,
         expected,
         rows: 0,
         discovered_at: s.now.timestamp(),
@@ -149,7 +150,7 @@ mod tests {
     }
 
     fn held(day: &str, regular: u32, first: u16, last: u16) -> HoldingDay {
-        HoldingDay { day: day_number(date(day)), rows: regular, regular, first, last }
+        HoldingDay { day: day_number(date(day)), rows: regular, regular, first, last, ..HoldingDay::default() }
     }
 
     #[test]
@@ -230,6 +231,7 @@ mod tests {
         let found = GapTask {
             day,
             state: Absence::Missing.number(),
+            why: 0,
             expected: 210,
             rows: 0,
             discovered_at: 1,
@@ -256,6 +258,7 @@ mod tests {
         let mut task = GapTask {
             day: 1,
             state: Absence::Missing.number(),
+            why: 0,
             expected: 1,
             rows: 0,
             discovered_at: 0,

@@ -12,7 +12,7 @@ use datanode_schema::clock::date_of;
 use datanode_schema::keys::{DecidedBy, HoldingKey};
 use datanode_schema::names::Dataset;
 use datanode_schema::paths::DataDir;
-use datanode_schema::records::{Holding, HoldingDay};
+use datanode_schema::records::{Holding, HoldingDay, bits};
 use datanode_schema::registry::{Cadence, DatasetRule, Registry};
 use datanode_schema::store::Batch;
 use datanode_schema::trees::{BOOKMARKS, HOLDINGS};
@@ -58,8 +58,9 @@ pub(super) fn recount(node: &Node, registry: &Registry) -> Result<u64, AuditErro
 fn count_again(node: &Node, dataset: Dataset, rule: &DatasetRule, days: &BTreeSet<i32>) -> Result<u64, AuditError> {
     let mut pages: Vec<(HoldingKey, Holding)> = Vec::new();
     node.store.scan(&HOLDINGS, &[dataset.number()], |k, page| {
-        if page.days.iter().any(|d| days.contains(&d.day.to_native())) {
-            pages.push((k, Holding { days: page.days.iter().map(|d| d.native()).collect() }));
+        let first = k.month.first_day();
+        if bits(page.days_with_rows()).any(|n| days.contains(&(first + n))) {
+            pages.push((k, page.native()));
         }
         ControlFlow::Continue(())
     })?;
@@ -68,13 +69,14 @@ fn count_again(node: &Node, dataset: Dataset, rule: &DatasetRule, days: &BTreeSe
         let done = crate::parallel::each(node.threads, some, |share| {
             let mut out = Vec::new();
             while let Some((key, page)) = share.next() {
-                out.push((key, page_again(node, rule, key, page, days)?));
+                let (fresh, n) = page_again(node, rule, key, page, days)?;
+                out.push((key, fresh, n));
             }
             Ok::<_, RawError>(out)
         });
         let mut batch = Batch::new();
-        for (key, page) in done.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
-            counted += page.days.iter().filter(|d| days.contains(&d.day)).count() as u64;
+        for (key, page, n) in done.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
+            counted += n;
             batch.put(&HOLDINGS, key, &page)?;
         }
         node.store.commit(batch)?;
@@ -82,24 +84,28 @@ fn count_again(node: &Node, dataset: Dataset, rule: &DatasetRule, days: &BTreeSe
     Ok(counted)
 }
 
+/// The page, and how many of its days were counted again.
 fn page_again(
     node: &Node,
     rule: &DatasetRule,
     key: &HoldingKey,
     page: &Holding,
     days: &BTreeSet<i32>,
-) -> Result<Holding, RawError> {
-    let mut out = page.clone();
-    for held in out.days.iter_mut().filter(|d| days.contains(&d.day)) {
+) -> Result<(Holding, u64), RawError> {
+    let first = key.month.first_day();
+    let mut all = page.days(first);
+    let mut counted = 0;
+    for held in all.iter_mut().filter(|d| days.contains(&d.day)) {
         *held = day_again(node, rule, key, held)?;
+        counted += 1;
     }
-    Ok(out)
+    Ok((Holding::pack(first, all), counted))
 }
 
 fn day_again(node: &Node, rule: &DatasetRule, key: &HoldingKey, held: &HoldingDay) -> Result<HoldingDay, RawError> {
     // Only minutes have a place in their session; of anything else the rows are all there is to say.
     if key.dataset != Dataset::EquitiesBarsMinute {
-        return Ok(*held);
+        return Ok(held.clone());
     }
     let date = date_of(held.day);
     let path = node.data.raw().join(DataDir::raw_file(key.vendor, key.dataset, rule.grain, &key.symbol, date)?);
@@ -113,7 +119,9 @@ fn day_again(node: &Node, rule: &DatasetRule, key: &HoldingKey, held: &HoldingDa
     };
     let here = table.rows.iter().map(|r| r.when).filter(|w| session_day(key.dataset, *w) == held.day);
     let stamps: Vec<i64> = here.collect();
-    Ok(holding_day(key.dataset, rule.calendar(), held.day, &stamps))
+    let again = holding_day(key.dataset, rule.calendar(), held.day, &stamps);
+    // What came twice or otherwise is not in the file any more.
+    Ok(HoldingDay { duplicates: held.duplicates, restated: held.restated, ..again })
 }
 
 /// What was said of a day without a session says nothing of a session: of events, where an answer without rows is

@@ -9,7 +9,7 @@ use super::outcome::QcError;
 use crate::calendars::{Changed, changes};
 use crate::node::Node;
 use datanode_schema::clock::date_of;
-use datanode_schema::keys::{DecidedBy, TouchedKey};
+use datanode_schema::keys::{DecidedBy, PageKey, TouchedKey};
 use datanode_schema::names::Dataset;
 use datanode_schema::paths::DataDir;
 use datanode_schema::records::{LedgerDay, LedgerPage};
@@ -82,10 +82,15 @@ impl Reopening {
 
     /// Gives the verdicts that stand the context that they were decided by: everything but the calendar's version is the
     /// same, and the calendars agree on the day.
-    pub(super) fn settle(&self, dataset: Dataset, page: &LedgerPage, fresh: &mut [LedgerDay]) {
+    pub(super) fn settle(&self, key: &PageKey, page: &LedgerPage, fresh: &mut [LedgerDay]) {
+        // Mostly there is one context, and nothing to settle.
+        if page.groups.iter().all(|g| fresh.iter().all(|f| f.context == g.context)) {
+            return;
+        }
+        let before = page.days(key.month.first_day());
         for f in fresh {
-            let old = page.days.iter().find(|d| d.day == f.day && d.context != f.context);
-            let Some(old) = old.filter(|o| self.stands(dataset, o, f)) else { continue };
+            let old = before.iter().find(|d| d.day == f.day && d.context != f.context);
+            let Some(old) = old.filter(|o| self.stands(key.dataset, o, f)) else { continue };
             f.context = old.context;
         }
     }
@@ -169,6 +174,8 @@ fn mark(
 mod tests {
     use super::*;
     use datanode_schema::calendar::{Calendar, Corrections};
+    use datanode_schema::keys::Month;
+    use datanode_schema::records::Print;
     use datanode_schema::registry::Sources;
 
     fn rule(d: Dataset) -> DatasetRule {
@@ -224,17 +231,23 @@ mod tests {
             expected: 1,
             rows: 1,
             vendor: 2,
-            digest: [7; 16],
             context,
             first_seen: at,
             updated_at: at,
+            print: Print { digest: [7; 16], ..Print::default() },
         };
-        let page = LedgerPage {
-            days: vec![entry(20_262, 1, 5), entry(20_263, 1, 5), entry(20_264, 3, 5), entry(20_265, 9, 5)],
+        let key = PageKey {
+            dataset: Dataset::EquitiesBars,
+            symbol: "A".into(),
+            month: Month::of("2025-06-24".parse().unwrap()),
         };
+        let page = LedgerPage::pack(
+            key.month.first_day(),
+            &[entry(20_262, 1, 5), entry(20_263, 1, 5), entry(20_264, 3, 5), entry(20_265, 9, 5)],
+        );
         let settled = |fresh: LedgerDay| {
             let mut one = [fresh];
-            r.settle(Dataset::EquitiesBars, &page, &mut one);
+            r.settle(&key, &page, &mut one);
             one[0].context
         };
         assert_eq!(settled(entry(20_262, 2, 9)), 1);
