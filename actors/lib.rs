@@ -5,10 +5,11 @@
 //! `export` packs · `seal` and `vault` encrypt and keep · `ship` delivers and removes · `books` collects what is not asked
 //! for but looked at · `schedule` leads them through a
 //! nightly cycle. `frame` is the one place that names polars; `node` is what all of them
-//! share, `parallel` how some of them use two cores.
+//! share, `parallel` how some of them use two cores, `calendars` what has changed in them since something was decided by them.
 
 pub mod audit;
 pub mod books;
+pub mod calendars;
 pub mod curate;
 pub mod export;
 pub mod frame;

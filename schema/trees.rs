@@ -23,8 +23,9 @@
 //! | vendor_states | vendor | paused or not | what a person said |
 //! | seconds | dataset, symbol, month | a second vendor's view | spot checks, confirmed jumps |
 //! | actions | dataset, symbol, month | splits, dividends | what explains a jump |
+//! | calendars | purpose, calendar, year | sessions | which days a correction changes |
 
-use crate::keys::{BookmarkKey, CapabilityKey, HoldingKey, PageKey, TouchedKey};
+use crate::keys::{BookmarkKey, CalendarKey, CapabilityKey, HoldingKey, PageKey, TouchedKey};
 use crate::records as r;
 use crate::store::{Table, TableDef};
 
@@ -70,6 +71,8 @@ pub const VENDOR_STATES: Table<String, r::VendorState> = Table::new("vendor_stat
 pub const SECONDS: Table<PageKey, r::SecondPage> = Table::new("seconds", 20, 1);
 /// See the table above; the dataset of the key is `corporate_actions`.
 pub const ACTIONS: Table<PageKey, r::ActionPage> = Table::new("actions", 21, 1);
+/// See the table above.
+pub const CALENDARS: Table<CalendarKey, r::CalendarYear> = Table::new("calendars", 22, 1);
 
 /// Every tree, for opening, checking and rebuilding.
 pub fn all() -> Vec<TableDef> {
@@ -95,6 +98,7 @@ pub fn all() -> Vec<TableDef> {
         VENDOR_STATES.def(),
         SECONDS.def(),
         ACTIONS.def(),
+        CALENDARS.def(),
     ]
 }
 

@@ -3,6 +3,7 @@
 use crate::failure::{Code, Failure};
 use crate::wiring::Wired;
 use actix::Actor;
+use datanode_actors::audit::AuditError;
 use datanode_actors::books::actor::{BooksActor, StopBooks, collect};
 use datanode_actors::books::{Parts, Summary};
 use datanode_actors::curate::CurateError;
@@ -167,6 +168,7 @@ pub fn of_cycle(e: CycleError) -> Failure {
             Failure::new(Code::Integrity, e.to_string())
         }
         CycleError::Raw(RawError::Forgotten { .. })
+        | CycleError::Audit(AuditError::Raw(RawError::Forgotten { .. }))
         | CycleError::Curate(CurateError::Raw(RawError::Forgotten { .. }))
         | CycleError::Qc(QcError::Damaged { .. }) => Failure::new(Code::Integrity, e.to_string()),
         CycleError::Seal(SealStageError::Seal(ref s)) if s.kind() == Kind::Integrity => {

@@ -1,6 +1,6 @@
 //! QC: a verdict for every partition, with its reasons and the thresholds that were used. QC never rewrites data.
 //!
-//! `judge` is pure. `run` judges the curated files that changed, enters the absences of the queue, and writes
+//! `judge` is pure. `run` judges the curated files that changed (and those that `reopen` says other rules change), enters the absences of the queue, and writes
 //! `qc/partition_status.parquet` from the ledger.
 
 pub mod actor;
@@ -8,6 +8,7 @@ mod context;
 mod judge;
 mod ledger;
 mod outcome;
+mod reopen;
 mod run;
 mod status;
 

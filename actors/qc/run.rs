@@ -2,6 +2,7 @@
 
 use super::ledger::enter;
 use super::outcome::{QcCounters, QcError, STATUS_DIRTY};
+use super::reopen::Reopening;
 use super::{Context, judge, status};
 use crate::frame::{Row, Table, read_curated, session_day};
 use crate::node::Node;
@@ -12,7 +13,7 @@ use datanode_schema::paths::Cut;
 use datanode_schema::records::{LedgerDay, LedgerPage, Print};
 use datanode_schema::registry::{DatasetRule, Registry};
 use datanode_schema::store::Batch;
-use datanode_schema::trees::{CONTEXTS, COUNTERS, CURATED, GAPS, LEDGER, UNJUDGED};
+use datanode_schema::trees::{COUNTERS, GAPS, LEDGER, UNJUDGED};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
@@ -28,9 +29,7 @@ const JUDGE: usize = 64;
 pub fn qc(node: &Node) -> Result<QcCounters, QcError> {
     let registry = node.registry();
     let mut c = QcCounters::default();
-    for (dataset, rule) in &registry.datasets {
-        reopen_where_rules_changed(node, *dataset, rule)?;
-    }
+    let reopening = Reopening::begin(node, &registry)?;
     let unjudged: Vec<TouchedKey> = node.store.load_all(&UNJUDGED, &[])?.into_iter().map(|(k, _)| k).collect();
     for some in unjudged.chunks(JUDGE) {
         let judged = crate::parallel::each(node.threads, some, |share| {
@@ -47,31 +46,12 @@ pub fn qc(node: &Node) -> Result<QcCounters, QcError> {
             files.extend(j?);
         }
         files.sort_by(|a: &JudgedFile, b| a.key.cmp(&b.key));
-        enter_files(node, &registry, &files, &mut c)?;
+        enter_files(node, &registry, &reopening, &files, &mut c)?;
     }
-    let contexts: BTreeMap<Dataset, u64> =
-        registry.datasets.iter().map(|(d, r)| (*d, Context::of(*d, r).keyed().0)).collect();
-    c.pages_written += enter_absences(node, &contexts)?;
+    c.pages_written += enter_absences(node, &reopening)?;
+    reopening.finish(node)?;
     status::write_if_changed(node, &mut c)?;
     Ok(c)
-}
-
-/// Where thresholds or calendar are others than those that the dataset was judged by, all of it is judged again.
-fn reopen_where_rules_changed(node: &Node, dataset: Dataset, rule: &DatasetRule) -> Result<(), QcError> {
-    let (key, json) = Context::of(dataset, rule).keyed();
-    let name = format!("context:{dataset}");
-    let known = node.store.load(&COUNTERS, &name)?;
-    if known == Some(key) {
-        return Ok(());
-    }
-    let mut batch = Batch::new();
-    batch.put(&CONTEXTS, &key, &json)?.put(&COUNTERS, &name, &key)?;
-    let now = node.clock.now().timestamp();
-    for (k, _) in node.store.load_all(&CURATED, &[dataset.number()])? {
-        batch.put(&UNJUDGED, &k, &now)?;
-    }
-    node.store.commit(batch)?;
-    Ok(())
 }
 
 /// A judged curated file: its verdicts by ledger page.
@@ -114,7 +94,13 @@ fn judge_file(node: &Node, rule: &DatasetRule, key: &TouchedKey) -> Result<Judge
 
 /// Enters judged files into the ledger. Day files share a month's page, so pages are gathered over the whole batch and
 /// written in one commit with the files' marks.
-fn enter_files(node: &Node, registry: &Registry, files: &[JudgedFile], c: &mut QcCounters) -> Result<(), QcError> {
+fn enter_files(
+    node: &Node,
+    registry: &Registry,
+    reopening: &Reopening,
+    files: &[JudgedFile],
+    c: &mut QcCounters,
+) -> Result<(), QcError> {
     let mut batch = Batch::new();
     let mut gathered: BTreeMap<&PageKey, Vec<LedgerDay>> = BTreeMap::new();
     for f in files {
@@ -125,8 +111,9 @@ fn enter_files(node: &Node, registry: &Registry, files: &[JudgedFile], c: &mut Q
         c.files += 1;
         batch.delete(&UNJUDGED, &f.key);
     }
-    for (key, fresh) in gathered {
+    for (key, mut fresh) in gathered {
         let mut page: LedgerPage = node.store.load(&LEDGER, key)?.unwrap_or_default();
+        reopening.settle(key, &page, &mut fresh);
         let whole_month = registry.rule(key.dataset).is_some_and(|r| r.curated == Cut::Month);
         if enter(&mut page, key.month.first_day(), fresh, |d| whole_month && d.rows > 0) {
             batch.put(&LEDGER, key, &page)?;
@@ -157,11 +144,11 @@ fn by_day(dataset: Dataset, table: &Table) -> Vec<(i32, &[Row])> {
 }
 
 /// Brings the ledger's days without rows into line with the queue's absences.
-fn enter_absences(node: &Node, contexts: &BTreeMap<Dataset, u64>) -> Result<u64, QcError> {
+fn enter_absences(node: &Node, reopening: &Reopening) -> Result<u64, QcError> {
     let now = node.clock.now().timestamp();
     let mut wanted: BTreeMap<PageKey, Vec<LedgerDay>> = BTreeMap::new();
     node.store.scan(&GAPS, &[], |k, page| {
-        let context = contexts.get(&k.dataset).copied().unwrap_or(0);
+        let context = reopening.contexts.get(&k.dataset).copied().unwrap_or(0);
         let mut days = Vec::new();
         for t in page.native().tasks(k.month.first_day()) {
             let reason = match Absence::from_number(t.state) {
@@ -200,8 +187,9 @@ fn enter_absences(node: &Node, contexts: &BTreeMap<Dataset, u64>) -> Result<u64,
     })?;
     let mut batch = Batch::new();
     let mut changed = 0;
-    for (key, days) in wanted {
+    for (key, mut days) in wanted {
         let mut page: LedgerPage = node.store.load(&LEDGER, &key)?.unwrap_or_default();
+        reopening.settle(&key, &page, &mut days);
         if enter(&mut page, key.month.first_day(), days, |d| d.rows == 0) {
             changed += 1;
             batch.put(&COUNTERS, &STATUS_DIRTY.to_owned(), &1)?;
