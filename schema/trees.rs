@@ -23,6 +23,8 @@
 //! | vendor_states | vendor | paused or not | what a person said |
 //! | seconds | dataset, symbol, month | a second vendor's view | spot checks, confirmed jumps |
 //! | actions | dataset, symbol, month | splits, dividends | what explains a jump |
+//! | unrelated | dataset, symbol, month | – | ledger months whose sessions are to be compared with their neighbours again |
+//! | suspects | dataset, symbol, month | – | ledger months with a jump that a second vendor could confirm |
 
 use crate::keys::{BookmarkKey, CapabilityKey, HoldingKey, PageKey, TouchedKey};
 use crate::records as r;
@@ -70,6 +72,10 @@ pub const VENDOR_STATES: Table<String, r::VendorState> = Table::new("vendor_stat
 pub const SECONDS: Table<PageKey, r::SecondPage> = Table::new("seconds", 20, 1);
 /// See the table above; the dataset of the key is `corporate_actions`.
 pub const ACTIONS: Table<PageKey, r::ActionPage> = Table::new("actions", 21, 1);
+/// See the table above; the value is the unix second of the change.
+pub const UNRELATED: Table<PageKey, i64> = Table::new("unrelated", 24, 1);
+/// See the table above; the value is the unix second since which it is one.
+pub const SUSPECTS: Table<PageKey, i64> = Table::new("suspects", 25, 1);
 
 /// Every tree, for opening, checking and rebuilding.
 pub fn all() -> Vec<TableDef> {
@@ -95,6 +101,8 @@ pub fn all() -> Vec<TableDef> {
         VENDOR_STATES.def(),
         SECONDS.def(),
         ACTIONS.def(),
+        UNRELATED.def(),
+        SUSPECTS.def(),
     ]
 }
 
