@@ -9,8 +9,8 @@
 //!   `vendor_tolerance` (two tapes do not close on one trade).
 //! - **Outliers** are looked for in the logarithms of returns and of volumes, in the shares of the day, that is after splits
 //!   and dividends, against the sessions before: as far from their median as so many median absolute deviations.
-//!   What a second vendor confirms is none. A deviation counts as 0.1 % of price and a tenth of volume at least: where half the
-//!   sessions are alike it would be 0.
+//!   What a second vendor confirms is none. A deviation counts as 0.1 % of price (a cent, where that is more) and a tenth of volume
+//!   at least: where half the sessions are alike it would be 0.
 //! - **Stale** is the so-and-so-manieth session in a row with the same first price, last price and volume, and those after it:
 //!   the sessions that begin such a row could not be told when they came.
 
@@ -33,6 +33,8 @@ pub const CROSS: u64 = Reason::UNEXPLAINED_JUMP.bit
 
 /// The least deviation of a return, as a logarithm.
 const LEAST_RETURN: f64 = 0.001;
+/// What a price moves by at least, in dollars: of a penny stock that is a large return.
+const TICK: f64 = 0.01;
 /// The least deviation of a volume, as a logarithm.
 const LEAST_VOLUME: f64 = 0.1;
 /// So much of the window must be there before anything is called an outlier: a third.
@@ -103,6 +105,8 @@ struct Step {
     rest_open: f64,
     /// The same after what actions explain.
     rest_close: f64,
+    /// A cent of the price of the session before, as a return.
+    tick: f64,
     /// The splits between the two.
     split: f64,
     /// There was an action between the two.
@@ -187,6 +191,7 @@ fn step(series: &Series<'_>, before: &LedgerDay, s: &LedgerDay) -> (Step, f64) {
         close: close - was,
         rest_open: open - should,
         rest_close: close - should,
+        tick: TICK / f64::from(before.print.close),
         split: split_ln,
         acted,
         other,
@@ -243,7 +248,7 @@ fn outlier(qc: &Thresholds, s: &Step, window: &[Step]) -> u64 {
     };
     let returns = || window.iter().filter(|w| w.priced).map(|w| w.rest_close).collect();
     let volumes = || window.iter().filter_map(|w| w.volume).collect();
-    let price = s.priced && far(s.rest_close, returns(), LEAST_RETURN) && !agrees(qc, s);
+    let price = s.priced && far(s.rest_close, returns(), LEAST_RETURN.max(s.tick)) && !agrees(qc, s);
     let volume = s.volume.is_some_and(|v| far(v, volumes(), LEAST_VOLUME));
     if price || volume { Reason::OUTLIER.bit } else { 0 }
 }
