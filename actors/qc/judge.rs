@@ -168,7 +168,7 @@ fn coverage(dataset: Dataset, rule: &DatasetRule, day: i32, rows: &[Row]) -> (u3
                 if f64::from(held.regular) < rule.qc.min_completeness * f64::from(minutes) {
                     out |= Reason::THIN_SESSION.bit;
                 }
-                if !minute::holes(rule, minutes, held.regular, &held.silent).is_empty() {
+                if !crate::audit::holes(rule, minutes, &held).is_empty() {
                     out |= Reason::HOLE.bit;
                 }
             }

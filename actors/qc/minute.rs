@@ -1,10 +1,9 @@
-//! Checks of the minutes of one session: flat lines, holes, stamps that lie beside the session. Pure.
+//! Checks of the minutes of one session: flat lines, stamps that lie beside the session. Pure.
 
 use crate::frame::{Cell, Row};
 use datanode_schema::calendar::Session;
 use datanode_schema::names::Reason;
-use datanode_schema::records::Silence;
-use datanode_schema::registry::{DatasetRule, Thresholds};
+use datanode_schema::registry::Thresholds;
 
 /// Nanoseconds.
 const MINUTE: i64 = 60_000_000_000;
@@ -99,29 +98,13 @@ fn share(a: usize, b: usize) -> f64 {
     if b == 0 { f64::INFINITY } else { a as f64 / b as f64 }
 }
 
-/// The silences of a session of `minutes` that are holes: as long as the rule says, and so long that chance brings one to
-/// fewer sessions than it says, were each minute silent as often as those of the rest of the session are. `regular` is how
-/// many minutes have a row.
-pub fn holes(rule: &DatasetRule, minutes: u32, regular: u32, silent: &[Silence]) -> Vec<Silence> {
-    let is_hole = |s: &&Silence| {
-        let k = u32::from(s.minutes);
-        let rest = minutes.saturating_sub(k);
-        if rule.qc.hole_minutes == 0 || k < rule.qc.hole_minutes || rest == 0 {
-            return false;
-        }
-        let trades = (f64::from(regular) / f64::from(rest)).min(1.0);
-        f64::from(minutes) * (1.0 - trades).powi(i32::from(s.minutes)) < rule.qc.hole_chance
-    };
-    silent.iter().filter(is_hole).copied().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::frame::Bar;
     use datanode_schema::calendar::Calendar;
     use datanode_schema::names::Dataset;
-    use datanode_schema::registry::{Registry, Sources};
+    use datanode_schema::registry::{DatasetRule, Registry, Sources};
 
     fn rule() -> DatasetRule {
         Registry::parse(&Sources::read(None, None, None).unwrap()).unwrap().datasets[&Dataset::EquitiesBarsMinute]
@@ -186,16 +169,5 @@ mod tests {
         let mut broken = vec![(10.0, 100.0); most];
         broken[most / 2] = (10.01, 100.0);
         assert!(!flat(&broken));
-    }
-
-    #[test]
-    fn half_an_hour_of_silence_is_a_hole_of_a_busy_symbol_and_chance_of_a_thin_one() {
-        let rule = rule();
-        let silent = [Silence { from: 100, minutes: 30 }];
-        assert_eq!(holes(&rule, 390, 360, &silent), silent);
-        assert!(holes(&rule, 390, 100, &silent).is_empty());
-        assert!(holes(&rule, 390, 375, &[Silence { from: 100, minutes: 15 }]).is_empty(), "too short to be one");
-        let none = DatasetRule { qc: Thresholds { hole_minutes: 0, ..rule.qc }, ..rule };
-        assert!(holes(&none, 390, 360, &silent).is_empty());
     }
 }

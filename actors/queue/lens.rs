@@ -116,7 +116,7 @@ impl Lens {
                 state == Some(Absence::Missing) && g.answers.iter().all(|a| failed.contains(&a.outcome))
             }
             Purpose::Backfill | Purpose::Lookback | Purpose::SpotCheck => {
-                matches!(state, Some(Absence::Missing | Absence::Short))
+                matches!(state, Some(Absence::Missing | Absence::Short | Absence::Hole))
             }
         }
     }
@@ -157,7 +157,9 @@ impl Lens {
         }
         match Outcome::from_number(a.outcome) {
             Some(Outcome::Error | Outcome::Unparsable) => true,
-            _ if state == Absence::Short.number() => a.last_day < self.today && a.days < MAX_SHORT_DAYS,
+            _ if [Absence::Short.number(), Absence::Hole.number()].contains(&state) => {
+                a.last_day < self.today && a.days < MAX_SHORT_DAYS
+            }
             _ => a.last_day < self.today,
         }
     }
