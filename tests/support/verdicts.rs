@@ -29,15 +29,20 @@ pub fn shown(n: &Node) -> String {
     for ((dataset, symbol), days) in ledger(n) {
         let plain = days.iter().filter(|d| d.reasons == 0).count();
         out += &format!("{dataset} {symbol}: {plain} plain GREEN of {}\n", days.len());
+        // Short runs of absences lie between the sessions of thin symbols: they are counted, and what is around them is one run.
         let mut short: BTreeMap<u64, (usize, usize)> = BTreeMap::new();
-        for run in days.chunk_by(|a, b| a.reasons == b.reasons).filter(|r| r[0].reasons != 0) {
-            let verdict = Verdict::from_number(run[0].verdict).unwrap();
-            assert_eq!(verdict, Reason::worst(run[0].reasons));
+        let mut left: Vec<&LedgerDay> = Vec::new();
+        for run in days.chunk_by(|a, b| a.reasons == b.reasons) {
             if run[0].rows == 0 && run.len() < LONG {
                 let all = short.entry(run[0].reasons).or_default();
                 *all = (all.0 + run.len(), all.1 + 1);
-                continue;
+            } else {
+                left.extend(run);
             }
+        }
+        for run in left.chunk_by(|a, b| a.reasons == b.reasons).filter(|r| r[0].reasons != 0) {
+            let verdict = Verdict::from_number(run[0].verdict).unwrap();
+            assert_eq!(verdict, Reason::worst(run[0].reasons));
             let span = match run {
                 [one] => date_of(one.day).to_string(),
                 [a, .., b] => format!("{} .. {}", date_of(a.day), date_of(b.day)),
