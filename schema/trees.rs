@@ -24,6 +24,8 @@
 //! | seconds | dataset, symbol, month | a second vendor's view | spot checks, confirmed jumps |
 //! | actions | dataset, symbol, month | splits, dividends | what explains a jump |
 //! | calendars | purpose, calendar, year | sessions | which days a correction changes |
+//! | unrelated | dataset, symbol, month | – | ledger months whose sessions are to be compared with their neighbours again |
+//! | suspects | dataset, symbol, month | – | ledger months with a jump that a second vendor could confirm |
 
 use crate::keys::{BookmarkKey, CalendarKey, CapabilityKey, HoldingKey, PageKey, TouchedKey};
 use crate::records as r;
@@ -73,6 +75,10 @@ pub const SECONDS: Table<PageKey, r::SecondPage> = Table::new("seconds", 20, 1);
 pub const ACTIONS: Table<PageKey, r::ActionPage> = Table::new("actions", 21, 1);
 /// See the table above.
 pub const CALENDARS: Table<CalendarKey, r::CalendarYear> = Table::new("calendars", 22, 1);
+/// See the table above; the value is the unix second of the change.
+pub const UNRELATED: Table<PageKey, i64> = Table::new("unrelated", 24, 1);
+/// See the table above; the value is the unix second since which it is one.
+pub const SUSPECTS: Table<PageKey, i64> = Table::new("suspects", 25, 1);
 
 /// Every tree, for opening, checking and rebuilding.
 pub fn all() -> Vec<TableDef> {
@@ -99,6 +105,8 @@ pub fn all() -> Vec<TableDef> {
         SECONDS.def(),
         ACTIONS.def(),
         CALENDARS.def(),
+        UNRELATED.def(),
+        SUSPECTS.def(),
     ]
 }
 

@@ -6,6 +6,7 @@
 pub mod actor;
 mod merge;
 mod run;
+mod second;
 
 pub use merge::{Merge, by_preference};
 pub use run::{CurateCounters, CurateError, curate};

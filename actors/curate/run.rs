@@ -1,5 +1,6 @@
 //! Rebuilding what is touched.
 
+use super::second::{Look, Looks, seconds};
 use super::{Merge, by_preference};
 use crate::frame::{FrameError, Table, encode_curated, read_raw, session_day};
 use crate::node::Node;
@@ -7,13 +8,13 @@ use crate::raw::{RawError, forget};
 use chrono::{Datelike, NaiveDate};
 use datanode_schema::clock::date_of;
 use datanode_schema::files::{self, sha256_of};
-use datanode_schema::keys::TouchedKey;
+use datanode_schema::keys::{Month, PageKey, TouchedKey};
 use datanode_schema::names::{Dataset, Vendor};
 use datanode_schema::paths::{BadName, DataDir, Grain};
 use datanode_schema::records::{CuratedFile, bits};
 use datanode_schema::registry::{DatasetRule, Registry};
 use datanode_schema::store::{Batch, StoreError};
-use datanode_schema::trees::{CURATED, HOLDINGS, TOUCHED, UNJUDGED};
+use datanode_schema::trees::{CURATED, HOLDINGS, SECONDS, TOUCHED, UNJUDGED, UNRELATED};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -89,13 +90,14 @@ pub fn curate(node: &Node) -> Result<CurateCounters, CurateError> {
         buckets.entry((key.dataset, bucket_of(rule, date))).or_default().push((key, date));
         c.touched += 1;
     }
-    let contributors = contributors(node, &registry, &buckets)?;
+    let known = contributors(node, &registry, &buckets)?;
+    let looks = Looks::default();
     let work: Vec<(&Bucket, &Vec<(TouchedKey, NaiveDate)>)> = buckets.iter().collect();
     for done in crate::parallel::each(node.threads, &work, |share| {
         let mut counters = CurateCounters::default();
-        let mut out = Publishing::new(node)?;
+        let mut out = Publishing::new(node, &known.noted, &looks)?;
         while let Some((bucket, files)) = share.next() {
-            rebuild_bucket(node, &registry, **bucket, files, contributors.get(*bucket), &mut out, &mut counters)?;
+            rebuild_bucket(node, &registry, **bucket, files, known.buckets.get(*bucket), &mut out, &mut counters)?;
         }
         out.publish(node)?;
         Ok::<_, CurateError>(counters)
@@ -116,7 +118,7 @@ fn rebuild_bucket(
     (dataset, start): Bucket,
     files: &[(TouchedKey, NaiveDate)],
     who: Option<&BTreeSet<(String, Vendor)>>,
-    out: &mut Publishing,
+    out: &mut Publishing<'_>,
     c: &mut CurateCounters,
 ) -> Result<(), CurateError> {
     let Some(rule) = registry.rule(dataset) else { return Ok(()) };
@@ -152,13 +154,21 @@ fn date_in(path: &str) -> Option<NaiveDate> {
     None
 }
 
-/// Who holds something in each touched bucket.
+/// What the holdings say of the touched buckets.
+#[derive(Default)]
+struct Contributors {
+    /// Who holds something in each.
+    buckets: BTreeMap<Bucket, BTreeSet<(String, Vendor)>>,
+    /// Months in which raw noted copies or restated rows. Such a note may come without a changed row.
+    noted: BTreeSet<PageKey>,
+}
+
 fn contributors(
     node: &Node,
     registry: &Registry,
     buckets: &BTreeMap<Bucket, Vec<(TouchedKey, NaiveDate)>>,
-) -> Result<BTreeMap<Bucket, BTreeSet<(String, Vendor)>>, StoreError> {
-    let mut out: BTreeMap<Bucket, BTreeSet<(String, Vendor)>> = BTreeMap::new();
+) -> Result<Contributors, StoreError> {
+    let mut out = Contributors::default();
     let datasets: BTreeSet<Dataset> = buckets.keys().map(|(d, _)| *d).collect();
     for dataset in datasets {
         let Some(rule) = registry.rule(dataset) else { continue };
@@ -166,7 +176,10 @@ fn contributors(
             for n in bits(page.days_with_rows()) {
                 let bucket = (dataset, bucket_of(rule, date_of(k.month.first_day() + n)));
                 if buckets.contains_key(&bucket) {
-                    out.entry(bucket).or_default().insert((k.symbol.clone(), k.vendor));
+                    if page.groups.iter().any(|g| g.duplicates.to_native() > 0 || g.restated.to_native() > 0) {
+                        out.noted.insert(PageKey { dataset, symbol: k.symbol.clone(), month: k.month });
+                    }
+                    out.buckets.entry(bucket).or_default().insert((k.symbol.clone(), k.vendor));
                     if rule.grain == Grain::Year {
                         break;
                     }
@@ -204,15 +217,38 @@ fn read_bucket(
     Ok(out)
 }
 
-struct Publishing {
+struct Publishing<'a> {
     files: files::Batch,
     batch: Batch,
+    found: Vec<Look>,
+    noted: &'a BTreeSet<PageKey>,
+    looks: &'a Looks,
 }
 
-impl Publishing {
-    fn new(node: &Node) -> Result<Self, CurateError> {
+impl<'a> Publishing<'a> {
+    fn new(node: &Node, noted: &'a BTreeSet<PageKey>, looks: &'a Looks) -> Result<Self, CurateError> {
         let files = files::Batch::new(node.data.root()).map_err(io(node.data.root()))?;
-        Ok(Self { files, batch: Batch::new() })
+        Ok(Self { files, batch: Batch::new(), found: Vec::new(), noted, looks })
+    }
+
+    /// Notes what second vendors gave of a file, and the months that are to be compared again for what raw noted.
+    fn look(
+        &mut self,
+        node: &Node,
+        rule: &DatasetRule,
+        dataset: Dataset,
+        (date, days): (NaiveDate, (i32, i32)),
+        (symbol, tables, merged): (&str, &[Table], &Merge),
+    ) -> Result<(), CurateError> {
+        let key = PageKey { dataset, symbol: symbol.to_owned(), month: Month::of(date) };
+        if self.noted.contains(&key) {
+            self.batch.put(&UNRELATED, &key, &node.clock.now().timestamp())?;
+        }
+        let found = seconds(dataset, rule, tables, &merged.table);
+        if !found.is_empty() || node.store.len(SECONDS.name) > 0 {
+            self.found.push(Look { key, days, found });
+        }
+        Ok(())
     }
 
     fn rebuild(
@@ -231,6 +267,10 @@ impl Publishing {
             .map(|(s, t)| (s.as_str(), by_preference(t, keep)))
             .filter(|(_, m)| !m.table.rows.is_empty())
             .collect();
+        for (symbol, merge) in &merged {
+            let of = tables.get(*symbol).map_or(&[][..], Vec::as_slice);
+            self.look(node, rule, key.dataset, (date, (first, last)), (symbol, of, merge))?;
+        }
         let now = node.clock.now().timestamp();
         let sum = |f: fn(&Merge) -> u64| merged.iter().map(|(_, m)| f(m)).sum::<u64>();
         let (superseded, conflicts) = (sum(|m| m.superseded), sum(|m| m.conflicts));
@@ -272,19 +312,15 @@ impl Publishing {
     }
 
     fn publish(&mut self, node: &Node) -> Result<(), CurateError> {
-        let done = std::mem::replace(self, Self::new(node)?);
+        let done = std::mem::replace(self, Self::new(node, self.noted, self.looks)?);
         done.files.publish().map_err(io(node.data.root()))?;
-        if !done.batch.is_empty() {
-            node.store.commit(done.batch)?;
-        }
-        Ok(())
+        Ok(done.looks.commit(node, done.found, done.batch)?)
     }
 }
 
 /// First and last day number that a curated file may hold.
 fn bounds(rule: &DatasetRule, date: NaiveDate) -> (i32, i32) {
     use datanode_schema::clock::day_number;
-    use datanode_schema::keys::Month;
     match rule.curated {
         datanode_schema::paths::Cut::Day => (day_number(date), day_number(date)),
         datanode_schema::paths::Cut::Month => {

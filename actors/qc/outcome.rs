@@ -34,6 +34,9 @@ pub enum QcError {
     },
 }
 
+/// Puts of one commit.
+pub(super) const COMMIT: usize = 500;
+
 /// What QC did, and the ledger as it stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct QcCounters {
@@ -53,6 +56,8 @@ pub struct QcCounters {
     pub pending: u64,
     /// Ledger pages that changed.
     pub pages_written: u64,
+    /// Symbols whose sessions were compared with each other.
+    pub related: u64,
 }
 
 impl QcCounters {

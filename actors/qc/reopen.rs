@@ -5,12 +5,13 @@
 //! re-open is noted as done when all of it is judged; until then every run begins it anew.
 
 use super::Context;
+use super::ledger::carry;
 use super::outcome::QcError;
 use crate::calendars::{Changed, changes};
 use crate::node::Node;
 use datanode_schema::clock::date_of;
 use datanode_schema::keys::{DecidedBy, PageKey, TouchedKey};
-use datanode_schema::names::Dataset;
+use datanode_schema::names::{Dataset, Reason};
 use datanode_schema::paths::DataDir;
 use datanode_schema::records::{LedgerDay, LedgerPage};
 use datanode_schema::registry::{DatasetRule, Registry};
@@ -100,6 +101,9 @@ impl Reopening {
             Some(Affected::Days(days)) => !days.contains(&fresh.day),
             Some(Affected::All) | None => false,
         };
+        // What its neighbours, the vendors and a person said of it is not the judge's to say again.
+        let reasons = carry(fresh, old);
+        let fresh = &LedgerDay { reasons, verdict: Reason::worst(reasons).number(), ..fresh.clone() };
         let same = LedgerDay {
             context: fresh.context,
             first_seen: fresh.first_seen,

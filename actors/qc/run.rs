@@ -1,28 +1,27 @@
 //! Judging what changed.
 
+use super::actions::{action_pages, enter_actions};
 use super::ledger::enter;
 use super::outcome::{QcCounters, QcError, STATUS_DIRTY};
 use super::reopen::Reopening;
-use super::{Context, judge, status};
+use super::{Context, absences, judge, relation, status};
 use crate::frame::{Row, Table, read_curated, session_day};
 use crate::node::Node;
 use datanode_schema::clock::date_of;
 use datanode_schema::keys::{Month, PageKey, TouchedKey};
-use datanode_schema::names::{Absence, Dataset, Explanation, Reason};
+use datanode_schema::names::{Dataset, Reason};
 use datanode_schema::paths::Cut;
-use datanode_schema::records::{LedgerDay, LedgerPage, Print};
+use datanode_schema::records::{ActionPage, LedgerDay, LedgerPage};
 use datanode_schema::registry::{DatasetRule, Registry};
 use datanode_schema::store::Batch;
-use datanode_schema::trees::{COUNTERS, GAPS, LEDGER, UNJUDGED};
+use datanode_schema::trees::{COUNTERS, LEDGER, UNJUDGED, UNRELATED};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 
-/// Puts of one commit.
-const COMMIT: usize = 500;
 /// Files that are judged between two commits.
 const JUDGE: usize = 64;
 
-/// Judges every curated file that changed, enters the absences, and writes the status file where the ledger changed.
+/// Judges every curated file that changed, enters the absences, compares the sessions around what changed with each other, and
+/// writes the status file where the ledger changed.
 ///
 /// # Errors
 /// The first that failed; what was not committed is judged again.
@@ -48,8 +47,9 @@ pub fn qc(node: &Node) -> Result<QcCounters, QcError> {
         files.sort_by(|a: &JudgedFile, b| a.key.cmp(&b.key));
         enter_files(node, &registry, &reopening, &files, &mut c)?;
     }
-    c.pages_written += enter_absences(node, &reopening)?;
+    c.pages_written += absences::enter_absences(node, &registry, &reopening)?;
     reopening.finish(node)?;
+    relation::relate_changed(node, &registry, &mut c)?;
     status::write_if_changed(node, &mut c)?;
     Ok(c)
 }
@@ -58,6 +58,8 @@ pub fn qc(node: &Node) -> Result<QcCounters, QcError> {
 struct JudgedFile {
     key: TouchedKey,
     pages: BTreeMap<PageKey, Vec<LedgerDay>>,
+    /// Of corporate actions: what the file says of each symbol's month.
+    actions: BTreeMap<PageKey, ActionPage>,
 }
 
 fn judge_file(node: &Node, rule: &DatasetRule, key: &TouchedKey) -> Result<JudgedFile, QcError> {
@@ -68,6 +70,7 @@ fn judge_file(node: &Node, rule: &DatasetRule, key: &TouchedKey) -> Result<Judge
     let now = node.clock.now().timestamp();
     let mut seen: BTreeSet<String> = BTreeSet::new();
     let mut pages: BTreeMap<PageKey, Vec<LedgerDay>> = BTreeMap::new();
+    let actions = action_pages(key.dataset, &symbols);
     for (symbol, table) in symbols {
         // A symbol that comes back after another is a file that is not sorted.
         let unsorted = if seen.insert(symbol.clone()) { 0 } else { Reason::UNSORTED.bit };
@@ -85,11 +88,11 @@ fn judge_file(node: &Node, rule: &DatasetRule, key: &TouchedKey) -> Result<Judge
                 context,
                 first_seen: now,
                 updated_at: now,
-                print: Print { digest: j.digest, ..Print::default() },
+                print: j.print,
             });
         }
     }
-    Ok(JudgedFile { key: key.clone(), pages })
+    Ok(JudgedFile { key: key.clone(), pages, actions })
 }
 
 /// Enters judged files into the ledger. Day files share a month's page, so pages are gathered over the whole batch and
@@ -110,10 +113,13 @@ fn enter_files(
         }
         c.files += 1;
         batch.delete(&UNJUDGED, &f.key);
+        enter_actions(node, registry, &f.actions, &mut batch)?;
     }
+    let now = node.clock.now().timestamp();
     for (key, mut fresh) in gathered {
         let mut page: LedgerPage = node.store.load(&LEDGER, key)?.unwrap_or_default();
         reopening.settle(key, &page, &mut fresh);
+        batch.put(&UNRELATED, key, &now)?;
         let whole_month = registry.rule(key.dataset).is_some_and(|r| r.curated == Cut::Month);
         if enter(&mut page, key.month.first_day(), fresh, |d| whole_month && d.rows > 0) {
             batch.put(&LEDGER, key, &page)?;
@@ -141,70 +147,4 @@ fn by_day(dataset: Dataset, table: &Table) -> Vec<(i32, &[Row])> {
         rest = after;
     }
     out
-}
-
-/// Brings the ledger's days without rows into line with the queue's absences.
-fn enter_absences(node: &Node, reopening: &Reopening) -> Result<u64, QcError> {
-    let now = node.clock.now().timestamp();
-    let mut wanted: BTreeMap<PageKey, Vec<LedgerDay>> = BTreeMap::new();
-    node.store.scan(&GAPS, &[], |k, page| {
-        let context = reopening.contexts.get(&k.dataset).copied().unwrap_or(0);
-        let mut days = Vec::new();
-        for t in page.native().tasks(k.month.first_day()) {
-            let reason = match Absence::from_number(t.state) {
-                Some(Absence::Missing | Absence::Pending) => Reason::MISSING_SESSION,
-                Some(Absence::Explained) => match Explanation::from_number(t.why) {
-                    Some(Explanation::BeforeListing) => Reason::BEFORE_LISTING,
-                    Some(Explanation::Delisted) => Reason::DELISTED,
-                    Some(Explanation::NotListed) => Reason::NOT_LISTED,
-                    Some(Explanation::NoTrade) | None => Reason::NO_TRADE_AGREED,
-                },
-                Some(Absence::Unobtainable | Absence::Cancelled) => Reason::UNOBTAINABLE,
-                Some(Absence::Short | Absence::Hole) | None => continue,
-            };
-            days.push(LedgerDay {
-                day: t.day,
-                verdict: reason.verdict.number(),
-                reasons: reason.bit,
-                expected: t.expected,
-                rows: 0,
-                vendor: 0,
-                context,
-                first_seen: now,
-                updated_at: now,
-                print: Print::default(),
-            });
-        }
-        wanted.insert(k, days);
-        ControlFlow::Continue(())
-    })?;
-    // Pages that have days without rows but no absence in the queue any more.
-    node.store.scan(&LEDGER, &[], |k, page| {
-        if page.groups.iter().any(|g| g.rows.to_native() == 0) && !wanted.contains_key(&k) {
-            wanted.insert(k, Vec::new());
-        }
-        ControlFlow::Continue(())
-    })?;
-    let mut batch = Batch::new();
-    let mut changed = 0;
-    for (key, mut days) in wanted {
-        let mut page: LedgerPage = node.store.load(&LEDGER, &key)?.unwrap_or_default();
-        reopening.settle(&key, &page, &mut days);
-        if enter(&mut page, key.month.first_day(), days, |d| d.rows == 0) {
-            changed += 1;
-            batch.put(&COUNTERS, &STATUS_DIRTY.to_owned(), &1)?;
-            if page.groups.is_empty() {
-                batch.delete(&LEDGER, &key);
-            } else {
-                batch.put(&LEDGER, &key, &page)?;
-            }
-        }
-        if batch.len() >= COMMIT {
-            node.store.commit(std::mem::take(&mut batch))?;
-        }
-    }
-    if !batch.is_empty() {
-        node.store.commit(batch)?;
-    }
-    Ok(changed)
 }

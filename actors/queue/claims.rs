@@ -7,7 +7,7 @@
 
 use super::dispatch::Inner;
 use super::health::Health;
-use super::{Purse, QueueError, lookback};
+use super::{Purse, QueueError, lookback, spot};
 use crate::node::{Node, RunContext};
 use crate::vendor::{Ask, Fetched, Purpose, Refusal};
 use datanode_schema::keys::PageKey;
@@ -129,7 +129,11 @@ impl Claims {
         }
         inner.everyone_is_here(node);
         inner.rebuild(node, run, purpose)?;
-        inner.again = if purpose == Purpose::Ingest { lookback::plan(node, run)? } else { BTreeMap::new() };
+        inner.again = match purpose {
+            Purpose::Ingest => lookback::plan(node, run)?,
+            Purpose::Backfill => spot::plan(node, run)?,
+            Purpose::Lookback | Purpose::SpotCheck => BTreeMap::new(),
+        };
         self.changed.notify_waiters();
         Ok(())
     }
@@ -210,7 +214,7 @@ impl Claims {
         if let Some(work) = inner.work.remove(&claimed.id) {
             inner.put_back(node, &work, told.outcome, now_ms)?;
             let later = matches!(told.outcome, None | Some(Outcome::RateLimited));
-            if later && claimed.ask.purpose == Purpose::Lookback {
+            if later && matches!(claimed.ask.purpose, Purpose::Lookback | Purpose::SpotCheck) {
                 inner.again.entry(claimed.ask.vendor).or_default().push_back(claimed.ask.clone());
             }
         }

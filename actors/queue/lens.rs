@@ -115,7 +115,7 @@ impl Lens {
                 let failed = [Outcome::Error.number(), Outcome::Unparsable.number()];
                 state == Some(Absence::Missing) && g.answers.iter().all(|a| failed.contains(&a.outcome))
             }
-            Purpose::Backfill | Purpose::Lookback => {
+            Purpose::Backfill | Purpose::Lookback | Purpose::SpotCheck => {
                 matches!(state, Some(Absence::Missing | Absence::Short | Absence::Hole))
             }
         }

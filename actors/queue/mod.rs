@@ -20,6 +20,7 @@ mod pace;
 mod purse;
 mod rivals;
 mod score;
+mod spot;
 
 pub use budget::Bucket;
 pub use claims::{Claimed, Claims, Next, Told};

@@ -9,9 +9,11 @@ use crate::vendor::{Ask, Purpose, Refusal};
 use datanode_schema::clock::{date_of, day_number};
 use datanode_schema::keys::{BookmarkKey, EVERY_SYMBOL, HoldingKey, Month, PageKey};
 use datanode_schema::names::{Absence, Outcome, Vendor};
-use datanode_schema::records::{ArchivedDemotion, Bookmark, Demotions, GapPage, Holding, HoldingDay};
+use datanode_schema::records::{
+    ArchivedDemotion, Bookmark, Demotions, GapPage, Holding, HoldingDay, Second, SecondPage,
+};
 use datanode_schema::registry::Cadence;
-use datanode_schema::trees::{BOOKMARKS, DEMOTIONS, GAPS, HOLDINGS};
+use datanode_schema::trees::{BOOKMARKS, DEMOTIONS, GAPS, HOLDINGS, SECONDS, UNRELATED};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
@@ -33,7 +35,7 @@ impl Keeping<'_> {
             Outcome::Filled | Outcome::Short | Outcome::Empty => {
                 let mut b: Bookmark = self.node.store.load(&BOOKMARKS, &key)?.unwrap_or_default();
                 self.cover(ask, part, &mut b);
-                if ask.purpose == Purpose::Lookback {
+                if ask.purpose.is_second_look() {
                     b.looked_at = now;
                 }
                 b.rows += part.rows;
@@ -151,7 +153,10 @@ impl Keeping<'_> {
     }
 
     fn weigh_tasks(&mut self, ask: &Ask, part: &Part, outcome: Outcome) -> Result<(), RawError> {
-        if ask.purpose == Purpose::Lookback {
+        if ask.purpose == Purpose::SpotCheck && matches!(outcome, Outcome::Empty | Outcome::Short) {
+            self.had_nothing(ask, part)?;
+        }
+        if ask.purpose.is_second_look() {
             return Ok(());
         }
         let ranked: Vec<(Vendor, (i32, i32))> = self
@@ -209,6 +214,28 @@ impl Keeping<'_> {
                 after.extend(weigh(self.rule, &task, &said));
             }
             self.put_page(key, &page, GapPage::pack(first, after))?;
+        }
+        Ok(())
+    }
+
+    /// A vendor that was to compare has nothing for some of the days: it is not asked for them again.
+    fn had_nothing(&mut self, ask: &Ask, part: &Part) -> Result<(), RawError> {
+        let now = self.node.clock.now().timestamp();
+        let mut months: BTreeMap<Month, Vec<i32>> = BTreeMap::new();
+        for day in ask.days.iter().filter(|d| !part.held.contains_key(d)) {
+            months.entry(Month::of(date_of(*day))).or_default().push(*day);
+        }
+        for (month, days) in months {
+            let key = PageKey { dataset: ask.dataset, symbol: part.symbol.clone(), month };
+            let mut page: SecondPage = self.node.store.load(&SECONDS, &key)?.unwrap_or_default();
+            for day in days {
+                if !page.days.iter().any(|s| s.day == day) {
+                    let vendor = ask.vendor.number();
+                    page.days.push(Second { day, vendor, compared: 0, differ: 0, open: 0.0, close: 0.0 });
+                }
+            }
+            page.days.sort_by_key(|s| s.day);
+            self.batch.put(&SECONDS, &key, &page)?.put(&UNRELATED, &key, &now)?;
         }
         Ok(())
     }

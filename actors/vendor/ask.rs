@@ -13,6 +13,8 @@ pub enum Purpose {
     Backfill,
     /// The newest sessions, once more.
     Lookback,
+    /// What another vendor gave, to compare the two.
+    SpotCheck,
 }
 
 impl Purpose {
@@ -22,7 +24,13 @@ impl Purpose {
             Purpose::Ingest => "ingest",
             Purpose::Backfill => "backfill",
             Purpose::Lookback => "lookback",
+            Purpose::SpotCheck => "spot_check",
         }
+    }
+
+    /// Whether what is asked for is there already: an answer without a row then leaves no gap and is no evidence of one.
+    pub fn is_second_look(self) -> bool {
+        matches!(self, Purpose::Lookback | Purpose::SpotCheck)
     }
 }
 
@@ -67,7 +75,7 @@ impl Ask {
 
     /// Whether an answer without a row would say that something is missing: events may well not have happened.
     pub fn expects_rows(&self) -> bool {
-        self.purpose != Purpose::Lookback && self.dataset != Dataset::CorporateActions
+        !self.purpose.is_second_look() && self.dataset != Dataset::CorporateActions
     }
 
     /// Whether a session was asked for.

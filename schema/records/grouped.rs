@@ -12,7 +12,7 @@ pub(super) fn group<G: Grouped>(first: i32, stories: impl IntoIterator<Item = (i
     let mut out: Vec<(u32, G)> = Vec::new();
     let mut taken = 0u32;
     for (day, story) in stories {
-        let Some(bit) = day.checked_sub(first).and_then(|n| bit(n)).filter(|b| taken & b == 0) else { continue };
+        let Some(bit) = day.checked_sub(first).and_then(bit).filter(|b| taken & b == 0) else { continue };
         taken |= bit;
         // A month is mostly of one story, and the newest day mostly continues the last one.
         match out.iter_mut().rev().find(|(_, o)| *o == story) {

@@ -33,11 +33,12 @@ pub struct LedgerDay {
 pub struct Print {
     /// BLAKE3 of the partition's rows, first 16 bytes.
     pub digest: [u8; 16],
-    /// The first price in dollars, or a series' value; 0 where there is none or it is not finite.
+    /// The first price in dollars, of the regular hours where they have rows; of a series its value; 0 where there is none or it
+    /// is not finite.
     pub open: f32,
-    /// The last price.
+    /// The last price, in the same way.
     pub close: f32,
-    /// The sum of the volumes.
+    /// The sum of the volumes, extended hours included.
     pub volume: f32,
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod verdicts;
+
 use datanode_schema::manifest::{self, Line};
 use datanode_vendorsim::{Faults, Seeded, SimOptions, Source, Stats, serve};
 use serde_json::Value;
