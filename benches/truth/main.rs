@@ -43,9 +43,9 @@ struct Args {
     /// This seed alone
     #[arg(long, conflicts_with = "seeds")]
     seed: Option<u64>,
-    /// The peers look at so many of them: one takes a minute for a market
-    #[arg(long, default_value_t = 3)]
-    peer_seeds: u64,
+    /// The peers look at so many of them [default: all]
+    #[arg(long)]
+    peer_seeds: Option<u64>,
     /// The small market of the tests
     #[arg(long)]
     small: bool,
@@ -92,7 +92,7 @@ fn main() -> Fallible<()> {
             let all = Class::ALL.iter().filter(|c| !score(**c, &truth, &claims).perfect());
             all.for_each(|c| eprintln!("seed {seed}: {}", wrong(*c, &truth, &claims)));
         }
-        if let Some(python) = args.python.as_deref().filter(|_| (i as u64) < args.peer_seeds) {
+        if let Some(python) = args.python.as_deref().filter(|_| args.peer_seeds.is_none_or(|n| (i as u64) < n)) {
             for said in peers::ask(python, &args.benches, &world, &root)? {
                 add(others.entry(said.peer).or_default(), &truth, &said.claims, said.classes.into_iter());
             }

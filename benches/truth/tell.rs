@@ -7,23 +7,25 @@ use crate::lab::score::Score;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Prints precision and recall of each class; a sample is one market.
+/// Prints precision and recall of each class over all markets; lowest and highest are those of single markets.
 pub fn figures(node: &Scores, others: &BTreeMap<String, Scores>) {
     let node = [("node".to_owned(), node)];
     for (who, scores) in node.into_iter().chain(others.iter().map(|(who, s)| (who.clone(), s))) {
         for (class, all) in scores {
-            let part = format!("truth: {}", class.name());
             let total = sum(all);
             let note = format!("{} real, {} claimed, {} right", total.real, total.found, total.right);
+            let say = |what: &str, of: &dyn Fn(&Score) -> f64| {
+                let samples: Vec<f64> = all.iter().map(of).collect();
+                let f = Figure::of(&format!("truth: {}", class.name()), &format!("{who}: {what}"), "", &samples);
+                // A median would hide the one market in which something was missed.
+                print(f.map(|f| Figure { value: of(&total), ..f }.note(note.clone())));
+            };
             if *class == Class::Else {
-                let found: Vec<f64> = all.iter().map(|s| s.found as f64).collect();
-                print(Figure::of(&part, &format!("{who}: verdicts"), "", &found).map(|f| f.note(note)));
+                say("verdicts", &|s| s.found as f64);
                 continue;
             }
-            let precision: Vec<f64> = all.iter().map(|s| s.precision().unwrap_or(0.0)).collect();
-            let recall: Vec<f64> = all.iter().map(Score::recall).collect();
-            print(Figure::of(&part, &format!("{who}: precision"), "", &precision).map(|f| f.note(note.clone())));
-            print(Figure::of(&part, &format!("{who}: recall"), "", &recall).map(|f| f.note(note)));
+            say("precision", &|s| s.precision().unwrap_or(0.0));
+            say("recall", &Score::recall);
         }
     }
 }
