@@ -137,6 +137,22 @@ named! {
         Short = 5, "short";
         /// A person gave it up.
         Cancelled = 6, "cancelled";
+        /// Rows from open to close, but minutes in between are absent that should be there.
+        Hole = 7, "hole";
+    }
+}
+
+named! {
+    /// What explains an absence.
+    Explanation {
+        /// The vendors agree that nothing traded.
+        NoTrade = 1, "no_trade";
+        /// The symbol has no row before its first.
+        BeforeListing = 2, "before_listing";
+        /// The symbol has no row any more.
+        Delisted = 3, "delisted";
+        /// Between two listings of one ticker, which need not be of one company.
+        NotListed = 4, "not_listed";
     }
 }
 
@@ -168,10 +184,10 @@ named! {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Reason {
     /// The bit in a record's set.
-    pub bit: u32,
+    pub bit: u64,
     /// The name in `partition_status.parquet`.
     pub name: &'static str,
-    /// The verdict that it alone would give.
+    /// The verdict that it alone would give; GREEN is a note.
     pub verdict: Verdict,
     /// What it means, for `explain`.
     pub means: &'static str,
@@ -204,16 +220,36 @@ reasons! {
     NO_OBSERVATION = 12, "no_observation", Amber, "a published day of a series without a value";
     SCHEMA = 13, "schema", Red, "columns or types that are not the dataset's";
     TOO_MANY_ROWS = 14, "too_many_rows", Red, "more rows than the session has minutes";
+    HOLE = 15, "hole", Amber, "minutes inside the session are silent, more of them in a row than chance explains";
+    NO_TRADE_MINUTES = 16, "no_trade_minutes", Green, "minutes inside the session are silent, and the vendors agree";
+    BEFORE_LISTING = 17, "before_listing", Green, "the calendar has a session; the vendors agree that the symbol was not listed yet";
+    DELISTED = 18, "delisted", Green, "the calendar has a session; the vendors agree that the symbol is listed no more";
+    NOT_LISTED = 19, "not_listed", Green, "a session between two listings of the ticker";
+    EARLIER_LISTING = 20, "earlier_listing", Amber, "rows of an earlier listing of the ticker, maybe of another company: say in universe.yaml which windows are meant";
+    UNEXPLAINED_JUMP = 21, "unexplained_jump", Amber, "the price jumped from the session before, and neither an action nor a second vendor explains it";
+    SPLIT_NOT_SEEN = 22, "split_not_seen", Amber, "a split took effect and the price did not move by it: adjusted prices, or a wrong action";
+    OUTLIER = 23, "outlier", Amber, "return or volume far outside what the sessions before were like";
+    FLAT_LINE = 24, "flat_line", Amber, "the same bar minute after minute";
+    STALE = 25, "stale", Amber, "the same values session after session";
+    VENDORS_DISAGREE = 26, "vendors_disagree", Amber, "another vendor gave other values for the same bars";
+    DUPLICATES_DROPPED = 27, "duplicates_dropped", Green, "an answer held the same rows twice; one copy was kept";
+    RESTATED = 28, "restated", Green, "a vendor gave other values later; the older file is kept";
+    MISREAD_TIMESTAMPS = 29, "misread_timestamps", Red, "the session lies whole hours beside its time";
+    HELD = 30, "held", Red, "a person holds it back";
+    RELEASED = 31, "released", Green, "a person released it, though AMBER is held back here";
+    INCIDENT_INVALID = 32, "incident_invalid", Red, "an incident labels it invalid";
+    INCIDENT_DEPRECATED = 33, "incident_deprecated", Amber, "an incident labels it deprecated";
+    JUMP_CONFIRMED = 34, "jump_confirmed", Green, "the price jumped, and a second vendor or an action says so too";
 }
 
 impl Reason {
     /// The names in a set of bits, in the order of the bits.
-    pub fn names(bits: u32) -> Vec<&'static str> {
+    pub fn names(bits: u64) -> Vec<&'static str> {
         Self::ALL.iter().filter(|r| bits & r.bit != 0).map(|r| r.name).collect()
     }
 
     /// The worst verdict in a set of bits; an empty set is GREEN. PENDING outranks AMBER, RED outranks both.
-    pub fn worst(bits: u32) -> Verdict {
+    pub fn worst(bits: u64) -> Verdict {
         let rank = |v: Verdict| match v {
             Verdict::Green => 0,
             Verdict::Amber => 1,
@@ -235,7 +271,7 @@ mod tests {
 
     #[test]
     fn every_reason_has_its_own_bit_and_name() {
-        let bits = Reason::ALL.iter().fold(0u32, |a, r| {
+        let bits = Reason::ALL.iter().fold(0u64, |a, r| {
             assert_eq!(a & r.bit, 0, "{} shares a bit", r.name);
             a | r.bit
         });

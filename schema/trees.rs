@@ -21,6 +21,8 @@
 //! | counters | name | number | fencing and lease numbers |
 //! | standings | vendor, dataset | how it has done | quality and latency of the score |
 //! | vendor_states | vendor | paused or not | what a person said |
+//! | seconds | dataset, symbol, month | a second vendor's view | spot checks, confirmed jumps |
+//! | actions | dataset, symbol, month | splits, dividends | what explains a jump |
 
 use crate::keys::{BookmarkKey, CapabilityKey, HoldingKey, PageKey, TouchedKey};
 use crate::records as r;
@@ -29,9 +31,9 @@ use crate::store::{Table, TableDef};
 /// See the table above.
 pub const BOOKMARKS: Table<BookmarkKey, r::Bookmark> = Table::new("bookmarks", 1, 2);
 /// See the table above.
-pub const HOLDINGS: Table<HoldingKey, r::Holding> = Table::new("holdings", 2, 1);
+pub const HOLDINGS: Table<HoldingKey, r::Holding> = Table::new("holdings", 2, 2);
 /// See the table above.
-pub const GAPS: Table<PageKey, r::GapPage> = Table::new("gaps", 3, 2);
+pub const GAPS: Table<PageKey, r::GapPage> = Table::new("gaps", 3, 3);
 /// See the table above.
 pub const LEASES: Table<u64, r::Lease> = Table::new("leases", 4, 1);
 /// See the table above; the key is the vendor's name.
@@ -45,7 +47,7 @@ pub const UNJUDGED: Table<TouchedKey, i64> = Table::new("unjudged", 8, 1);
 /// See the table above.
 pub const CURATED: Table<TouchedKey, r::CuratedFile> = Table::new("curated", 9, 1);
 /// See the table above.
-pub const LEDGER: Table<PageKey, r::LedgerPage> = Table::new("ledger", 10, 1);
+pub const LEDGER: Table<PageKey, r::LedgerPage> = Table::new("ledger", 10, 2);
 /// See the table above; the key is the first 8 bytes of the JSON's BLAKE3.
 pub const CONTEXTS: Table<u64, String> = Table::new("contexts", 11, 1);
 /// See the table above.
@@ -64,6 +66,10 @@ pub const COUNTERS: Table<String, u64> = Table::new("counters", 17, 1);
 pub const STANDINGS: Table<CapabilityKey, r::Standing> = Table::new("standings", 18, 1);
 /// See the table above; the key is the vendor's name.
 pub const VENDOR_STATES: Table<String, r::VendorState> = Table::new("vendor_states", 19, 1);
+/// See the table above.
+pub const SECONDS: Table<PageKey, r::SecondPage> = Table::new("seconds", 20, 1);
+/// See the table above; the dataset of the key is `corporate_actions`.
+pub const ACTIONS: Table<PageKey, r::ActionPage> = Table::new("actions", 21, 1);
 
 /// Every tree, for opening, checking and rebuilding.
 pub fn all() -> Vec<TableDef> {
@@ -87,6 +93,8 @@ pub fn all() -> Vec<TableDef> {
         COUNTERS.def(),
         STANDINGS.def(),
         VENDOR_STATES.def(),
+        SECONDS.def(),
+        ACTIONS.def(),
     ]
 }
 

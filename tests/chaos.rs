@@ -74,7 +74,7 @@ fn state(n: &Node) -> Store {
 fn doubtful(n: &Node) -> Vec<String> {
     let mut out = Vec::new();
     for (k, page) in state(n).load_all(&LEDGER, &[]).unwrap() {
-        for d in page.days.iter().filter(|d| d.verdict != Verdict::Green.number()) {
+        for d in page.days(k.month.first_day()).iter().filter(|d| d.verdict != Verdict::Green.number()) {
             let date = date_of(d.day);
             let told = n.lines().into_iter().filter(|l| l.symbol == k.symbol && l.from <= date && date <= l.to);
             let told: Vec<_> = told.map(|l| (l.run, l.vendor, l.outcome, l.rows, l.note)).collect();
@@ -91,7 +91,8 @@ fn held(n: &Node) -> BTreeMap<String, u64> {
     let mut out = BTreeMap::new();
     for (k, page) in store.load_all(&HOLDINGS, &[]).unwrap() {
         assert_eq!(k.dataset, Dataset::EquitiesBarsMinute);
-        *out.entry(k.vendor.name().to_owned()).or_default() += page.days.iter().map(|d| u64::from(d.rows)).sum::<u64>();
+        *out.entry(k.vendor.name().to_owned()).or_default() +=
+            page.days(k.month.first_day()).iter().map(|d| u64::from(d.rows)).sum::<u64>();
     }
     out
 }

@@ -83,6 +83,7 @@ fn absence(s: &Seen<'_>, session: &Session) -> Option<GapTask> {
     let fresh = || GapTask {
         day,
         state: Absence::Missing.number(),
+        why: 0,
         expected: match s.rule.cadence {
             Cadence::Minute => session.minutes(),
             Cadence::Session => 1,
@@ -146,7 +147,7 @@ mod tests {
     }
 
     fn held(day: &str, regular: u32, first: u16, last: u16) -> HoldingDay {
-        HoldingDay { day: day_number(date(day)), rows: regular, regular, first, last }
+        HoldingDay { day: day_number(date(day)), rows: regular, regular, first, last, ..HoldingDay::default() }
     }
 
     #[test]
@@ -234,6 +235,7 @@ mod tests {
         let mut task = GapTask {
             day: 1,
             state: Absence::Missing.number(),
+            why: 0,
             expected: 1,
             rows: 0,
             discovered_at: 0,

@@ -121,9 +121,8 @@ fn holdings(
 ) -> Result<BTreeMap<i32, HoldingDay>, StoreError> {
     let mut out: BTreeMap<i32, HoldingDay> = BTreeMap::new();
     let whole = |h: &HoldingDay| rule.calendar().session(date_of(h.day)).is_some_and(|s| !is_short(rule, &s, h));
-    store.scan(&HOLDINGS, &SeriesKey::prefix(dataset, symbol), |_, page| {
-        for d in page.days.iter() {
-            let h = d.native();
+    store.scan(&HOLDINGS, &SeriesKey::prefix(dataset, symbol), |k, page| {
+        for h in page.native().days(k.month.first_day()) {
             let better = out.get(&h.day).is_none_or(|o| (whole(&h), h.rows) > (whole(o), o.rows));
             if better {
                 out.insert(h.day, h);

@@ -10,7 +10,7 @@ use datanode_schema::files::{self, sha256_of};
 use datanode_schema::keys::TouchedKey;
 use datanode_schema::names::{Dataset, Vendor};
 use datanode_schema::paths::{BadName, DataDir, Grain};
-use datanode_schema::records::CuratedFile;
+use datanode_schema::records::{CuratedFile, bits};
 use datanode_schema::registry::{DatasetRule, Registry};
 use datanode_schema::store::{Batch, StoreError};
 use datanode_schema::trees::{CURATED, HOLDINGS, TOUCHED, UNJUDGED};
@@ -163,8 +163,8 @@ fn contributors(
     for dataset in datasets {
         let Some(rule) = registry.rule(dataset) else { continue };
         node.store.scan(&HOLDINGS, &[dataset.number()], |k, page| {
-            for d in page.days.iter() {
-                let bucket = (dataset, bucket_of(rule, date_of(d.day.to_native())));
+            for n in bits(page.days_with_rows()) {
+                let bucket = (dataset, bucket_of(rule, date_of(k.month.first_day() + n)));
                 if buckets.contains_key(&bucket) {
                     out.entry(bucket).or_default().insert((k.symbol.clone(), k.vendor));
                     if rule.grain == Grain::Year {

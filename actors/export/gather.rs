@@ -7,7 +7,7 @@ use datanode_schema::keys::TouchedKey;
 use datanode_schema::manifest;
 use datanode_schema::names::{Dataset, Reason, Stage, Vendor, Verdict};
 use datanode_schema::paths::DataDir;
-use datanode_schema::records::CuratedFile;
+use datanode_schema::records::{CuratedFile, bits};
 use datanode_schema::registry::{Amber, Registry, Required};
 use datanode_schema::trees::{CONTEXTS, CURATED, LEDGER, PACKS, RUNS, TOUCHED, UNJUDGED};
 use std::collections::{BTreeMap, BTreeSet};
@@ -123,28 +123,34 @@ fn read_ledger(node: &Node, registry: &Registry) -> Result<Ledger, ExportError> 
     let mut judged: BTreeMap<String, u64> = BTreeMap::new();
     node.store.scan(&LEDGER, &[], |k, page| {
         let Some(rule) = registry.rule(k.dataset) else { return ControlFlow::Continue(()) };
-        for d in page.days.iter() {
-            let verdict = Verdict::from_number(d.verdict).unwrap_or(Verdict::Red);
+        for g in page.groups.iter() {
+            let verdict = Verdict::from_number(g.verdict).unwrap_or(Verdict::Red);
+            let (days, rows, reasons) = (g.days.to_native(), u64::from(g.rows.to_native()), g.reasons.to_native());
+            let n = u64::from(days.count_ones());
             match verdict {
-                Verdict::Green => qc.green += 1,
-                Verdict::Amber => qc.amber += 1,
-                Verdict::Red => qc.red += 1,
-                Verdict::Pending => qc.pending += 1,
+                Verdict::Green => qc.green += n,
+                Verdict::Amber => qc.amber += n,
+                Verdict::Red => qc.red += n,
+                Verdict::Pending => qc.pending += n,
             }
-            let (rows, day) = (u64::from(d.rows.to_native()), d.day.to_native());
             if rows == 0 {
                 continue;
             }
-            let path = DataDir::curated_file(k.dataset, rule.curated, date_of(day));
-            let held = verdict == Verdict::Red || (verdict == Verdict::Amber && rule.amber == Amber::Hold);
-            if held {
-                let reasons = Reason::names(d.reasons.to_native()).into_iter().map(str::to_owned).collect();
-                let partition = format!("{}/{}/{}", k.dataset, k.symbol, date_of(day));
-                qc.excluded.push(Excluded { partition, status: verdict, reasons });
-                out.entry(path.clone()).or_default().insert((k.symbol.clone(), day));
-            }
-            if contexts.contains(&d.context.to_native()) {
-                *judged.entry(path).or_default() += rows;
+            let released = reasons & Reason::RELEASED.bit != 0;
+            let amber_held = verdict == Verdict::Amber && rule.amber == Amber::Hold && !released;
+            let held = verdict == Verdict::Red || amber_held;
+            let known = contexts.contains(&g.context.to_native());
+            for day in bits(days).map(|n| k.month.first_day() + n) {
+                let path = DataDir::curated_file(k.dataset, rule.curated, date_of(day));
+                if held {
+                    let reasons = Reason::names(reasons).into_iter().map(str::to_owned).collect();
+                    let partition = format!("{}/{}/{}", k.dataset, k.symbol, date_of(day));
+                    qc.excluded.push(Excluded { partition, status: verdict, reasons });
+                    out.entry(path.clone()).or_default().insert((k.symbol.clone(), day));
+                }
+                if known {
+                    *judged.entry(path).or_default() += rows;
+                }
             }
         }
         ControlFlow::Continue(())

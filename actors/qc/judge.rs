@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
     /// The set of reasons.
-    pub reasons: u32,
+    pub reasons: u64,
     /// Rows that the calendar expects.
     pub expected: u32,
     /// Rows that there are.
@@ -26,7 +26,7 @@ pub struct Judged {
 
 /// Judges the rows of one symbol on one session, in the order of the file.
 pub fn judge(dataset: Dataset, rule: &DatasetRule, day: i32, table: &Table, rows: &[Row]) -> Judged {
-    let mut reasons = 0u32;
+    let mut reasons = 0u64;
     let mut hash = blake3::Hasher::new();
     let mut vendors: BTreeMap<&'static str, (u32, Vendor)> = BTreeMap::new();
     let mut before: Option<&Row> = None;
@@ -65,7 +65,7 @@ pub fn judge(dataset: Dataset, rule: &DatasetRule, day: i32, table: &Table, rows
 }
 
 /// What is wrong between two neighbours. Two actions of one kind and day that differ in their values are two things.
-fn beside(before: &Row, row: &Row) -> u32 {
+fn beside(before: &Row, row: &Row) -> u64 {
     match before.file_order(row) {
         Ordering::Less => 0,
         Ordering::Equal => Reason::DUPLICATE_STAMP.bit,
@@ -74,7 +74,7 @@ fn beside(before: &Row, row: &Row) -> u32 {
 }
 
 /// A ratio or an amount that is given is a number above zero, and the kinds that say nothing without theirs have it.
-fn action(a: &Action, hash: &mut blake3::Hasher) -> u32 {
+fn action(a: &Action, hash: &mut blake3::Hasher) -> u64 {
     hash.update(a.kind.name().as_bytes());
     for v in [a.ratio, a.cash] {
         hash.update(&[u8::from(v.is_some())]);
@@ -90,7 +90,7 @@ fn action(a: &Action, hash: &mut blake3::Hasher) -> u32 {
     (if not_positive { Reason::NOT_POSITIVE.bit } else { 0 }) | (if lacks { Reason::SCHEMA.bit } else { 0 })
 }
 
-fn bar(b: &crate::frame::Bar, hash: &mut blake3::Hasher) -> u32 {
+fn bar(b: &crate::frame::Bar, hash: &mut blake3::Hasher) -> u64 {
     let prices = [b.open, b.high, b.low, b.close];
     for p in prices.iter().chain([&b.volume]) {
         hash.update(&p.to_le_bytes());
@@ -110,14 +110,14 @@ fn bar(b: &crate::frame::Bar, hash: &mut blake3::Hasher) -> u32 {
     out
 }
 
-fn value(v: Option<f64>, hash: &mut blake3::Hasher) -> u32 {
+fn value(v: Option<f64>, hash: &mut blake3::Hasher) -> u64 {
     hash.update(&[u8::from(v.is_some())]);
     hash.update(&v.unwrap_or(0.0).to_le_bytes());
     if v.is_some_and(|v| !v.is_finite()) { Reason::NOT_FINITE.bit } else { 0 }
 }
 
 /// Expected rows, and what is wrong with how the rows lie in the session.
-fn coverage(dataset: Dataset, rule: &DatasetRule, day: i32, rows: &[Row]) -> (u32, u32) {
+fn coverage(dataset: Dataset, rule: &DatasetRule, day: i32, rows: &[Row]) -> (u32, u64) {
     let date = date_of(day);
     let session = rule.calendar().session(date);
     match (dataset, session) {
@@ -155,7 +155,7 @@ fn coverage(dataset: Dataset, rule: &DatasetRule, day: i32, rows: &[Row]) -> (u3
     }
 }
 
-fn outside_hours(date: chrono::NaiveDate, rows: &[Row]) -> u32 {
+fn outside_hours(date: chrono::NaiveDate, rows: &[Row]) -> u64 {
     let (open, close) = extended_hours(date);
     let legal = |w: i64| (open..close).contains(&DateTime::from_timestamp_nanos(w));
     if rows.iter().all(|r| legal(r.when)) { 0 } else { Reason::OUTSIDE_HOURS.bit }

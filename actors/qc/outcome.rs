@@ -56,14 +56,15 @@ pub struct QcCounters {
 }
 
 impl QcCounters {
-    /// Adds one verdict to the totals.
-    pub(super) fn count(&mut self, verdict: Verdict) {
-        self.partitions += 1;
+    /// Adds so many partitions of one verdict to the totals.
+    pub(super) fn count(&mut self, verdict: Verdict, partitions: u32) {
+        let n = u64::from(partitions);
+        self.partitions += n;
         match verdict {
-            Verdict::Green => self.green += 1,
-            Verdict::Amber => self.amber += 1,
-            Verdict::Red => self.red += 1,
-            Verdict::Pending => self.pending += 1,
+            Verdict::Green => self.green += n,
+            Verdict::Amber => self.amber += n,
+            Verdict::Red => self.red += n,
+            Verdict::Pending => self.pending += n,
         }
     }
 }

@@ -7,9 +7,9 @@ use crate::frame::{Row, Table, read_curated, session_day};
 use crate::node::Node;
 use datanode_schema::clock::date_of;
 use datanode_schema::keys::{Month, PageKey, TouchedKey};
-use datanode_schema::names::{Absence, Dataset, Reason};
+use datanode_schema::names::{Absence, Dataset, Explanation, Reason};
 use datanode_schema::paths::Cut;
-use datanode_schema::records::{LedgerDay, LedgerPage};
+use datanode_schema::records::{LedgerDay, LedgerPage, Print};
 use datanode_schema::registry::{DatasetRule, Registry};
 use datanode_schema::store::Batch;
 use datanode_schema::trees::{CONTEXTS, COUNTERS, CURATED, GAPS, LEDGER, UNJUDGED};
@@ -102,10 +102,10 @@ fn judge_file(node: &Node, rule: &DatasetRule, key: &TouchedKey) -> Result<Judge
                 expected: j.expected,
                 rows: j.rows,
                 vendor: j.vendor.map_or(0, |v| v.number()),
-                digest: j.digest,
                 context,
                 first_seen: now,
                 updated_at: now,
+                print: Print { digest: j.digest, ..Print::default() },
             });
         }
     }
@@ -128,7 +128,7 @@ fn enter_files(node: &Node, registry: &Registry, files: &[JudgedFile], c: &mut Q
     for (key, fresh) in gathered {
         let mut page: LedgerPage = node.store.load(&LEDGER, key)?.unwrap_or_default();
         let whole_month = registry.rule(key.dataset).is_some_and(|r| r.curated == Cut::Month);
-        if enter(&mut page, fresh, |d| whole_month && d.rows > 0) {
+        if enter(&mut page, key.month.first_day(), fresh, |d| whole_month && d.rows > 0) {
             batch.put(&LEDGER, key, &page)?;
             c.pages_written += 1;
         }
@@ -166,9 +166,14 @@ fn enter_absences(node: &Node, contexts: &BTreeMap<Dataset, u64>) -> Result<u64,
         for t in page.native().tasks(k.month.first_day()) {
             let reason = match Absence::from_number(t.state) {
                 Some(Absence::Missing | Absence::Pending) => Reason::MISSING_SESSION,
-                Some(Absence::Explained) => Reason::NO_TRADE_AGREED,
+                Some(Absence::Explained) => match Explanation::from_number(t.why) {
+                    Some(Explanation::BeforeListing) => Reason::BEFORE_LISTING,
+                    Some(Explanation::Delisted) => Reason::DELISTED,
+                    Some(Explanation::NotListed) => Reason::NOT_LISTED,
+                    Some(Explanation::NoTrade) | None => Reason::NO_TRADE_AGREED,
+                },
                 Some(Absence::Unobtainable | Absence::Cancelled) => Reason::UNOBTAINABLE,
-                Some(Absence::Short) | None => continue,
+                Some(Absence::Short | Absence::Hole) | None => continue,
             };
             days.push(LedgerDay {
                 day: t.day,
@@ -177,10 +182,10 @@ fn enter_absences(node: &Node, contexts: &BTreeMap<Dataset, u64>) -> Result<u64,
                 expected: t.expected,
                 rows: 0,
                 vendor: 0,
-                digest: [0; 16],
                 context,
                 first_seen: now,
                 updated_at: now,
+                print: Print::default(),
             });
         }
         wanted.insert(k, days);
@@ -188,7 +193,7 @@ fn enter_absences(node: &Node, contexts: &BTreeMap<Dataset, u64>) -> Result<u64,
     })?;
     // Pages that have days without rows but no absence in the queue any more.
     node.store.scan(&LEDGER, &[], |k, page| {
-        if page.days.iter().any(|d| d.rows.to_native() == 0) && !wanted.contains_key(&k) {
+        if page.groups.iter().any(|g| g.rows.to_native() == 0) && !wanted.contains_key(&k) {
             wanted.insert(k, Vec::new());
         }
         ControlFlow::Continue(())
@@ -197,10 +202,10 @@ fn enter_absences(node: &Node, contexts: &BTreeMap<Dataset, u64>) -> Result<u64,
     let mut changed = 0;
     for (key, days) in wanted {
         let mut page: LedgerPage = node.store.load(&LEDGER, &key)?.unwrap_or_default();
-        if enter(&mut page, days, |d| d.rows == 0) {
+        if enter(&mut page, key.month.first_day(), days, |d| d.rows == 0) {
             changed += 1;
             batch.put(&COUNTERS, &STATUS_DIRTY.to_owned(), &1)?;
-            if page.days.is_empty() {
+            if page.groups.is_empty() {
                 batch.delete(&LEDGER, &key);
             } else {
                 batch.put(&LEDGER, &key, &page)?;

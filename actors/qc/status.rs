@@ -19,8 +19,8 @@ pub(super) fn write_if_changed(node: &Node, c: &mut QcCounters) -> Result<(), Qc
     let dirty = node.store.load(&COUNTERS, &STATUS_DIRTY.to_owned())? == Some(1);
     if !dirty && target.is_file() {
         node.store.scan(&LEDGER, &[], |_, page| {
-            for d in page.days.iter() {
-                c.count(Verdict::from_number(d.verdict).unwrap_or(Verdict::Red));
+            for g in page.groups.iter() {
+                c.count(Verdict::from_number(g.verdict).unwrap_or(Verdict::Red), g.days.to_native().count_ones());
             }
             ControlFlow::Continue(())
         })?;
@@ -37,25 +37,24 @@ pub(super) fn write_if_changed(node: &Node, c: &mut QcCounters) -> Result<(), Qc
     let mut out = StatusWriter::create(&batch.temp_for(target))?;
     let mut failed = None;
     node.store.scan(&LEDGER, &[], |k, page| {
-        for d in page.days.iter() {
+        for d in page.native().days(k.month.first_day()) {
             let verdict = Verdict::from_number(d.verdict).unwrap_or(Verdict::Red);
-            c.count(verdict);
-            let (thresholds, calendar) = columns.get(&d.context.to_native()).unwrap_or(&none).clone();
-            let rows = d.rows.to_native();
+            c.count(verdict, 1);
+            let (thresholds, calendar) = columns.get(&d.context).unwrap_or(&none).clone();
             let row = StatusRow {
                 dataset: k.dataset.name(),
                 symbol: k.symbol.clone(),
-                dt: d.day.to_native(),
+                dt: d.day,
                 status: verdict.name(),
-                reasons: Reason::names(d.reasons.to_native()).join(","),
-                expected_rows: d.expected.to_native(),
-                rows,
+                reasons: Reason::names(d.reasons).join(","),
+                expected_rows: d.expected,
+                rows: d.rows,
                 vendor: Vendor::from_number(d.vendor).map_or("", |v| v.name()),
                 thresholds,
-                digest: if rows == 0 { String::new() } else { hex::encode(d.digest) },
+                digest: if d.rows == 0 { String::new() } else { hex::encode(d.print.digest) },
                 calendar,
-                first_seen: d.first_seen.to_native(),
-                updated_at: d.updated_at.to_native(),
+                first_seen: d.first_seen,
+                updated_at: d.updated_at,
             };
             if let Err(e) = out.push(row) {
                 failed = Some(e);

@@ -91,7 +91,7 @@ pub fn explain(
     let page = node.store.load(&GAPS, &key)?.unwrap_or_default();
     let bit = 1u32 << (number - key.month.first_day()).clamp(0, 31);
     let group = page.groups.iter().find(|g| g.days & bit != 0);
-    let none = GapGroup { days: 0, state: 0, expected: 0, rows: 0, discovered_at: 0, answers: Vec::new() };
+    let none = GapGroup { days: 0, state: 0, why: 0, expected: 0, rows: 0, discovered_at: 0, answers: Vec::new() };
     let g = group.unwrap_or(&none);
     let mut vendors = Vec::new();
     let inner = node.queue.inner();

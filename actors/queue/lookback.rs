@@ -9,6 +9,7 @@ use crate::vendor::{Ask, Purpose};
 use datanode_schema::clock::date_of;
 use datanode_schema::keys::{BookmarkKey, HoldingKey, Month};
 use datanode_schema::names::{Dataset, Vendor};
+use datanode_schema::records::bits;
 use datanode_schema::trees::{BOOKMARKS, DEMOTIONS, HOLDINGS};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
@@ -77,7 +78,8 @@ fn held(
     let mut out: BTreeMap<Vendor, BTreeSet<i32>> = BTreeMap::new();
     for month in months {
         node.store.scan(&HOLDINGS, &HoldingKey::of_month(dataset, symbol, month), |k, page| {
-            for d in page.days.iter().map(|d| d.day.to_native()).filter(|d| days.contains(d)) {
+            let here = bits(page.days_with_rows()).map(|n| month.first_day() + n).filter(|d| days.contains(d));
+            for d in here {
                 out.entry(k.vendor).or_default().insert(d);
             }
             ControlFlow::Continue(())

@@ -135,15 +135,16 @@ impl Keeping<'_> {
     fn put_holdings(&mut self, ask: &Ask, part: &Part) -> Result<(), RawError> {
         let mut months: BTreeMap<Month, Vec<HoldingDay>> = BTreeMap::new();
         for h in part.held.values() {
-            months.entry(Month::of(date_of(h.day))).or_default().push(*h);
+            months.entry(Month::of(date_of(h.day))).or_default().push(h.clone());
         }
         for (month, days) in months {
             let key = HoldingKey { dataset: ask.dataset, symbol: part.symbol.clone(), month, vendor: ask.vendor };
-            let mut page: Holding = self.node.store.load(&HOLDINGS, &key)?.unwrap_or_default();
-            page.days.retain(|d| !part.held.contains_key(&d.day));
-            page.days.extend(days);
-            page.days.sort_by_key(|d| d.day);
-            self.batch.put(&HOLDINGS, &key, &page)?;
+            let before: Holding = self.node.store.load(&HOLDINGS, &key)?.unwrap_or_default();
+            let mut all = before.days(month.first_day());
+            all.retain(|d| !part.held.contains_key(&d.day));
+            all.extend(days);
+            all.sort_by_key(|d| d.day);
+            self.batch.put(&HOLDINGS, &key, &Holding::pack(month.first_day(), all))?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use datanode_schema::clock::{date_of, day_number};
 use datanode_schema::keys::{BookmarkKey, SeriesKey, TouchedKey};
 use datanode_schema::names::{Dataset, Vendor};
 use datanode_schema::paths::{DataDir, Grain};
+use datanode_schema::records::Holding;
 use datanode_schema::registry::DatasetRule;
 use datanode_schema::store::Batch;
 use datanode_schema::trees::{BOOKMARKS, HOLDINGS, TOUCHED};
@@ -37,20 +38,21 @@ pub fn forget<T>(
     };
     let mut batch = Batch::new();
     let now = node.clock.now().timestamp();
-    for (key, mut page) in node.store.load_all(&HOLDINGS, &SeriesKey::prefix(dataset, symbol))? {
+    for (key, page) in node.store.load_all(&HOLDINGS, &SeriesKey::prefix(dataset, symbol))? {
         let inside = |day: i32| from <= day && day <= to;
-        if key.vendor != vendor || !page.days.iter().any(|d| inside(d.day)) {
+        let first = key.month.first_day();
+        let (gone, left): (Vec<_>, Vec<_>) = page.days(first).into_iter().partition(|d| inside(d.day));
+        if key.vendor != vendor || gone.is_empty() {
             continue;
         }
-        for d in page.days.iter().filter(|d| inside(d.day)) {
+        for d in gone {
             let curated = DataDir::curated_file(dataset, rule.curated, date_of(d.day));
             batch.put(&TOUCHED, &TouchedKey { dataset, path: curated }, &now)?;
         }
-        page.days.retain(|d| !inside(d.day));
-        if page.days.is_empty() {
+        if left.is_empty() {
             batch.delete(&HOLDINGS, &key);
         } else {
-            batch.put(&HOLDINGS, &key, &page)?;
+            batch.put(&HOLDINGS, &key, &Holding::pack(first, left))?;
         }
     }
     let key = BookmarkKey { dataset, symbol: symbol.to_owned(), vendor };

@@ -15,7 +15,7 @@ use datanode_schema::keys::{SeriesKey, TouchedKey};
 use datanode_schema::manifest::{self, Line, Rejected, Written};
 use datanode_schema::names::Outcome;
 use datanode_schema::paths::{DataDir, Grain};
-use datanode_schema::records::HoldingDay;
+use datanode_schema::records::{HoldingDay, bits};
 use datanode_schema::registry::{DatasetRule, Registry};
 use datanode_schema::store::{Batch, StoreError};
 use datanode_schema::trees::{HOLDINGS, LEASES, TOUCHED};
@@ -209,7 +209,8 @@ impl Keeping<'_> {
                 Grain::Day => day == day_number(date),
                 Grain::Year => date_of(day).year() == date.year(),
             };
-            held = k.vendor == ask.vendor && page.days.iter().any(|d| here(d.day.to_native()));
+            let first = k.month.first_day();
+            held = k.vendor == ask.vendor && bits(page.days_with_rows()).any(|n| here(first + n));
             if held { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         Ok(held)

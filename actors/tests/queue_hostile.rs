@@ -104,7 +104,7 @@ impl World {
     }
 
     fn held(&self) -> usize {
-        self.node.store.load_all(&HOLDINGS, &[]).unwrap().iter().map(|(_, h)| h.days.len()).sum()
+        self.node.store.load_all(&HOLDINGS, &[]).unwrap().iter().map(|(k, h)| h.days(k.month.first_day()).len()).sum()
     }
 }
 
@@ -212,8 +212,8 @@ fn a_lookback_over_many_symbols_can_be_claimed() {
         s.capabilities.1 = s.capabilities.1.replace("max_symbols: 50", "max_symbols: 1000");
     });
     let days = Calendar::Xnys.session_dates("2020-01-06".parse().unwrap(), "2020-01-10".parse().unwrap());
-    let held = |d: &chrono::NaiveDate| HoldingDay { day: day_number(*d), rows: 1, regular: 1, first: 0, last: 0 };
-    let page = Holding { days: days.iter().map(held).collect() };
+    let held = |d: &chrono::NaiveDate| HoldingDay { day: day_number(*d), rows: 1, regular: 1, ..HoldingDay::default() };
+    let page = Holding::pack(Month::of(days[0]).first_day(), days.iter().map(held));
     let mut batch = Batch::new();
     for symbol in names {
         let key = HoldingKey {

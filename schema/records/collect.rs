@@ -83,41 +83,6 @@ impl Bookmark {
     }
 }
 
-/// What raw holds of one session of one symbol from one vendor.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub struct HoldingDay {
-    /// Day number of the session.
-    pub day: i32,
-    /// Rows, extended hours included.
-    pub rows: u32,
-    /// Rows inside the regular session (daily data: the same as rows).
-    pub regular: u32,
-    /// Minutes from the open to the first regular row.
-    pub first: u16,
-    /// Minutes from the open to the last regular row.
-    pub last: u16,
-}
-
-impl ArchivedHoldingDay {
-    /// The holding, out of the store's bytes.
-    pub fn native(&self) -> HoldingDay {
-        HoldingDay {
-            day: self.day.to_native(),
-            rows: self.rows.to_native(),
-            regular: self.regular.to_native(),
-            first: self.first.to_native(),
-            last: self.last.to_native(),
-        }
-    }
-}
-
-/// A month of sessions of one symbol from one vendor, as raw holds them.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
-pub struct Holding {
-    /// Sorted by day.
-    pub days: Vec<HoldingDay>,
-}
-
 /// A vendor is not asked for some days of a symbol until a time.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Demotion {

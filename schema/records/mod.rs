@@ -5,12 +5,17 @@
 //! 1970-01-01), times unix seconds. A value stays under 4 KiB: pages are cut by month.
 
 mod collect;
+mod grouped;
+mod holding;
+mod ledger;
 mod publish;
 mod work;
 
-pub use collect::{ArchivedDemotion, Bookmark, Demotion, Demotions, Holding, HoldingDay, Window};
+pub use collect::{ArchivedDemotion, Bookmark, Demotion, Demotions, Window};
+pub use grouped::bits;
+pub use holding::{Holding, HoldingDay, HoldingGroup, LEAST_SILENCE, MOST_SILENCES, Silence};
+pub use ledger::{ActionDay, ActionPage, LedgerDay, LedgerGroup, LedgerPage, Print, Second, SecondPage};
 pub use publish::{ChunkRecord, CuratedFile, PackRecord, SealingRecord, Shipment};
 pub use work::{
-    Answer, BudgetRecord, GapGroup, GapPage, GapTask, Lease, LedgerDay, LedgerPage, RunRecord, Spent, StageRecord,
-    Standing, VendorState, bits,
+    Answer, BudgetRecord, GapGroup, GapPage, GapTask, Lease, RunRecord, Spent, StageRecord, Standing, VendorState,
 };

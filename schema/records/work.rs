@@ -1,5 +1,6 @@
 //! What is to do and what was judged: gap tasks, leases, budgets, the ledger, runs.
 
+use super::grouped::{Grouped, bits, group};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// What a vendor said about one session that it was asked for and gave no (or too few) rows for.
@@ -24,6 +25,8 @@ pub struct GapTask {
     pub day: i32,
     /// The absence's number.
     pub state: u8,
+    /// The explanation's number; 0 where there is none.
+    pub why: u8,
     /// Rows that the calendar expects.
     pub expected: u32,
     /// Rows that are held.
@@ -41,6 +44,8 @@ pub struct GapGroup {
     pub days: u32,
     /// The absence's number.
     pub state: u8,
+    /// The explanation's number; 0 where there is none.
+    pub why: u8,
     /// Rows that the calendar expects of each.
     pub expected: u32,
     /// Rows that are held of each.
@@ -62,29 +67,16 @@ pub struct GapPage {
 impl GapPage {
     /// Packs the tasks of the month that begins on day number `first`; tasks of other months are left out.
     pub fn pack(first: i32, tasks: impl IntoIterator<Item = GapTask>) -> Self {
-        let mut groups: Vec<GapGroup> = Vec::new();
-        let mut taken = 0u32;
-        for t in tasks {
-            let Some(bit) = u32::try_from(t.day - first).ok().and_then(|n| 1u32.checked_shl(n)) else { continue };
-            if taken & bit != 0 {
-                continue;
-            }
-            taken |= bit;
-            let g = GapGroup {
-                days: bit,
-                state: t.state,
-                expected: t.expected,
-                rows: t.rows,
-                discovered_at: t.discovered_at,
-                answers: t.answers,
-            };
-            match groups.iter_mut().find(|o| o.same_story(&g)) {
-                Some(o) => o.days |= bit,
-                None => groups.push(g),
-            }
-        }
-        groups.sort_by_key(|g| g.days.trailing_zeros());
-        Self { groups }
+        let story = |t: GapTask| GapGroup {
+            days: 0,
+            state: t.state,
+            why: t.why,
+            expected: t.expected,
+            rows: t.rows,
+            discovered_at: t.discovered_at,
+            answers: t.answers,
+        };
+        Self { groups: group(first, tasks.into_iter().map(|t| (t.day, story(t)))) }
     }
 
     /// The tasks one by one, by day; `first` is the day number of the month's first day.
@@ -101,20 +93,12 @@ impl GapPage {
 }
 
 impl GapGroup {
-    /// Whether everything but the days is the same.
-    fn same_story(&self, o: &Self) -> bool {
-        self.state == o.state
-            && self.expected == o.expected
-            && self.rows == o.rows
-            && self.discovered_at == o.discovered_at
-            && self.answers == o.answers
-    }
-
     /// The tasks one by one, by day.
     pub fn tasks(&self, first: i32) -> impl Iterator<Item = GapTask> + '_ {
         bits(self.days).map(move |n| GapTask {
             day: first + n,
             state: self.state,
+            why: self.why,
             expected: self.expected,
             rows: self.rows,
             discovered_at: self.discovered_at,
@@ -123,9 +107,10 @@ impl GapGroup {
     }
 }
 
-/// The numbers of the set bits, the lowest first.
-pub fn bits(set: u32) -> impl Iterator<Item = i32> {
-    (0..32).filter(move |n| set & (1u32 << n) != 0)
+impl Grouped for GapGroup {
+    fn days_mut(&mut self) -> &mut u32 {
+        &mut self.days
+    }
 }
 
 /// How a vendor has done for a dataset: what its score is learned from.
@@ -207,38 +192,6 @@ pub struct BudgetRecord {
     pub slowed_ppm: u32,
 }
 
-/// The verdict of one partition.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct LedgerDay {
-    /// Day number.
-    pub day: i32,
-    /// The verdict's number.
-    pub verdict: u8,
-    /// The set of reasons.
-    pub reasons: u32,
-    /// Rows that the calendar expects.
-    pub expected: u32,
-    /// Rows in the curated file.
-    pub rows: u32,
-    /// The number of the vendor that most rows came from; 0 where there are none.
-    pub vendor: u8,
-    /// BLAKE3 of the partition's rows, first 16 bytes; zeros where there are none.
-    pub digest: [u8; 16],
-    /// Key of the decision context (thresholds, calendar, configuration) in `contexts`.
-    pub context: u64,
-    /// Unix seconds.
-    pub first_seen: i64,
-    /// Unix seconds of the last change.
-    pub updated_at: i64,
-}
-
-/// A month of verdicts of one symbol.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
-pub struct LedgerPage {
-    /// Sorted by day.
-    pub days: Vec<LedgerDay>,
-}
-
 /// A stage of a run.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct StageRecord {
@@ -299,6 +252,7 @@ impl ArchivedGapGroup {
         GapGroup {
             days: self.days.to_native(),
             state: self.state,
+            why: self.why,
             expected: self.expected.to_native(),
             rows: self.rows.to_native(),
             discovered_at: self.discovered_at.to_native(),
@@ -324,6 +278,7 @@ mod tests {
                 .map(|(d, (state, n))| GapTask {
                     day: 20_000 + d,
                     state,
+                    why: 0,
                     expected: 390,
                     rows: u32::from(n),
                     discovered_at: 7,
@@ -340,6 +295,7 @@ mod tests {
         let task = |d: i32, n: u8| GapTask {
             day: d,
             state: 1,
+            why: 0,
             expected: 390,
             rows: d.unsigned_abs(),
             discovered_at: 7,

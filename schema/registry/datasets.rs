@@ -5,6 +5,7 @@ use super::{RegistryError, yaml};
 use crate::calendar::Calendar;
 use crate::names::Dataset;
 use crate::paths::{Cut, Grain};
+use crate::records::LEAST_SILENCE;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -46,6 +47,39 @@ pub struct Thresholds {
     pub max_silent_edge: f64,
     /// A session is *thin* where fewer than this share of its minutes have a row.
     pub min_completeness: f64,
+    /// A silence inside a session of so many minutes may be a *hole*; 0 = holes are not looked for.
+    pub hole_minutes: u32,
+    /// And is one where so long a silence comes up by chance in fewer than this share of the sessions of a symbol that
+    /// trades as often as this one does in the rest of the session.
+    pub hole_chance: f64,
+    /// A price *jumps* where it moves by more than this factor from the session before (0.5: up by a half, or down by a
+    /// third); 0 = jumps are not looked for.
+    pub max_jump: f64,
+    /// A jump is a known action's where what the action does not explain is smaller than this factor.
+    pub action_tolerance: f64,
+    /// A return or a volume is an *outlier* where it lies farther from the median of the window than so many median
+    /// absolute deviations (times 1.4826); 0 = not looked for.
+    pub outlier_mads: f64,
+    /// Sessions of that window.
+    pub outlier_sessions: u32,
+    /// So many equal bars in a row are a *flat line*; 0 = not looked for.
+    pub flat_rows: u32,
+    /// So many sessions in a row with the same values are *stale*; 0 = not looked for.
+    pub stale_sessions: u32,
+    /// Prices of two vendors differ where they lie farther apart than this share.
+    pub vendor_tolerance: f64,
+    /// Vendors *disagree* where more than this share of the rows that both gave differ.
+    pub max_disagreement: f64,
+}
+
+/// When a symbol counts as listed, read from where its rows lie.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listing {
+    /// It is delisted where so many of the newest sessions are explained absences.
+    pub delisted_after: u32,
+    /// So many explained absences in a row part two listings of one ticker.
+    pub relisted_after: u32,
 }
 
 /// How the rows of a session come.
@@ -96,6 +130,10 @@ pub struct DatasetRule {
     pub required: Required,
     /// When an empty answer explains an absence.
     pub no_trade: NoTrade,
+    /// When a symbol counts as listed.
+    pub listing: Listing,
+    /// Partitions that a second vendor is asked for each night, drawn by the night's date.
+    pub spot_checks: u32,
     /// Thresholds.
     pub qc: Thresholds,
     /// The columns of the curated table; empty, or what they are (see [`columns::columns`]).
@@ -151,21 +189,42 @@ fn fault(dataset: Dataset, rule: &DatasetRule) -> Result<(), (&'static str, Stri
         }
         _ => {}
     }
-    let ranges: [(&str, u32, u64, u64); 6] = [
+    let ranges: [(&str, u32, u64, u64); 13] = [
         ("rows_per_session", rule.rows_per_session, 1, 100_000_000),
         ("lookback_sessions", rule.lookback_sessions, 0, 1_000),
         ("recent_sessions", rule.recent_sessions, 0, 10_000),
         ("ready_after_minutes", rule.ready_after_minutes, 0, 43_200),
         ("no_trade.vendors_agree", rule.no_trade.vendors_agree.into(), 1, 20),
         ("no_trade.sole_vendor_days", rule.no_trade.sole_vendor_days.into(), 1, 30),
+        ("listing.delisted_after", rule.listing.delisted_after, 1, 10_000),
+        ("listing.relisted_after", rule.listing.relisted_after, 1, 10_000),
+        ("spot_checks", rule.spot_checks, 0, 10_000),
+        ("qc.hole_minutes", rule.qc.hole_minutes, 0, 1_440),
+        ("qc.outlier_sessions", rule.qc.outlier_sessions, 5, 250),
+        ("qc.flat_rows", rule.qc.flat_rows, 0, 1_440),
+        ("qc.stale_sessions", rule.qc.stale_sessions, 0, 250),
     ];
     for (field, value, least, most) in ranges {
         yaml::within(value.into(), least, most).map_err(|p| (field, p))?;
     }
-    let shares = [("qc.max_silent_edge", rule.qc.max_silent_edge), ("qc.min_completeness", rule.qc.min_completeness)];
-    for (field, v) in shares {
-        if !(0.0..=1.0).contains(&v) {
-            return Err((field, format!("{v} is no share; write a number from 0 to 1")));
+    if (1..u32::from(LEAST_SILENCE)).contains(&rule.qc.hole_minutes) {
+        let why = format!("a hole has {LEAST_SILENCE} minutes at least; write 0 to look for none");
+        return Err(("qc.hole_minutes", why));
+    }
+    let qc = &rule.qc;
+    let shares = [
+        ("qc.max_silent_edge", qc.max_silent_edge, 1.0),
+        ("qc.min_completeness", qc.min_completeness, 1.0),
+        ("qc.hole_chance", qc.hole_chance, 1.0),
+        ("qc.vendor_tolerance", qc.vendor_tolerance, 1.0),
+        ("qc.max_disagreement", qc.max_disagreement, 1.0),
+        ("qc.max_jump", qc.max_jump, 100.0),
+        ("qc.action_tolerance", qc.action_tolerance, 100.0),
+        ("qc.outlier_mads", qc.outlier_mads, 1_000.0),
+    ];
+    for (field, v, most) in shares {
+        if !(0.0..=most).contains(&v) {
+            return Err((field, format!("{v} is out of range; write a number from 0 to {most}")));
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ mod yaml;
 
 pub use capabilities::{Capability, Entitlement, Limits, VendorCaps, check_adjustment, check_feed, check_limits};
 pub use columns::{Column, columns};
-pub use datasets::{Amber, Cadence, DatasetRule, NoTrade, Required, Thresholds};
+pub use datasets::{Amber, Cadence, DatasetRule, Listing, NoTrade, Required, Thresholds};
 pub use universe::{Span, Universe, check_symbol};
 
 use crate::names::{Dataset, Vendor};

@@ -113,7 +113,7 @@ fn what_cannot_be_is_refused_with_what_to_write() {
         ),
         (0, "calendar: XNYS", "calendar: NYSE", "write one of XNYS"),
         (0, "vendors_agree: 2", "vendors_agree: 0", "datasets.equities_bars.no_trade.vendors_agree: 0 is out of range"),
-        (0, "min_completeness: 0.9", "min_completeness: 90", "90 is no share"),
+        (0, "min_completeness: 0.9", "min_completeness: 90", "90 is out of range"),
         (0, "  equities_bars:", "  equity_bars:", "did you mean `equities_bars`?"),
         (0, "rows_per_session: 1\n", "rows_a_session: 1\n", "did you mean `rows_per_session`?"),
         (0, "name: close", "name: last", "column 6 of the table is close; write `- {name: close"),

@@ -28,8 +28,15 @@ where
 fn the_bytes_of_every_record_are_what_they_were() {
     let window = Window { from: -10, to: 20_000 };
     let answer = Answer { vendor: 2, outcome: 3, days: 1, attempts: 0, last_day: 20_513 };
-    let group =
-        GapGroup { days: 0b110, state: 1, expected: 390, rows: 6, discovered_at: 1_772_400_000, answers: vec![answer] };
+    let group = GapGroup {
+        days: 0b110,
+        state: 1,
+        why: 0,
+        expected: 390,
+        rows: 6,
+        discovered_at: 1_772_400_000,
+        answers: vec![answer],
+    };
     let day = LedgerDay {
         day: 20_513,
         verdict: 3,
@@ -37,10 +44,10 @@ fn the_bytes_of_every_record_are_what_they_were() {
         expected: 390,
         rows: 6,
         vendor: 2,
-        digest: [7; 16],
         context: 0x1122_3344_5566_7788,
         first_seen: 1_772_400_000,
         updated_at: 1_772_400_001,
+        print: Print { digest: [7; 16], open: 1.5, close: 2.5, volume: 100.0 },
     };
     golden(
         "bookmark.v2",
@@ -54,11 +61,27 @@ fn the_bytes_of_every_record_are_what_they_were() {
         },
     );
     golden(
-        "holding.v1",
-        &Holding { days: vec![HoldingDay { day: 20_513, rows: 400, regular: 390, first: 0, last: 389 }] },
+        "holding.v2",
+        &Holding::pack(
+            20_500,
+            [HoldingDay {
+                day: 20_513,
+                rows: 400,
+                regular: 360,
+                first: 0,
+                last: 389,
+                duplicates: 2,
+                restated: 1,
+                silent: vec![Silence { from: 60, minutes: 30 }],
+            }],
+        ),
     );
-    golden("gap_page.v2", &GapPage { groups: vec![group] });
-    golden("ledger_page.v1", &LedgerPage { days: vec![day] });
+    golden("gap_page.v3", &GapPage { groups: vec![group] });
+    golden("ledger_page.v2", &LedgerPage::pack(20_500, &[day]));
+    let second = Second { day: 20_513, vendor: 3, compared: 390, differ: 2, open: 1.5, close: 2.5 };
+    golden("seconds.v1", &SecondPage { days: vec![second] });
+    let action = ActionDay { day: 20_513, split: 4.0, cash: 0.5, other: 0 };
+    golden("actions.v1", &ActionPage { days: vec![action] });
     let demotion = Demotion { from: 20_000, to: i32::MAX, until: 1_772_400_000, step: 2, why: "403".into() };
     golden("demotions.v2", &Demotions { windows: vec![demotion] });
     golden(

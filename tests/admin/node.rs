@@ -13,7 +13,7 @@ use datanode_schema::names::{Absence, Dataset, Outcome, Reason, Stage, Vendor, V
 use datanode_schema::paths::DataDir;
 use datanode_schema::records::{
     Answer, Bookmark, BudgetRecord, Demotion, Demotions, GapPage, GapTask, Lease, LedgerDay, LedgerPage, PackRecord,
-    RunRecord, Shipment, StageRecord,
+    Print, RunRecord, Shipment, StageRecord,
 };
 use datanode_schema::store::{Batch, Store, StoreOptions};
 use datanode_schema::trees;
@@ -188,6 +188,7 @@ fn task(d: &str, state: Absence, expected: u32, rows: u32, answers: &[(Vendor, O
     GapTask {
         day: day(d),
         state: state.number(),
+        why: 0,
         expected,
         rows,
         discovered_at: unix("2024-01-20T02:00:00Z"),
@@ -229,10 +230,10 @@ fn verdict(d: &str, reasons: &[Reason], expected: u32, rows: u32) -> LedgerDay {
         expected,
         rows,
         vendor: if rows == 0 { 0 } else { Vendor::Alpaca.number() },
-        digest: if rows == 0 { [0; 16] } else { [0xab; 16] },
         context: 7,
         first_seen: unix("2024-01-21T02:00:00Z"),
         updated_at: unix("2024-01-31T02:00:00Z"),
+        print: if rows == 0 { Print::default() } else { Print { digest: [0xab; 16], ..Print::default() } },
     }
 }
 
@@ -247,8 +248,9 @@ fn ledger(b: &mut Batch) {
         verdict("2024-01-10", &[Reason::SHORT_SESSION], 390, 42),
         verdict("2024-01-11", &[Reason::THIN_SESSION], 390, 340),
     ];
-    b.put(&trees::LEDGER, &page(Dataset::EquitiesBars, "AAPL"), &LedgerPage { days: daily }).unwrap();
-    b.put(&trees::LEDGER, &page(Dataset::EquitiesBarsMinute, "AAPL"), &LedgerPage { days: minute }).unwrap();
+    b.put(&trees::LEDGER, &page(Dataset::EquitiesBars, "AAPL"), &LedgerPage::pack(day("2024-01-01"), &daily)).unwrap();
+    b.put(&trees::LEDGER, &page(Dataset::EquitiesBarsMinute, "AAPL"), &LedgerPage::pack(day("2024-01-01"), &minute))
+        .unwrap();
     let context = json!({"dataset": "equities_bars", "calendar": "XNYS", "calendar_version": "2026.1",
         "calendar_sha256": "00", "thresholds": {"max_silent_edge": 0.5, "min_completeness": 0.9}});
     b.put(&trees::CONTEXTS, &7, &context.to_string()).unwrap();

@@ -42,6 +42,7 @@ fn put(index: &mut Index, symbol: &str, from: &str, to: &str, discovered_at: i64
         let task = GapTask {
             day: day_number(d),
             state: Absence::Missing.number(),
+            why: 0,
             expected: 1,
             rows: 0,
             discovered_at,

@@ -115,28 +115,29 @@ pub struct LedgerList {
 
 pub(super) fn summary(ctx: &AdminContext, a: &Args) -> Result<QcSummary, AdminError> {
     let mut counts: BTreeMap<Dataset, VerdictCount> = BTreeMap::new();
-    let mut reasons: BTreeMap<(Dataset, u32), u64> = BTreeMap::new();
+    let mut reasons: BTreeMap<(Dataset, u64), u64> = BTreeMap::new();
     for prefix in prefixes(a.dataset(), None) {
         ctx.store.scan(&LEDGER, &prefix, |k, page| {
             let c = counts
                 .entry(k.dataset)
                 .or_insert_with(|| VerdictCount { dataset: k.dataset.name(), ..Default::default() });
-            for d in page.days.iter() {
-                match Verdict::from_number(d.verdict) {
-                    Some(Verdict::Green) => c.green += 1,
-                    Some(Verdict::Amber) => c.amber += 1,
-                    Some(Verdict::Red) => c.red += 1,
-                    Some(Verdict::Pending) | None => c.pending += 1,
+            for g in page.groups.iter() {
+                let n = u64::from(g.days.to_native().count_ones());
+                match Verdict::from_number(g.verdict) {
+                    Some(Verdict::Green) => c.green += n,
+                    Some(Verdict::Amber) => c.amber += n,
+                    Some(Verdict::Red) => c.red += n,
+                    Some(Verdict::Pending) | None => c.pending += n,
                 }
-                let bits = d.reasons.to_native();
+                let bits = g.reasons.to_native();
                 for r in Reason::ALL.iter().filter(|r| bits & r.bit != 0) {
-                    *reasons.entry((k.dataset, r.bit)).or_default() += 1;
+                    *reasons.entry((k.dataset, r.bit)).or_default() += n;
                 }
             }
             ControlFlow::Continue(())
         })?;
     }
-    let reason = |((dataset, bit), partitions): ((Dataset, u32), u64)| {
+    let reason = |((dataset, bit), partitions): ((Dataset, u64), u64)| {
         let r = Reason::ALL.iter().find(|r| r.bit == bit)?;
         let dataset = dataset.name();
         Some(ReasonCount { dataset, reason: r.name, verdict: r.verdict.name(), partitions })
@@ -178,30 +179,31 @@ fn list(
     verdict: Option<Verdict>,
 ) -> Result<LedgerList, AdminError> {
     let mut page: Page<LedgerRow> = Page::new(a);
-    let (mut bits, mut contexts) = (0u32, BTreeSet::new());
+    let (mut bits, mut contexts) = (0u64, BTreeSet::new());
     for prefix in prefixes(a.dataset(), a.symbol()) {
         ctx.store.scan(&LEDGER, &prefix, |k, p| {
-            for d in p.days.iter() {
-                let matches = days.contains(&d.day.to_native()) && verdict.is_none_or(|v| v.number() == d.verdict);
+            let native = p.native();
+            for d in native.days(k.month.first_day()) {
+                let matches = days.contains(&d.day) && verdict.is_none_or(|v| v.number() == d.verdict);
                 if !matches {
                     continue;
                 }
                 page.offer(|| {
-                    bits |= d.reasons.to_native();
-                    contexts.insert(d.context.to_native());
+                    bits |= d.reasons;
+                    contexts.insert(d.context);
                     LedgerRow {
                         dataset: k.dataset.name(),
                         symbol: k.symbol.clone(),
-                        day: day(d.day.to_native()),
+                        day: day(d.day),
                         verdict: Verdict::from_number(d.verdict).map_or("unknown", Verdict::name),
-                        reasons: Reason::names(d.reasons.to_native()),
-                        expected: d.expected.to_native(),
-                        rows: d.rows.to_native(),
+                        reasons: Reason::names(d.reasons),
+                        expected: d.expected,
+                        rows: d.rows,
                         vendor: (d.vendor != 0).then(|| vendor_name(d.vendor)),
-                        digest: text(&hex::encode(d.digest)).filter(|_| d.digest != [0; 16]),
-                        first_seen: time(d.first_seen.to_native()),
-                        updated_at: time(d.updated_at.to_native()),
-                        context: format!("{:016x}", d.context.to_native()),
+                        digest: text(&hex::encode(d.print.digest)).filter(|_| d.rows > 0),
+                        first_seen: time(d.first_seen),
+                        updated_at: time(d.updated_at),
+                        context: format!("{:016x}", d.context),
                     }
                 });
             }
@@ -211,7 +213,7 @@ fn list(
     Ok(LedgerList { page, reasons: meanings(bits), decided_by: decisions(ctx, &contexts)? })
 }
 
-fn meanings(bits: u32) -> Vec<Meaning> {
+fn meanings(bits: u64) -> Vec<Meaning> {
     let of = |r: &Reason| Meaning { reason: r.name, verdict: r.verdict.name(), means: r.means };
     Reason::ALL.iter().filter(|r| bits & r.bit != 0).map(of).collect()
 }

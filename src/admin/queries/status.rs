@@ -82,7 +82,7 @@ fn count(store: &Store) -> Result<Counts, StoreError> {
     })?;
     let mut verdicts = [0u64; 256];
     store.scan(&LEDGER, &[], |_, page| {
-        page.days.iter().for_each(|d| bump(&mut verdicts, d.verdict, 1));
+        page.groups.iter().for_each(|g| bump(&mut verdicts, g.verdict, u64::from(g.days.to_native().count_ones())));
         ControlFlow::Continue(())
     })?;
     let at = |counts: &[u64; 256], n: u8| counts.get(usize::from(n)).copied().unwrap_or(0);
