@@ -199,7 +199,7 @@ table() {
     sed -n '1p;$p' "$temp/seal.txt" | sed 's/^/seal: /'
   fi
   if [ -s "$temp/truth.md" ]; then
-    printf '\ntruth, over all markets: claims · right ones · real ones, precision, recall\n\n'
+    printf '\ntruth, over all markets: precision · recall (claims)\n\n'
     cat "$temp/truth.md"
   fi
 }

@@ -84,7 +84,8 @@ fn main() -> Fallible<()> {
     for (i, seed) in seeds.enumerate() {
         let root = work.path().join(format!("seed-{seed}"));
         let plan = Plan::draw(seed, size);
-        let (world, truth) = (World::write(&plan, &root)?, plan.truth());
+        let world = World::write(&plan, &root)?;
+        let truth = world.truth(&plan);
         let claims = of_node(&datanode, &world, &truth, &root.join("data"), seed)?;
         let all_right = add(&mut node, &truth, &claims, Class::ALL.iter().copied());
         if !all_right {
@@ -120,7 +121,7 @@ fn of_node(datanode: &Path, world: &World, truth: &Claims, data: &Path, seed: u6
     let nights = nights::run(datanode, world, data).map_err(|e| format!("seed {seed}: {e}"))?;
     let mut claims = said::claims(&nights.first, &nights.last);
     claims.insert(Class::Held, said::held(&nights.last, &world.rows));
-    let strange = said::otherwise(&nights.first, &nights.last, truth);
+    let strange = said::otherwise(&nights.first, &nights.last, truth, world);
     for ((symbol, date), reasons) in strange.iter().take(8) {
         eprintln!("seed {seed}: {symbol} {date}: {}", reasons.join(", "));
     }

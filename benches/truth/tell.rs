@@ -30,33 +30,40 @@ pub fn figures(node: &Scores, others: &BTreeMap<String, Scores>) {
     }
 }
 
-/// Markdown: a row a class; precision and recall of everybody over all their markets. What somebody has no notion of is —.
+/// Markdown: a row a class, a column a program; precision and recall over all of its markets, and how much it claimed. What
+/// somebody has no notion of is —.
 pub fn table(node: &Scores, others: &BTreeMap<String, Scores>, markets: usize) -> String {
-    let everybody: Vec<(String, &Scores)> =
-        std::iter::once(("datanode".to_owned(), node)).chain(others.iter().map(|(who, s)| (who.clone(), s))).collect();
-    let mut out = String::from("| class |");
+    let everybody: Vec<(&str, &Scores)> =
+        std::iter::once(("datanode", node)).chain(others.iter().map(|(who, s)| (who.as_str(), s))).collect();
+    let mut out = format!("| {markets} markets | real |");
     for (who, s) in &everybody {
         let n = s.values().map(Vec::len).max().unwrap_or(0);
-        let _ = write!(out, " {who}, {n} of {markets} markets: claimed right of real | precision | recall |");
+        let of = if n == markets { String::new() } else { format!(", {n} of the markets") };
+        // Writing to a string cannot fail.
+        let _ = write!(out, " {who}{of} |");
     }
-    out.push_str("\n|---|");
-    everybody.iter().for_each(|_| out.push_str("---:|---:|---:|"));
+    out.push_str("\n|---|---:|");
+    everybody.iter().for_each(|_| out.push_str("---:|"));
     out.push('\n');
     for class in Class::ALL {
-        let _ = write!(out, "| {} |", class.name());
+        let real = node.get(&class).map(|all| sum(all).real).unwrap_or(0);
+        let _ = write!(out, "| {} | {real} |", class.name());
         for (_, scores) in &everybody {
-            let cells = match scores.get(&class).map(|all| sum(all)) {
-                None => " — | — | — |".to_owned(),
-                Some(s) => {
-                    let precision = s.precision().map_or_else(|| "—".to_owned(), |p| format!("{p:.3}"));
-                    format!(" {} · {} · {} | {precision} | {:.3} |", s.found, s.right, s.real, s.recall())
-                }
-            };
-            out.push_str(&cells);
+            let cell = scores.get(&class).map_or_else(|| "—".to_owned(), |all| cell(class, &sum(all)));
+            let _ = write!(out, " {cell} |");
         }
         out.push('\n');
     }
     out
+}
+
+/// `precision · recall (claims)`.
+fn cell(class: Class, s: &Score) -> String {
+    if class == Class::Else {
+        return s.found.to_string();
+    }
+    let precision = s.precision().map_or_else(|| "none".to_owned(), |p| format!("{p:.3}"));
+    format!("{precision} · {:.3} ({})", s.recall(), s.found)
 }
 
 fn sum(all: &[Score]) -> Score {

@@ -32,6 +32,8 @@ pub enum Class {
     HalfDay,
     /// The session after the change of the clocks, seen as a whole one at the right hours.
     Clocks,
+    /// Sessions in which fewer than nine tenths of the minutes traded, for whatever reason.
+    Thin,
     /// Sessions whose rows are all there when everybody has answered.
     Held,
     /// Anything that is not GREEN and is none of the above: always wrong.
@@ -40,7 +42,7 @@ pub enum Class {
 
 impl Class {
     /// In the order of the table.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Missing,
         Self::Hole,
         Self::Duplicate,
@@ -50,6 +52,7 @@ impl Class {
         Self::Restated,
         Self::HalfDay,
         Self::Clocks,
+        Self::Thin,
         Self::Held,
         Self::Else,
     ];
@@ -66,6 +69,7 @@ impl Class {
             Self::Restated => "restatements",
             Self::HalfDay => "half-days",
             Self::Clocks => "change of the clocks",
+            Self::Thin => "thin sessions",
             Self::Held => "sessions whole at the end",
             Self::Else => "anything else not GREEN",
         }

@@ -4,12 +4,12 @@
 //! second vendor has. What is the same is one file with several names.
 
 use super::Fallible;
-use super::claims::Place;
+use super::claims::{Claims, Class, Place};
 use super::market::{Given, Row, sessions};
 use super::plan::{Plan, Wrong};
 use super::sessions::{Day, WINDOW};
 use datanode_schema::registry::DEFAULT_DATASETS;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -27,8 +27,28 @@ pub struct World {
     pub datasets: PathBuf,
     /// Two vendors without limits.
     pub capabilities: PathBuf,
-    /// Rows of each partition that has some: of the truth, and different ones of the first vendor on the first night.
-    pub rows: BTreeMap<Place, (usize, usize)>,
+    /// The sessions that have rows.
+    pub rows: BTreeMap<Place, Counts>,
+}
+
+/// How much there is of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Counts {
+    /// Minutes of the session.
+    pub minutes: u32,
+    /// Rows, those outside the session included.
+    pub rows: usize,
+    /// Minutes of the session with a row.
+    pub regular: usize,
+    /// The same of the first vendor on the first night; rows that came twice count once.
+    pub regular_first: usize,
+}
+
+impl Counts {
+    /// Whether so many minutes with a row make a thin session: the threshold of `datasets.yaml` is nine tenths.
+    pub fn is_thin(&self, regular: usize) -> bool {
+        regular * 10 < self.minutes as usize * 9
+    }
 }
 
 impl World {
@@ -50,7 +70,12 @@ impl World {
                 std::fs::create_dir_all(folder(of))?;
             }
             for (day, given) in plan.days.iter().zip(sessions(plan, symbol)) {
-                let counts = (given.truth.len(), different(given.first.as_ref().unwrap_or(&given.truth)));
+                let counts = Counts {
+                    minutes: day.minutes,
+                    rows: given.truth.len(),
+                    regular: regular(day, &given.truth),
+                    regular_first: regular(day, given.first.as_ref().unwrap_or(&given.truth)),
+                };
                 world.rows.insert((symbol.name.clone(), day.date), counts);
                 write_day(day, &given, [folder(&world.first), folder(&world.later), folder(&world.second)])?;
             }
@@ -72,11 +97,21 @@ impl World {
         std::fs::write(at("truth.json"), serde_json::to_vec_pretty(plan)?)?;
         Ok(world)
     }
+
+    /// What is true: the plan's, and what follows from how many rows there are.
+    pub fn truth(&self, plan: &Plan) -> Claims {
+        let thin = self.rows.iter().filter(|(_, c)| c.is_thin(c.regular)).map(|(place, _)| place.clone()).collect();
+        let mut out = plan.truth();
+        out.insert(Class::Thin, thin);
+        out.insert(Class::Held, self.rows.keys().cloned().collect());
+        out
+    }
 }
 
-/// Rows of different minutes.
-fn different(rows: &[Row]) -> usize {
-    rows.iter().map(|r| r.minute).collect::<std::collections::BTreeSet<_>>().len()
+/// Minutes of the session with a row.
+fn regular(day: &Day, rows: &[Row]) -> usize {
+    let minutes = rows.iter().map(|r| r.minute).filter(|m| (0..i64::from(day.minutes)).contains(m));
+    minutes.collect::<BTreeSet<_>>().len()
 }
 
 /// Writes a session to the folders of the first vendor, the first vendor later, and the second.

@@ -176,7 +176,7 @@ impl Plan {
         }
     }
 
-    /// What is true, in the words in which everybody is asked.
+    /// What is true of the plan, in the words in which everybody is asked; `World::truth` has the rest.
     pub fn truth(&self) -> Claims {
         let mut out = Claims::new();
         let half: BTreeSet<_> = self.days.iter().filter(|d| d.minutes == 210).map(|d| d.date).collect();
@@ -201,7 +201,6 @@ impl Plan {
                 put(Class::Delisting, s.sessions);
             }
             for (i, d) in self.days.iter().enumerate().take(s.sessions) {
-                put(Class::Held, i);
                 if half.contains(&d.date) {
                     put(Class::HalfDay, i);
                 }

@@ -2,6 +2,7 @@
 
 use super::Fallible;
 use super::claims::{Claims, Class, Place};
+use super::folder::{Counts, World};
 use super::sessions::WINTER;
 use chrono::NaiveDate;
 use datanode_schema::clock::date_of;
@@ -33,7 +34,7 @@ pub fn ledger(data: &Path) -> Fallible<Ledger> {
     let store = Store::open(&data.join("state"), &trees::all(), &options)?;
     let mut out = Ledger::new();
     for (key, page) in store.load_all(&LEDGER, &[])? {
-        for d in page.days {
+        for d in page.days(key.month.first_day()) {
             let said = Verdicted {
                 reasons: Reason::names(d.reasons).into_iter().collect(),
                 green: d.verdict == Verdict::Green.number(),
@@ -47,8 +48,7 @@ pub fn ledger(data: &Path) -> Fallible<Ledger> {
 }
 
 /// Reasons that a wrong idea of a session's hours would bring.
-const OF_HOURS: [&str; 6] =
-    ["hole", "short_session", "thin_session", "outside_hours", "misread_timestamps", "outside_calendar"];
+const OF_HOURS: [&str; 5] = ["hole", "short_session", "outside_hours", "misread_timestamps", "outside_calendar"];
 
 /// What the node claims, from its ledger after the first night and after the last.
 ///
@@ -87,6 +87,7 @@ pub fn claims(first: &Ledger, last: &Ledger) -> Claims {
             }
         };
         put(Class::Quiet, said.reasons.contains("no_trade_minutes"));
+        put(Class::Thin, said.reasons.contains("thin_session"));
         put(Class::Restated, said.reasons.contains("restated"));
         put(Class::HalfDay, said.expected == 210 && right_hours);
         put(Class::Clocks, day == WINTER && said.expected == 390 && right_hours);
@@ -96,18 +97,18 @@ pub fn claims(first: &Ledger, last: &Ledger) -> Claims {
 }
 
 /// Sessions whose rows are all there at the end, as the ledger counts them.
-pub fn held(last: &Ledger, rows: &BTreeMap<Place, (usize, usize)>) -> BTreeSet<Place> {
+pub fn held(last: &Ledger, rows: &BTreeMap<Place, Counts>) -> BTreeSet<Place> {
     let whole = |((_, symbol, date), said): (&(Dataset, String, NaiveDate), &Verdicted)| {
         let place = (symbol.clone(), *date);
-        let want = rows.get(&place).map_or(0, |r| r.0);
+        let want = rows.get(&place).map_or(0, |c| c.rows);
         (said.rows > 0 && said.rows as usize == want).then_some(place)
     };
     last.iter().filter(|((d, _, _), _)| *d == Dataset::EquitiesBarsMinute).filter_map(whole).collect()
 }
 
-/// Partitions that are not GREEN for a reason that the truth does not have, with those reasons; at the end nothing but splits
-/// and delistings may be left.
-pub fn otherwise(first: &Ledger, last: &Ledger, truth: &Claims) -> BTreeMap<Place, Vec<&'static str>> {
+/// Partitions that are not GREEN for a reason that the truth does not have, with those reasons. At the end nothing but splits
+/// and thin sessions may be left.
+pub fn otherwise(first: &Ledger, last: &Ledger, truth: &Claims, world: &World) -> BTreeMap<Place, Vec<&'static str>> {
     let is = |class: Class, place: &Place| truth.get(&class).is_some_and(|c| c.contains(place));
     let gone = |place: &Place| {
         truth.get(&Class::Delisting).is_some_and(|c| c.iter().any(|(s, from)| *s == place.0 && *from <= place.1))
@@ -122,7 +123,8 @@ pub fn otherwise(first: &Ledger, last: &Ledger, truth: &Claims) -> BTreeMap<Plac
                         ("missing_session", 1) => is(Class::Missing, &place) || gone(&place),
                         ("hole", 1) => is(Class::Hole, &place) || is(Class::Quiet, &place),
                         ("unexplained_jump", _) => is(Class::Split, &place),
-                        ("delisted", 2) => gone(&place),
+                        ("thin_session", 1) => world.rows.get(&place).is_some_and(|c| c.is_thin(c.regular_first)),
+                        ("thin_session", 2) => is(Class::Thin, &place),
                         _ => false,
                     }
             };
