@@ -17,7 +17,7 @@ use lab::claims::{Claims, Class};
 use lab::folder::World;
 use lab::plan::{Plan, Size};
 use lab::score::{score, wrong};
-use lab::{nights, said, sessions};
+use lab::{held, nights, said, sessions};
 use std::path::Path;
 
 #[test]
@@ -28,9 +28,10 @@ fn the_node_finds_what_is_missing_and_wrong_and_nothing_else() {
     let world = World::write(&plan, root.path()).unwrap();
     let truth = world.truth(&plan);
     let datanode = Path::new(env!("CARGO_BIN_EXE_datanode"));
-    let nights = nights::run(datanode, &world, &root.path().join("data")).unwrap();
+    let data = root.path().join("data");
+    let nights = nights::run(datanode, &world, &data).unwrap();
     let mut claims: Claims = said::claims(&nights.first, &nights.last);
-    claims.insert(Class::Held, said::held(&nights.last, &world.rows));
+    claims.insert(Class::Held, held::held(&world, &data).unwrap());
     let strange = said::otherwise(&nights.first, &nights.last, &truth, &world);
     let some: Vec<_> = strange.iter().take(8).collect();
     assert!(some.is_empty(), "seed {seed}: {} not GREEN, and nothing is wrong there: {some:?} …", strange.len());

@@ -18,7 +18,7 @@ use lab::claims::{Claims, Class};
 use lab::folder::World;
 use lab::plan::{Plan, Size};
 use lab::score::{Score, score, wrong};
-use lab::{Fallible, nights, said};
+use lab::{Fallible, held, nights, said};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -120,7 +120,7 @@ fn main() -> Fallible<()> {
 fn of_node(datanode: &Path, world: &World, truth: &Claims, data: &Path, seed: u64) -> Fallible<Claims> {
     let nights = nights::run(datanode, world, data).map_err(|e| format!("seed {seed}: {e}"))?;
     let mut claims = said::claims(&nights.first, &nights.last);
-    claims.insert(Class::Held, said::held(&nights.last, &world.rows));
+    claims.insert(Class::Held, held::held(world, data)?);
     let strange = said::otherwise(&nights.first, &nights.last, truth, world);
     for ((symbol, date), reasons) in strange.iter().take(8) {
         eprintln!("seed {seed}: {symbol} {date}: {}", reasons.join(", "));

@@ -34,7 +34,7 @@ pub enum Class {
     Clocks,
     /// Sessions in which fewer than nine tenths of the minutes traded, for whatever reason.
     Thin,
-    /// Sessions whose rows are all there when everybody has answered.
+    /// Sessions whose rows are all there with their true values, when everybody has answered.
     Held,
     /// Anything that is not GREEN and is none of the above: always wrong.
     Else,
@@ -70,7 +70,7 @@ impl Class {
             Self::HalfDay => "half-days",
             Self::Clocks => "change of the clocks",
             Self::Thin => "thin sessions",
-            Self::Held => "sessions whole at the end",
+            Self::Held => "sessions true at the end",
             Self::Else => "anything else not GREEN",
         }
     }

@@ -11,6 +11,7 @@ use super::sessions::{Day, WINDOW};
 use datanode_schema::registry::DEFAULT_DATASETS;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 /// The vendors' folders.
@@ -36,12 +37,19 @@ pub struct World {
 pub struct Counts {
     /// Minutes of the session.
     pub minutes: u32,
-    /// Rows, those outside the session included.
-    pub rows: usize,
     /// Minutes of the session with a row.
     pub regular: usize,
     /// The same of the first vendor on the first night; rows that came twice count once.
     pub regular_first: usize,
+    /// What the rows come to: [`print`].
+    pub print: u64,
+}
+
+/// What rows come to: seconds of the stamp; open, high, low and close in cents; shares.
+pub fn print(rows: impl IntoIterator<Item = (i64, [i64; 5])>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    rows.into_iter().for_each(|row| row.hash(&mut hasher));
+    hasher.finish()
 }
 
 impl Counts {
@@ -72,9 +80,12 @@ impl World {
             for (day, given) in plan.days.iter().zip(sessions(plan, symbol)) {
                 let counts = Counts {
                     minutes: day.minutes,
-                    rows: given.truth.len(),
                     regular: regular(day, &given.truth),
                     regular_first: regular(day, given.first.as_ref().unwrap_or(&given.truth)),
+                    print: print(given.truth.iter().map(|r| {
+                        let at = day.open.timestamp() + 60 * r.minute;
+                        (at, [r.open, r.high, r.low, r.close, r.volume])
+                    })),
                 };
                 world.rows.insert((symbol.name.clone(), day.date), counts);
                 write_day(day, &given, [folder(&world.first), folder(&world.later), folder(&world.second)])?;

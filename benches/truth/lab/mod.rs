@@ -5,6 +5,7 @@
 
 pub mod claims;
 pub mod folder;
+pub mod held;
 pub mod market;
 pub mod nights;
 pub mod plan;

@@ -2,7 +2,7 @@
 
 use super::Fallible;
 use super::claims::{Claims, Class, Place};
-use super::folder::{Counts, World};
+use super::folder::World;
 use super::sessions::WINTER;
 use chrono::NaiveDate;
 use datanode_schema::clock::date_of;
@@ -94,16 +94,6 @@ pub fn claims(first: &Ledger, last: &Ledger) -> Claims {
         put(Class::Delisting, said.reasons.contains("delisted") && gone.insert(symbol));
     }
     out
-}
-
-/// Sessions whose rows are all there at the end, as the ledger counts them.
-pub fn held(last: &Ledger, rows: &BTreeMap<Place, Counts>) -> BTreeSet<Place> {
-    let whole = |((_, symbol, date), said): (&(Dataset, String, NaiveDate), &Verdicted)| {
-        let place = (symbol.clone(), *date);
-        let want = rows.get(&place).map_or(0, |c| c.rows);
-        (said.rows > 0 && said.rows as usize == want).then_some(place)
-    };
-    last.iter().filter(|((d, _, _), _)| *d == Dataset::EquitiesBarsMinute).filter_map(whole).collect()
 }
 
 /// Partitions that are not GREEN for a reason that the truth does not have, with those reasons. At the end nothing but splits
