@@ -9,8 +9,8 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// The version of the line format.
-pub const VERSION: u32 = 1;
+/// The version of the line format. 2: `duplicates`; a line of version 1 has none.
+pub const VERSION: u32 = 2;
 
 /// A file that a request's rows went to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +70,9 @@ pub struct Line {
     pub empty_sessions: u64,
     /// Rows that replaced a row with other values.
     pub restated: u64,
+    /// Rows that were exact copies of another in the same answer; one of them was kept.
+    #[serde(default)]
+    pub duplicates: u64,
     /// HTTP requests, or files read.
     pub pages: u32,
     /// Bytes of the bodies.
@@ -117,8 +120,8 @@ pub fn read(file: &Path) -> Result<Vec<Line>, BadLine> {
     let mut out = Vec::new();
     for (i, l) in text.lines().enumerate() {
         let line: Line = serde_json::from_str(l).map_err(|e| bad(i + 1, e.to_string()))?;
-        if line.v != VERSION {
-            return Err(bad(i + 1, format!("version {} where {VERSION} is known", line.v)));
+        if !(1..=VERSION).contains(&line.v) {
+            return Err(bad(i + 1, format!("version {} where 1 to {VERSION} are known", line.v)));
         }
         out.push(line);
     }

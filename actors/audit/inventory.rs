@@ -1,140 +1,261 @@
 //! The pure part: absences of one symbol.
+//!
+//! Months are compared as bitmaps, so that a symbol that lacks nothing costs a few instructions a month; only what is absent, short
+//! or has a hole becomes a task.
 
+use super::holes::{holes, is_short, union};
+use super::listing::{Expected, explain};
 use chrono::{DateTime, Duration, NaiveDate, Utc};
-use datanode_schema::calendar::Session;
-use datanode_schema::clock::day_number;
+use datanode_schema::calendar::{Calendar, Session};
+use datanode_schema::clock::{date_of, day_number};
 use datanode_schema::keys::Month;
-use datanode_schema::names::{Absence, Dataset, Outcome, Vendor};
-use datanode_schema::records::{Bookmark, GapPage, GapTask, HoldingDay};
+use datanode_schema::names::{Absence, Explanation, Outcome};
+use datanode_schema::records::{Bookmark, GapPage, GapTask, Holding, HoldingDay, bits};
 use datanode_schema::registry::{Cadence, DatasetRule, Span};
 use std::collections::BTreeMap;
 
 /// A vendor that can be asked for a symbol, and what it has answered.
 #[derive(Clone, Debug)]
 pub struct Covered {
-    /// The vendor.
-    pub vendor: Vendor,
     /// First and last day that it has.
     pub window: (NaiveDate, NaiveDate),
     /// What it has answered.
     pub bookmark: Bookmark,
 }
 
+/// What all vendors together hold of a symbol in a month.
+#[derive(Clone, Debug, Default)]
+pub struct HeldMonth {
+    /// Days with rows: bit 0 is the first of the month.
+    pub days: u32,
+    /// The vendors' pages; only of minute data, of which a session can be there in part.
+    pub pages: Vec<Holding>,
+}
+
+/// A calendar's sessions, a bitmap a month.
+pub struct Sessions {
+    first: u32,
+    months: Vec<u32>,
+}
+
+impl Sessions {
+    /// The sessions of `from..=to`.
+    pub fn of(calendar: Calendar, from: NaiveDate, to: NaiveDate) -> Self {
+        let first = Month::of(from).0;
+        let mut months = vec![0u32; (Month::of(to).0.saturating_sub(first) + 1) as usize];
+        for date in calendar.session_dates(from, to) {
+            let month = Month::of(date);
+            let bit = 1u32 << (day_number(date) - month.first_day()).clamp(0, 31);
+            if let Some(m) = months.get_mut((month.0 - first) as usize) {
+                *m |= bit;
+            }
+        }
+        Self { first, months }
+    }
+
+    fn month(&self, month: Month) -> u32 {
+        let at = month.0.checked_sub(self.first).and_then(|i| self.months.get(i as usize));
+        at.copied().unwrap_or(0)
+    }
+}
+
 /// What is known of one symbol.
 pub struct Seen<'a> {
-    /// The dataset.
-    pub dataset: Dataset,
     /// Its rule.
     pub rule: &'a DatasetRule,
     /// What the node should hold of it.
     pub spans: &'a [Span],
+    /// The sessions of its calendar, at least those of the spans.
+    pub sessions: &'a Sessions,
     /// The last session considered.
     pub as_of: NaiveDate,
     /// Now.
     pub now: DateTime<Utc>,
-    /// What is held, the best vendor's for each session.
-    pub held: &'a BTreeMap<i32, HoldingDay>,
-    /// Tasks that stood before, by day.
-    pub before: &'a BTreeMap<i32, GapTask>,
+    /// What is held.
+    pub held: &'a BTreeMap<Month, HeldMonth>,
+    /// The pages that stood before.
+    pub before: &'a BTreeMap<Month, GapPage>,
     /// The vendors.
     pub vendors: &'a [Covered],
 }
 
-/// Whether a session's rows stop, or begin, farther from its edges than the dataset's threshold allows. Daily data is
-/// never short: a session has its one row or is absent.
-pub fn is_short(rule: &DatasetRule, session: &Session, held: &HoldingDay) -> bool {
-    if rule.cadence != Cadence::Minute {
-        return false;
-    }
-    if held.regular == 0 {
-        return true;
-    }
-    let minutes = f64::from(session.minutes());
-    let silent = f64::from(held.first).max(minutes - 1.0 - f64::from(held.last));
-    silent > rule.qc.max_silent_edge * minutes
+/// The gaps of one symbol.
+#[derive(Debug, Default)]
+pub struct Inventory {
+    /// Its gap pages, whole: a month that is not here has none.
+    pub pages: BTreeMap<Month, GapPage>,
+    /// Sessions that the calendar has in its windows.
+    pub sessions: u64,
 }
 
-/// The gap pages of one symbol, whole: a month that is not in the result has none.
-pub fn inventory(s: &Seen<'_>) -> BTreeMap<Month, GapPage> {
-    let mut out: BTreeMap<Month, Vec<GapTask>> = BTreeMap::new();
-    for span in s.spans {
-        let Some((from, to)) = span.until(s.as_of) else { continue };
-        for session in s.rule.calendar().sessions(from, to) {
-            if let Some(task) = absence(s, &session) {
-                out.entry(Month::of(session.date)).or_default().push(task);
+/// Compares what is held of a symbol with what its calendar and windows expect.
+pub fn inventory(s: &Seen<'_>) -> Inventory {
+    let mut out = Inventory::default();
+    let mut tasks: BTreeMap<i32, GapTask> = BTreeMap::new();
+    let mut wanted: BTreeMap<Month, u32> = BTreeMap::new();
+    for (from, to) in s.spans.iter().filter_map(|span| span.until(s.as_of)) {
+        for month in (Month::of(from).0..=Month::of(to).0).map(Month) {
+            let want = s.sessions.month(month) & days_between(month, from, to);
+            out.sessions += u64::from(want.count_ones());
+            if month_tasks(s, month, want, &mut tasks) {
+                *wanted.entry(month).or_default() |= want;
             }
         }
     }
-    out.into_iter().map(|(month, tasks)| (month, GapPage::pack(month.first_day(), tasks))).collect()
+    if tasks.values().any(|t| t.state == Absence::Explained.number() && t.rows == 0) {
+        explain_symbol(s, &mut tasks);
+    }
+    let mut months: BTreeMap<Month, Vec<GapTask>> = BTreeMap::new();
+    for (day, t) in tasks {
+        months.entry(Month::of(date_of(day))).or_default().push(t);
+    }
+    out.pages = months.into_iter().map(|(m, tasks)| (m, GapPage::pack(m.first_day(), tasks))).collect();
+    out
 }
 
-fn absence(s: &Seen<'_>, session: &Session) -> Option<GapTask> {
-    let day = day_number(session.date);
-    let held = s.held.get(&day).filter(|h| h.rows > 0);
-    let short = held.is_some_and(|h| is_short(s.rule, session, h));
-    if held.is_some() && !short {
-        return None;
+/// The days of a month that lie in `from..=to`.
+fn days_between(month: Month, from: NaiveDate, to: NaiveDate) -> u32 {
+    let first = month.first_day();
+    let low = (day_number(from) - first).clamp(0, 31);
+    let high = (day_number(to) - first).clamp(-1, 31);
+    if high < low { 0 } else { (u32::MAX << low) & (u32::MAX >> (31 - high)) }
+}
+
+/// Adds the tasks of a month; whether there is any.
+fn month_tasks(s: &Seen<'_>, month: Month, want: u32, tasks: &mut BTreeMap<i32, GapTask>) -> bool {
+    let first = month.first_day();
+    let held = s.held.get(&month);
+    let have = held.map_or(0, |h| h.days);
+    let mut absent = want & !have;
+    if s.rule.cadence == Cadence::Event {
+        // An event that did not happen lacks nothing once somebody has answered for the day.
+        for w in s.vendors.iter().flat_map(|c| &c.bookmark.windows) {
+            absent &= !days_between(month, date_of(w.from), date_of(w.to));
+        }
     }
-    // An event that did not happen lacks nothing once somebody has answered for the day.
-    let answered = |c: &Covered| c.bookmark.windows.iter().any(|w| w.from <= day && day <= w.to);
-    if s.rule.cadence == Cadence::Event && s.vendors.iter().any(answered) {
-        return None;
+    let mut partial: Vec<(Session, HoldingDay, Absence)> = Vec::new();
+    if s.rule.cadence == Cadence::Minute
+        && let Some(held) = held
+    {
+        partial = in_part(s.rule, month, want & have, held);
     }
-    let fresh = || GapTask {
-        day,
-        state: Absence::Missing.number(),
+    if absent == 0 && partial.is_empty() {
+        return false;
+    }
+    let before: BTreeMap<i32, GapTask> =
+        s.before.get(&month).map(|p| p.tasks(first).into_iter().map(|t| (t.day, t)).collect()).unwrap_or_default();
+    for day in bits(absent).map(|n| first + n) {
+        if let Some(session) = s.rule.calendar().session(date_of(day)) {
+            tasks.insert(day, task(s, before.get(&day), &session, 0, Absence::Missing));
+        }
+    }
+    for (session, held, state) in partial {
+        let day = held.day;
+        tasks.insert(day, task(s, before.get(&day), &session, held.rows, state));
+    }
+    true
+}
+
+/// The sessions of a month that are there in part: short ones, and ones with holes.
+fn in_part(rule: &DatasetRule, month: Month, days: u32, held: &HeldMonth) -> Vec<(Session, HoldingDay, Absence)> {
+    let first = month.first_day();
+    let mut by_day: BTreeMap<i32, Vec<HoldingDay>> = BTreeMap::new();
+    for h in held.pages.iter().flat_map(|p| p.days(first)) {
+        by_day.entry(h.day).or_default().push(h);
+    }
+    let mut out = Vec::new();
+    for day in bits(days).map(|n| first + n) {
+        let Some(session) = rule.calendar().session(date_of(day)) else { continue };
+        let Some(held) = by_day.remove(&day).and_then(union) else { continue };
+        if is_short(rule, &session, &held) {
+            out.push((session, held, Absence::Short));
+        } else if !holes(rule, session.minutes(), &held).is_empty() {
+            out.push((session, held, Absence::Hole));
+        }
+    }
+    out
+}
+
+/// The task of a session in the state that its rows give it, with the evidence that it had.
+fn task(s: &Seen<'_>, before: Option<&GapTask>, session: &Session, rows: u32, state: Absence) -> GapTask {
+    let mut task = before.cloned().unwrap_or_else(|| GapTask {
+        day: day_number(session.date),
+        state: state.number(),
         why: 0,
-        expected: match s.rule.cadence {
-            Cadence::Minute => session.minutes(),
-            Cadence::Session => 1,
-            Cadence::Event | Cadence::Snapshot => 0,
-        },
-        rows: 0,
+        expected: 0,
+        rows,
         discovered_at: s.now.timestamp(),
         answers: Vec::new(),
+    });
+    task.rows = rows;
+    task.expected = match s.rule.cadence {
+        Cadence::Minute => session.minutes(),
+        Cadence::Session => 1,
+        Cadence::Event | Cadence::Snapshot => 0,
     };
-    let mut task = s.before.get(&day).cloned().unwrap_or_else(fresh);
-    task.rows = held.map_or(0, |h| h.rows);
-    let ready = session.close + Duration::minutes(i64::from(s.rule.ready_after_minutes));
     if task.state == Absence::Cancelled.number() {
-        return Some(task);
+        return task;
     }
-    task.state = if short {
-        Absence::Short.number()
-    } else if s.now < ready {
-        Absence::Pending.number()
-    } else {
-        Absence::Missing.number()
-    };
-    let vendors = s.vendors.iter().filter(|c| c.window.0 <= session.date && session.date <= c.window.1).count();
+    let ready = session.close + Duration::minutes(i64::from(s.rule.ready_after_minutes));
+    let early = state == Absence::Missing && s.now < ready;
+    task.state = if early { Absence::Pending } else { state }.number();
+    let has = |c: &&Covered| c.window.0 <= session.date && session.date <= c.window.1;
+    let vendors = s.vendors.iter().filter(has).count();
     settle(s.rule, &mut task, vendors);
-    Some(task)
+    task
 }
 
-/// Applies the dataset's no-trade rule: what the evidence makes of a missing session. `vendors` is how many enabled
+/// Applies the dataset's no-trade rule: what the evidence makes of a missing session or of a hole. `vendors` is how many enabled
 /// vendors have the session at all.
+///
+/// For a missing session a vendor agrees by an empty answer; for a hole by one that has rows of the session, and not those.
 pub fn settle(rule: &DatasetRule, task: &mut GapTask, vendors: usize) {
-    if task.state != Absence::Missing.number() {
+    let agreeing = if task.state == Absence::Missing.number() {
+        Outcome::Empty.number()
+    } else if task.state == Absence::Hole.number() {
+        Outcome::Short.number()
+    } else {
+        task.why = 0;
         return;
-    }
-    let empty = Outcome::Empty.number();
-    let agree = task.answers.iter().filter(|a| a.outcome == empty).count();
+    };
+    let agree = task.answers.iter().filter(|a| a.outcome == agreeing).count();
     let sole =
-        vendors == 1 && task.answers.iter().any(|a| a.outcome == empty && a.days >= rule.no_trade.sole_vendor_days);
+        vendors == 1 && task.answers.iter().any(|a| a.outcome == agreeing && a.days >= rule.no_trade.sole_vendor_days);
     if agree >= usize::from(rule.no_trade.vendors_agree) || sole {
         task.state = Absence::Explained.number();
+        // What explains an absent session is read from the whole symbol, by the audit.
+        if task.rows > 0 || task.why == 0 {
+            task.why = Explanation::NoTrade.number();
+        }
         return;
     }
+    task.why = 0;
     let failed = task.answers.iter().filter(|a| a.attempts >= crate::queue::MAX_ATTEMPTS).count();
-    if vendors > 0 && failed >= vendors {
+    if task.state == Absence::Missing.number() && vendors > 0 && failed >= vendors {
         task.state = Absence::Unobtainable.number();
     }
+}
+
+/// Says what explains the absences of a symbol, over all of its sessions.
+fn explain_symbol(s: &Seen<'_>, tasks: &mut BTreeMap<i32, GapTask>) {
+    let mut open = tasks.iter_mut().peekable();
+    let mut sessions = Vec::new();
+    for (from, to) in s.spans.iter().filter_map(|span| span.until(s.as_of)) {
+        for month in (Month::of(from).0..=Month::of(to).0).map(Month) {
+            let want = s.sessions.month(month) & days_between(month, from, to);
+            for day in bits(want).map(|n| month.first_day() + n) {
+                let here = open.next_if(|(d, _)| **d == day).map(|(_, t)| t);
+                sessions.push(here.map_or(Expected::Held, Expected::Open));
+            }
+        }
+    }
+    explain(&s.rule.listing, sessions);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datanode_schema::names::Vendor;
+    use datanode_schema::names::{Dataset, Vendor};
     use datanode_schema::records::Answer;
     use datanode_schema::registry::{Registry, Sources};
 
@@ -150,31 +271,25 @@ mod tests {
         HoldingDay { day: day_number(date(day)), rows: regular, regular, first, last, ..HoldingDay::default() }
     }
 
-    #[test]
-    fn six_rows_are_short_a_half_day_is_not_and_a_thin_day_is_not() {
-        let rule = rule(Dataset::EquitiesBarsMinute);
-        let session = |d: &str| rule.calendar().session(date(d)).unwrap();
-        assert!(is_short(&rule, &session("2014-06-23"), &held("2014-06-23", 6, 0, 5)));
-        assert!(!is_short(&rule, &session("2015-12-24"), &held("2015-12-24", 210, 0, 209)));
-        assert!(!is_short(&rule, &session("2008-03-07"), &held("2008-03-07", 300, 0, 380)));
-        assert!(
-            is_short(&rule, &session("2014-06-23"), &held("2014-06-23", 0, 0, 0)),
-            "extended hours alone are no session"
-        );
+    /// What one vendor holds of January 2020.
+    fn month(days: &[HoldingDay]) -> BTreeMap<Month, HeldMonth> {
+        let m = Month::of(date("2020-01-01"));
+        let all = days.iter().fold(0u32, |a, d| a | 1 << (d.day - m.first_day()));
+        BTreeMap::from([(m, HeldMonth { days: all, pages: vec![Holding::pack(m.first_day(), days.to_vec())] })])
     }
 
     fn seen<'a>(
         rule: &'a DatasetRule,
         spans: &'a [Span],
-        held: &'a BTreeMap<i32, HoldingDay>,
-        before: &'a BTreeMap<i32, GapTask>,
+        held: &'a BTreeMap<Month, HeldMonth>,
+        before: &'a BTreeMap<Month, GapPage>,
         vendors: &'a [Covered],
         now: &str,
     ) -> Seen<'a> {
         Seen {
-            dataset: Dataset::EquitiesBars,
             rule,
             spans,
+            sessions: Box::leak(Box::new(Sessions::of(rule.calendar(), date("2019-12-01"), date("2020-02-01")))),
             as_of: date("2020-01-10"),
             now: now.parse().unwrap(),
             held,
@@ -183,25 +298,22 @@ mod tests {
         }
     }
 
-    fn covered(vendor: Vendor, from: &str, to: &str, said_at: &str) -> Covered {
+    fn covered(from: &str, to: &str, said_at: &str) -> Covered {
         let mut bookmark = Bookmark::default();
         bookmark.cover(day_number(date(from)), day_number(date(to)));
         bookmark.updated_at = said_at.parse::<DateTime<Utc>>().unwrap().timestamp();
-        Covered { vendor, window: (date("1990-01-01"), date("2030-01-01")), bookmark }
+        Covered { window: (date("1990-01-01"), date("2030-01-01")), bookmark }
     }
 
     #[test]
     fn what_the_calendar_has_and_nobody_gave_is_missing_until_the_vendors_agree() {
         let rule = rule(Dataset::EquitiesBars);
         let spans = [Span { from: date("2020-01-02"), to: None }];
-        let all: BTreeMap<i32, HoldingDay> =
-            ["2020-01-02", "2020-01-03", "2020-01-06", "2020-01-08", "2020-01-09", "2020-01-10"]
-                .iter()
-                .map(|d| (day_number(date(d)), held(d, 1, 0, 0)))
-                .collect();
+        let days = ["2020-01-02", "2020-01-03", "2020-01-06", "2020-01-08", "2020-01-09", "2020-01-10"];
+        let all = month(&days.map(|d| held(d, 1, 0, 0)));
         let none = BTreeMap::new();
-        let one = [covered(Vendor::Alpaca, "2020-01-02", "2020-01-10", "2020-01-11T00:00:00Z")];
-        let gaps = inventory(&seen(&rule, &spans, &all, &none, &one, "2020-01-12T00:00:00Z"));
+        let one = [covered("2020-01-02", "2020-01-10", "2020-01-11T00:00:00Z")];
+        let gaps = inventory(&seen(&rule, &spans, &all, &none, &one, "2020-01-12T00:00:00Z")).pages;
         let tasks: Vec<_> = gaps.iter().flat_map(|(m, p)| p.tasks(m.first_day())).collect();
         assert_eq!(tasks.len(), 1);
         assert_eq!(tasks[0].day, day_number(date("2020-01-07")));
@@ -215,8 +327,9 @@ mod tests {
             last_day: 18_273,
         };
         let agreed = GapTask { answers: vec![said(Vendor::Alpaca), said(Vendor::Massive)], ..tasks[0].clone() };
-        let before = BTreeMap::from([(agreed.day, agreed)]);
-        let gaps = inventory(&seen(&rule, &spans, &all, &before, &one, "2020-01-12T00:00:00Z"));
+        let first = Month::of(date("2020-01-01"));
+        let before = BTreeMap::from([(first, GapPage::pack(first.first_day(), [agreed]))]);
+        let gaps = inventory(&seen(&rule, &spans, &all, &before, &one, "2020-01-12T00:00:00Z")).pages;
         assert_eq!(gaps.values().next().unwrap().groups[0].state, Absence::Explained.number());
     }
 
@@ -225,7 +338,7 @@ mod tests {
         let rule = rule(Dataset::EquitiesBars);
         let spans = [Span { from: date("2020-01-10"), to: None }];
         let none = BTreeMap::new();
-        let gaps = inventory(&seen(&rule, &spans, &BTreeMap::new(), &none, &[], "2020-01-10T21:05:00Z"));
+        let gaps = inventory(&seen(&rule, &spans, &BTreeMap::new(), &none, &[], "2020-01-10T21:05:00Z")).pages;
         assert_eq!(gaps.values().next().unwrap().groups[0].state, Absence::Pending.number());
     }
 
@@ -248,5 +361,52 @@ mod tests {
         task.answers = vec![answer(2)];
         settle(&rule, &mut task, 1);
         assert_eq!(task.state, Absence::Explained.number());
+    }
+
+    #[test]
+    fn a_hole_is_explained_where_a_second_vendor_has_the_session_and_is_silent_too() {
+        let rule = rule(Dataset::EquitiesBarsMinute);
+        let answer = |vendor, outcome: Outcome, days| Answer {
+            vendor,
+            outcome: outcome.number(),
+            days,
+            attempts: 0,
+            last_day: 5,
+        };
+        let hole = |answers| GapTask {
+            day: 1,
+            state: Absence::Hole.number(),
+            why: 0,
+            expected: 390,
+            rows: 330,
+            discovered_at: 0,
+            answers,
+        };
+        let settled = |answers, vendors| {
+            let mut t = hole(answers);
+            settle(&rule, &mut t, vendors);
+            (Absence::from_number(t.state).unwrap(), Explanation::from_number(t.why))
+        };
+        let open = (Absence::Hole, None);
+        assert_eq!(settled(vec![answer(2, Outcome::Short, 1)], 2), open);
+        assert_eq!(
+            settled(vec![answer(2, Outcome::Short, 1), answer(3, Outcome::Empty, 3)], 2),
+            open,
+            "a vendor without the session has not looked at these minutes"
+        );
+        let agreed = (Absence::Explained, Some(Explanation::NoTrade));
+        assert_eq!(settled(vec![answer(2, Outcome::Short, 1), answer(3, Outcome::Short, 1)], 2), agreed);
+        assert_eq!(settled(vec![answer(2, Outcome::Short, 2)], 1), agreed, "the sole vendor, on two days");
+    }
+
+    #[test]
+    fn a_month_is_cut_at_the_windows_edges() {
+        let m = Month::of(date("2020-01-01"));
+        let between = |a, b| days_between(m, date(a), date(b));
+        assert_eq!(between("2019-12-30", "2020-02-02"), u32::MAX);
+        assert_eq!(between("2020-01-03", "2020-01-04"), 0b1100);
+        assert_eq!(between("2019-12-01", "2020-01-01"), 1);
+        assert_eq!(between("2020-01-31", "2020-03-01"), u32::MAX << 30);
+        assert_eq!((between("2020-02-01", "2020-03-01"), between("2019-01-01", "2019-12-31")), (0, 0));
     }
 }

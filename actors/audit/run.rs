@@ -1,12 +1,11 @@
 //! The audit over the whole universe.
 
-use super::{Covered, Seen, inventory, is_short};
+use super::inventory::{Covered, HeldMonth, Seen, Sessions, inventory};
 use crate::node::{Node, RunContext};
 use chrono::NaiveDate;
-use datanode_schema::clock::date_of;
 use datanode_schema::keys::{Month, PageKey, SeriesKey};
 use datanode_schema::names::{Absence, Dataset};
-use datanode_schema::records::{GapPage, GapTask, HoldingDay};
+use datanode_schema::records::GapPage;
 use datanode_schema::registry::{Cadence, DatasetRule, Registry};
 use datanode_schema::store::{Batch, Store, StoreError};
 use datanode_schema::trees::{BOOKMARKS, GAPS, HOLDINGS};
@@ -35,6 +34,8 @@ pub struct AuditCounters {
     pub absent: u64,
     /// Nobody has given a final answer.
     pub missing: u64,
+    /// Of those, the ones that nobody was asked for yet.
+    pub never_asked: u64,
     /// There is a reason and evidence.
     pub explained: u64,
     /// Too early.
@@ -43,40 +44,64 @@ pub struct AuditCounters {
     pub unobtainable: u64,
     /// Rows, but not a whole session.
     pub short: u64,
+    /// Rows from open to close, with minutes between them that should be there.
+    pub holes: u64,
+    /// The same, where the vendors agree that nothing traded; not in `explained`, which are whole sessions.
+    pub silent: u64,
     /// Given up by a person; not in `absent`.
     pub cancelled: u64,
     /// Pages that changed.
     pub pages_written: u64,
 }
 
+/// Which symbols to look at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// All of the universe.
+    Everything,
+    /// Those that lack something: after the queue was drained, the evidence is new and the rows are new there alone.
+    WithGaps,
+}
+
 /// Compares holdings with calendar, universe and bookmarks, and writes the gap pages that changed.
 ///
 /// # Errors
 /// The store's.
-pub fn audit(node: &Node, run: &RunContext) -> Result<AuditCounters, AuditError> {
+pub fn audit(node: &Node, run: &RunContext, scope: Scope) -> Result<AuditCounters, AuditError> {
     let registry = node.registry();
     // Nobody else changes a page between its being read and its being written.
     let _turns = node.turns.all();
     let mut counters = AuditCounters::default();
     let mut batch = Batch::new();
-    let mut known: BTreeSet<(Dataset, String)> = BTreeSet::new();
+    let mut known: BTreeSet<(Dataset, &str)> = BTreeSet::new();
+    let mut sessions: BTreeMap<Dataset, Sessions> = BTreeMap::new();
+    let now = node.clock.now();
     for (dataset, symbol, spans) in registry.universe.iter() {
         let Some(rule) = registry.rule(dataset).filter(|r| r.cadence != Cadence::Snapshot) else { continue };
-        known.insert((dataset, symbol.to_owned()));
-        let held = holdings(&node.store, rule, dataset, symbol)?;
-        let (pages, before) = tasks(&node.store, dataset, symbol)?;
-        let vendors = vendors(node, &registry, dataset, symbol)?;
-        let now = node.clock.now();
-        let seen =
-            Seen { dataset, rule, spans, as_of: run.as_of, now, held: &held, before: &before, vendors: &vendors };
+        known.insert((dataset, symbol));
+        let before = pages(&node.store, dataset, symbol)?;
+        if scope == Scope::WithGaps && before.is_empty() {
+            continue;
+        }
+        let sessions = sessions.entry(dataset).or_insert_with(|| {
+            let first =
+                registry.universe.datasets.get(&dataset).and_then(|m| m.values().flatten().map(|s| s.from).min());
+            Sessions::of(rule.calendar(), first.unwrap_or(run.as_of), run.as_of)
+        });
+        let seen = Seen {
+            rule,
+            spans,
+            sessions,
+            as_of: run.as_of,
+            now,
+            held: &held(&node.store, rule, dataset, symbol)?,
+            before: &before,
+            vendors: &vendors(node, &registry, dataset, symbol)?,
+        };
         let after = inventory(&seen);
         counters.symbols += 1;
-        for span in spans {
-            if let Some((a, b)) = span.until(run.as_of) {
-                counters.sessions += rule.calendar().count(a, b) as u64;
-            }
-        }
-        counters.pages_written += write_changes(&mut batch, dataset, symbol, &pages, after)?;
+        counters.sessions += after.sessions;
+        counters.pages_written += write_changes(&mut batch, dataset, symbol, &before, after.pages)?;
         if batch.len() >= COMMIT {
             node.store.commit(std::mem::take(&mut batch))?;
         }
@@ -94,39 +119,46 @@ pub fn audit(node: &Node, run: &RunContext) -> Result<AuditCounters, AuditError>
 /// # Errors
 /// The store's.
 pub fn count_absences(store: &Store, c: &mut AuditCounters) -> Result<(), StoreError> {
-    let mut n: BTreeMap<u8, u64> = BTreeMap::new();
+    let mut n: BTreeMap<(u8, bool), u64> = BTreeMap::new();
+    let mut never_asked = 0;
     store.scan(&GAPS, &[], |_, page| {
         for g in page.groups.iter() {
-            *n.entry(g.state).or_default() += u64::from(g.days.to_native().count_ones());
+            let sessions = u64::from(g.days.to_native().count_ones());
+            *n.entry((g.state, g.rows.to_native() > 0)).or_default() += sessions;
+            if g.state == Absence::Missing.number() && g.answers.is_empty() {
+                never_asked += sessions;
+            }
         }
         ControlFlow::Continue(())
     })?;
-    let of = |a: Absence| n.get(&a.number()).copied().unwrap_or(0);
-    c.missing = of(Absence::Missing);
-    c.explained = of(Absence::Explained);
-    c.pending = of(Absence::Pending);
-    c.unobtainable = of(Absence::Unobtainable);
-    c.short = of(Absence::Short);
-    c.cancelled = of(Absence::Cancelled);
+    let of = |a: Absence, rows: bool| n.get(&(a.number(), rows)).copied().unwrap_or(0);
+    let both = |a: Absence| of(a, false) + of(a, true);
+    c.missing = both(Absence::Missing);
+    c.never_asked = never_asked;
+    c.explained = of(Absence::Explained, false);
+    c.silent = of(Absence::Explained, true);
+    c.pending = both(Absence::Pending);
+    c.unobtainable = both(Absence::Unobtainable);
+    c.short = both(Absence::Short);
+    c.holes = both(Absence::Hole);
+    c.cancelled = both(Absence::Cancelled);
     c.absent = c.missing + c.explained + c.pending + c.unobtainable;
     Ok(())
 }
 
-/// The best holding of each session: a whole one before a short one, then the one with more rows.
-fn holdings(
+/// What all vendors together hold of a symbol.
+fn held(
     store: &Store,
     rule: &DatasetRule,
     dataset: Dataset,
     symbol: &str,
-) -> Result<BTreeMap<i32, HoldingDay>, StoreError> {
-    let mut out: BTreeMap<i32, HoldingDay> = BTreeMap::new();
-    let whole = |h: &HoldingDay| rule.calendar().session(date_of(h.day)).is_some_and(|s| !is_short(rule, &s, h));
+) -> Result<BTreeMap<Month, HeldMonth>, StoreError> {
+    let mut out: BTreeMap<Month, HeldMonth> = BTreeMap::new();
     store.scan(&HOLDINGS, &SeriesKey::prefix(dataset, symbol), |k, page| {
-        for h in page.native().days(k.month.first_day()) {
-            let better = out.get(&h.day).is_none_or(|o| (whole(&h), h.rows) > (whole(o), o.rows));
-            if better {
-                out.insert(h.day, h);
-            }
+        let month = out.entry(k.month).or_default();
+        month.days |= page.days_with_rows();
+        if rule.cadence == Cadence::Minute {
+            month.pages.push(page.native());
         }
         ControlFlow::Continue(())
     })?;
@@ -135,16 +167,9 @@ fn holdings(
 
 type Pages = BTreeMap<Month, GapPage>;
 
-fn tasks(store: &Store, dataset: Dataset, symbol: &str) -> Result<(Pages, BTreeMap<i32, GapTask>), StoreError> {
-    let mut pages = Pages::new();
-    let mut tasks = BTreeMap::new();
-    for (k, page) in store.load_all(&GAPS, &SeriesKey::prefix(dataset, symbol))? {
-        for t in page.tasks(k.month.first_day()) {
-            tasks.insert(t.day, t);
-        }
-        pages.insert(k.month, page);
-    }
-    Ok((pages, tasks))
+fn pages(store: &Store, dataset: Dataset, symbol: &str) -> Result<Pages, StoreError> {
+    let all = store.load_all(&GAPS, &SeriesKey::prefix(dataset, symbol))?;
+    Ok(all.into_iter().map(|(k, page)| (k.month, page)).collect())
 }
 
 fn vendors(node: &Node, registry: &Registry, dataset: Dataset, symbol: &str) -> Result<Vec<Covered>, StoreError> {
@@ -153,7 +178,6 @@ fn vendors(node: &Node, registry: &Registry, dataset: Dataset, symbol: &str) -> 
     let enabled = ranked.iter().filter(|(v, _)| node.enabled.contains(v));
     Ok(enabled
         .map(|(v, c)| Covered {
-            vendor: *v,
             window: (c.from.unwrap_or(NaiveDate::MIN), c.to.unwrap_or(NaiveDate::MAX)),
             bookmark: marks.iter().find(|(k, _)| k.vendor == *v).map(|(_, b)| b.clone()).unwrap_or_default(),
         })
@@ -183,10 +207,10 @@ fn write_changes(
 }
 
 /// Tasks of symbols that the universe no longer names.
-fn drop_unknown(node: &Node, known: &BTreeSet<(Dataset, String)>, batch: &mut Batch) -> Result<u64, StoreError> {
+fn drop_unknown(node: &Node, known: &BTreeSet<(Dataset, &str)>, batch: &mut Batch) -> Result<u64, StoreError> {
     let mut gone = Vec::new();
     node.store.scan(&GAPS, &[], |k, _| {
-        if !known.contains(&(k.dataset, k.symbol.clone())) {
+        if !known.contains(&(k.dataset, k.symbol.as_str())) {
             gone.push(k);
         }
         ControlFlow::Continue(())

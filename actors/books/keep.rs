@@ -261,6 +261,7 @@ impl Keeper {
             rows,
             empty_sessions: 0,
             restated: 0,
+            duplicates: 0,
             pages: 0,
             bytes,
             body_blake3: hash.finalize().to_hex().to_string(),

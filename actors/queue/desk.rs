@@ -152,7 +152,7 @@ pub fn retry(node: &Node, filter: &Filter) -> Result<u64, QueueError> {
 /// The store's.
 pub fn cancel(node: &Node, filter: &Filter) -> Result<u64, QueueError> {
     change(node, filter, |task| {
-        let open = [Absence::Missing, Absence::Short, Absence::Pending, Absence::Unobtainable];
+        let open = [Absence::Missing, Absence::Short, Absence::Hole, Absence::Pending, Absence::Unobtainable];
         let hit = open.iter().any(|a| a.number() == task.state);
         if hit {
             task.state = Absence::Cancelled.number();

@@ -115,7 +115,9 @@ impl Lens {
                 let failed = [Outcome::Error.number(), Outcome::Unparsable.number()];
                 state == Some(Absence::Missing) && g.answers.iter().all(|a| failed.contains(&a.outcome))
             }
-            Purpose::Backfill | Purpose::Lookback => matches!(state, Some(Absence::Missing | Absence::Short)),
+            Purpose::Backfill | Purpose::Lookback => {
+                matches!(state, Some(Absence::Missing | Absence::Short | Absence::Hole))
+            }
         }
     }
 
@@ -155,7 +157,9 @@ impl Lens {
         }
         match Outcome::from_number(a.outcome) {
             Some(Outcome::Error | Outcome::Unparsable) => true,
-            _ if state == Absence::Short.number() => a.last_day < self.today && a.days < MAX_SHORT_DAYS,
+            _ if [Absence::Short.number(), Absence::Hole.number()].contains(&state) => {
+                a.last_day < self.today && a.days < MAX_SHORT_DAYS
+            }
             _ => a.last_day < self.today,
         }
     }

@@ -3,6 +3,7 @@
 use super::RawError;
 use super::evidence::{Said, weigh};
 use super::keep::{Keeping, Part};
+use crate::audit;
 use crate::queue::window;
 use crate::vendor::{Ask, Purpose, Refusal};
 use datanode_schema::clock::{date_of, day_number};
@@ -140,9 +141,9 @@ impl Keeping<'_> {
         for (month, days) in months {
             let key = HoldingKey { dataset: ask.dataset, symbol: part.symbol.clone(), month, vendor: ask.vendor };
             let before: Holding = self.node.store.load(&HOLDINGS, &key)?.unwrap_or_default();
-            let mut all = before.days(month.first_day());
-            all.retain(|d| !part.held.contains_key(&d.day));
-            all.extend(days);
+            let (old, mut all): (Vec<_>, Vec<_>) =
+                before.days(month.first_day()).into_iter().partition(|d| part.held.contains_key(&d.day));
+            all.extend(days.into_iter().map(|d| with_notes(d, &old)));
             all.sort_by_key(|d| d.day);
             self.batch.put(&HOLDINGS, &key, &Holding::pack(month.first_day(), all))?;
         }
@@ -175,10 +176,11 @@ impl Keeping<'_> {
             let Some(page) = self.node.store.load(&GAPS, &key)? else { continue };
             let first = key.month.first_day();
             let mut after = Vec::new();
+            let others = self.others(ask, &key)?;
             for task in page.tasks(first) {
                 let open = matches!(
                     Absence::from_number(task.state),
-                    Some(Absence::Missing | Absence::Short | Absence::Pending)
+                    Some(Absence::Missing | Absence::Short | Absence::Hole | Absence::Pending)
                 );
                 if task.day < from || task.day > to || !ask.wants(task.day) || !open {
                     after.push(task);
@@ -193,10 +195,13 @@ impl Keeping<'_> {
                 let asked = |(v, w): &&(Vendor, (i32, i32))| {
                     w.0 <= task.day && task.day <= w.1 && demoted.get(v).is_none_or(|d| !d.refuses(task.day, now))
                 };
+                let here = part.held.get(&task.day);
+                let all = audit::union(here.into_iter().chain(others.iter().filter(|h| h.day == task.day)).cloned());
                 let said = Said {
                     vendor: ask.vendor,
                     outcome,
-                    held: part.held.get(&task.day),
+                    gave: here.is_some(),
+                    held: all.as_ref(),
                     session: session.as_ref(),
                     today: self.run.today(),
                     vendors: ranked.iter().filter(asked).count(),
@@ -208,6 +213,24 @@ impl Keeping<'_> {
         Ok(())
     }
 
+    /// What the other vendors hold of a month. Only minute sessions are there in part, so that another's rows matter.
+    fn others(&self, ask: &Ask, key: &PageKey) -> Result<Vec<HoldingDay>, RawError> {
+        let mut out = Vec::new();
+        if self.rule.cadence == Cadence::Minute {
+            self.node.store.scan(
+                &HOLDINGS,
+                &HoldingKey::of_month(key.dataset, &key.symbol, key.month),
+                |k, page| {
+                    if k.vendor != ask.vendor {
+                        out.extend(page.native().days(key.month.first_day()));
+                    }
+                    ControlFlow::Continue(())
+                },
+            )?;
+        }
+        Ok(out)
+    }
+
     fn put_page(&mut self, key: PageKey, before: &GapPage, after: GapPage) -> Result<(), RawError> {
         if after.groups.is_empty() {
             self.batch.delete(&GAPS, &key);
@@ -216,4 +239,14 @@ impl Keeping<'_> {
         }
         Ok(())
     }
+}
+
+/// What was noted of a session before goes on to be true: a copy is counted once however often the answer is repeated, a
+/// restatement each time.
+fn with_notes(mut now: HoldingDay, before: &[HoldingDay]) -> HoldingDay {
+    if let Some(b) = before.iter().find(|b| b.day == now.day) {
+        now.duplicates = now.duplicates.max(b.duplicates);
+        now.restated = now.restated.saturating_add(b.restated);
+    }
+    now
 }

@@ -12,7 +12,9 @@ pub struct Said<'a> {
     pub vendor: Vendor,
     /// What came of asking.
     pub outcome: Outcome,
-    /// What is held of the session now.
+    /// Whether this vendor has rows of the session.
+    pub gave: bool,
+    /// What is held of the session now, by all vendors together.
     pub held: Option<&'a HoldingDay>,
     /// The session.
     pub session: Option<&'a Session>,
@@ -28,14 +30,17 @@ pub fn weigh(rule: &DatasetRule, task: &GapTask, said: &Said<'_>) -> Option<GapT
     let held = said.held.filter(|h| h.rows > 0);
     if let (Some(h), Some(s)) = (held, said.session) {
         task.rows = h.rows;
-        if !audit::is_short(rule, s, h) {
+        task.state = if audit::is_short(rule, s, h) {
+            Absence::Short.number()
+        } else if audit::holes(rule, s.minutes(), h).is_empty() {
             return None;
-        }
-        task.state = Absence::Short.number();
+        } else {
+            Absence::Hole.number()
+        };
     }
-    let outcome = match (said.outcome, held) {
-        (Outcome::Filled | Outcome::Short | Outcome::Empty, Some(_)) => Outcome::Short,
-        (Outcome::Filled | Outcome::Short, None) => Outcome::Empty,
+    let outcome = match (said.outcome, said.gave) {
+        (Outcome::Filled | Outcome::Short | Outcome::Empty, true) => Outcome::Short,
+        (Outcome::Filled | Outcome::Short, false) => Outcome::Empty,
         (other, _) => other,
     };
     note(&mut task, said.vendor, outcome, said.today);

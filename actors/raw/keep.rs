@@ -82,6 +82,7 @@ pub(super) struct Part {
     pub(super) request_id: String,
     pub(super) rows: u64,
     pub(super) restated: u64,
+    pub(super) duplicates: u64,
     pub(super) empty_sessions: u64,
     pub(super) files: Vec<Written>,
     pub(super) held: BTreeMap<i32, HoldingDay>,
@@ -103,6 +104,7 @@ impl Keeping<'_> {
             self.line(&ask, &fetched, &part, outcome, &kept);
             self.counters.rows += part.rows;
             self.counters.restated += part.restated;
+            self.counters.duplicates += part.duplicates;
             self.counters.empty_sessions += part.empty_sessions;
         }
         let now = self.node.clock.now().timestamp();
@@ -128,6 +130,7 @@ impl Keeping<'_> {
             symbol: symbol.to_owned(),
             rows: rows.len() as u64,
             restated: 0,
+            duplicates: 0,
             empty_sessions: 0,
             files: Vec::new(),
             held: BTreeMap::new(),
@@ -188,7 +191,18 @@ impl Keeping<'_> {
         };
         let merged = merge(&mut table, rows, origin);
         part.restated += merged.restated;
+        part.duplicates += merged.duplicates_at.len() as u64;
         self.hold(ask, part, days, &table);
+        for (stamps, note) in [
+            (&merged.restated_at, (|h| &mut h.restated) as fn(&mut HoldingDay) -> &mut u32),
+            (&merged.duplicates_at, |h| &mut h.duplicates),
+        ] {
+            for when in stamps {
+                if let Some(h) = part.held.get_mut(&session_day(ask.dataset, *when)) {
+                    *note(h) += 1;
+                }
+            }
+        }
         if merged.new == 0 && merged.restated == 0 {
             return Ok(());
         }
@@ -272,6 +286,7 @@ impl Keeping<'_> {
             rows: part.rows,
             empty_sessions: part.empty_sessions,
             restated: part.restated,
+            duplicates: part.duplicates,
             pages: fetched.pages,
             bytes: fetched.bytes,
             body_blake3: fetched.body_blake3.clone(),

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::iter::Peekable;
 
 /// What merging did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Merged {
     /// Rows with a stamp that was not held.
     pub new: u64,
@@ -13,6 +13,10 @@ pub struct Merged {
     pub restated: u64,
     /// Rows that said the same again.
     pub same: u64,
+    /// When the rows are of that replaced others, one each.
+    pub restated_at: Vec<i64>,
+    /// When the rows are of that were exact copies of another row of this answer, one each.
+    pub duplicates_at: Vec<i64>,
 }
 
 /// Merges `rows` of `origin` into `table`, in the order of [`Row::file_order`]. A row that says the same keeps its first
@@ -24,7 +28,13 @@ pub fn merge(table: &mut Table, rows: Vec<(i64, Cell)>, origin: &Origin) -> Merg
     let held = std::mem::take(&mut table.rows);
     let mut fresh: Vec<Row> = rows.into_iter().map(|(when, cell)| Row { when, cell, origin: id }).collect();
     fresh.sort_by(Row::file_order);
-    fresh.dedup_by(|b, a| a.order(b).is_eq() && same_cell(&a.cell, &b.cell));
+    fresh.dedup_by(|b, a| {
+        let copy = a.order(b).is_eq() && same_cell(&a.cell, &b.cell);
+        if copy {
+            out.duplicates_at.push(b.when);
+        }
+        copy
+    });
     if held.is_empty() {
         out.new = fresh.len() as u64;
         table.rows = fresh;
@@ -56,6 +66,7 @@ pub fn merge(table: &mut Table, rows: Vec<(i64, Cell)>, origin: &Origin) -> Merg
                     merged.extend(before);
                 } else {
                     out.restated += after.len() as u64;
+                    out.restated_at.extend(after.iter().map(|r| r.when));
                     merged.extend(after);
                 }
             }
@@ -110,6 +121,15 @@ mod tests {
         assert_eq!((m.new, m.restated, m.same), (1, 1, 1));
         let seen: Vec<(i64, &str)> = t.rows.iter().map(|r| (r.when, &*t.origin(r).unwrap().request_id)).collect();
         assert_eq!(seen, vec![(1, "a"), (2, "b"), (3, "b")]);
+    }
+
+    #[test]
+    fn copies_within_an_answer_and_restated_rows_are_told_by_their_stamps() {
+        let mut t = Table::default();
+        let m = merge(&mut t, vec![(1, value(1.0)), (2, value(2.0)), (1, value(1.0)), (1, value(1.0))], &origin("a"));
+        assert_eq!((m.new, m.duplicates_at, m.restated_at), (2, vec![1, 1], vec![]));
+        let m = merge(&mut t, vec![(1, value(1.0)), (2, value(2.5)), (2, value(2.5))], &origin("b"));
+        assert_eq!((m.same, m.duplicates_at, m.restated_at), (1, vec![2], vec![2]));
     }
 
     #[test]

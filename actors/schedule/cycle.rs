@@ -1,8 +1,8 @@
 //! One cycle, stage after stage.
 
 use super::{CycleError, RunBook, Stages};
+use crate::audit::Scope;
 use crate::audit::actor::Audit;
-use crate::audit::{AuditCounters, count_absences};
 use crate::curate::actor::Curate;
 use crate::export::actor::Export;
 use crate::node::{Node, RunCaps, RunContext};
@@ -127,14 +127,14 @@ async fn one(node: &Arc<Node>, s: &Stages, book: &mut RunBook, stage: Stage) -> 
     Ok(match stage {
         Stage::Ingest => {
             // What is lacking is a task before it is asked for: the vendors share one queue from the first request on.
-            s.audit.send(Audit(run.clone())).await??;
+            s.audit.send(Audit(run.clone(), Scope::Everything)).await??;
             json(&drain(node, s, &run, Purpose::Ingest).await?)
         }
-        Stage::Audit => json(&s.audit.send(Audit(run)).await??),
+        Stage::Audit => json(&s.audit.send(Audit(run, Scope::Everything)).await??),
         Stage::Backfill => {
             let worked = drain(node, s, &run, Purpose::Backfill).await?;
-            let mut left = AuditCounters::default();
-            count_absences(&node.store, &mut left)?;
+            // What the answers amount to, over all sessions of a symbol: listed or not, and since when.
+            let left = s.audit.send(Audit(run, Scope::WithGaps)).await??;
             let mut out = json(&worked);
             if let Some(map) = out.as_object_mut() {
                 let left = [
@@ -144,6 +144,8 @@ async fn one(node: &Arc<Node>, s: &Stages, book: &mut RunBook, stage: Stage) -> 
                     ("pending", left.pending),
                     ("unobtainable", left.unobtainable),
                     ("short", left.short),
+                    ("holes", left.holes),
+                    ("silent", left.silent),
                 ];
                 map.extend(left.into_iter().map(|(k, v)| (k.to_owned(), v.into())));
             }

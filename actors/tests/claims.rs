@@ -4,7 +4,7 @@
 
 mod queue_support;
 
-use datanode_actors::audit::audit;
+use datanode_actors::audit::{Scope, audit};
 use datanode_actors::frame::{Bar, Cell};
 use datanode_actors::node::{Node, RunCaps, RunContext};
 use datanode_actors::queue::desk::{self, Filter};
@@ -54,7 +54,7 @@ fn fetched(c: &Claimed, closes: &[(&str, f64)], refusal: Option<Refusal>) -> Fet
 /// Audits, and begins a stage.
 fn begin(node: &Node, run: &RunContext, purpose: Purpose) {
     node.queue.open(node).unwrap();
-    audit(node, run).unwrap();
+    audit(node, run, Scope::Everything).unwrap();
     node.queue.begin(node, run, purpose).unwrap();
 }
 
@@ -206,7 +206,7 @@ fn a_task_that_failed_too_often_is_given_up_and_revived_by_hand() {
     let c = next(&node, &run, Vendor::Alpaca).unwrap();
     answer(&node, &run, &c, fetched(&c, &[("2020-01-02", 1.0)], None));
     assert_eq!(desk::cancel(&node, &all).unwrap(), 6, "the filled one is gone");
-    audit(&node, &run).unwrap();
+    audit(&node, &run, Scope::Everything).unwrap();
     assert_eq!(state(), Some(Absence::Cancelled), "an audit does not bring it back");
     node.queue.begin(&node, &run, Purpose::Backfill).unwrap();
     assert!(next(&node, &run, Vendor::Alpaca).is_none());

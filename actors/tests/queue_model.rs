@@ -9,7 +9,7 @@
 
 mod queue_support;
 
-use datanode_actors::audit::audit;
+use datanode_actors::audit::{Scope, audit};
 use datanode_actors::frame::{Bar, Cell};
 use datanode_actors::node::{Node, RunContext};
 use datanode_actors::queue::{Claimed, Next, Told};

@@ -34,6 +34,8 @@ pub struct VendorCounters {
     pub empty_sessions: u64,
     /// Rows that replaced a row with other values.
     pub restated: u64,
+    /// Rows that were exact copies of another in the same answer.
+    pub duplicates: u64,
     /// Rows that were not taken.
     pub rejected: u64,
     /// Asks without a good answer.
@@ -50,6 +52,7 @@ impl std::ops::AddAssign for VendorCounters {
         self.bytes += o.bytes;
         self.empty_sessions += o.empty_sessions;
         self.restated += o.restated;
+        self.duplicates += o.duplicates;
         self.rejected += o.rejected;
         self.refusals += o.refusals;
         self.dropped += o.dropped;

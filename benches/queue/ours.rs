@@ -3,7 +3,7 @@
 use crate::Fallible;
 use crate::figure::quantile;
 use crate::node::{self, BEST, Plan, VENDORS};
-use datanode_actors::audit::audit;
+use datanode_actors::audit::{Scope, audit};
 use datanode_actors::node::{Node, RunContext};
 use datanode_actors::queue::{Claimed, Next, Told};
 use datanode_actors::raw::keep;
@@ -63,7 +63,7 @@ pub fn child(part: &str, dir: &Path, plan: &Plan<'_>) -> Fallible<()> {
     let (node, run) = (node::open(dir, plan)?, Arc::new(node::run(plan)?));
     node.queue.open(&node)?;
     let begun = Instant::now();
-    let tasks = audit(&node, &run)?.missing;
+    let tasks = audit(&node, &run, Scope::Everything)?.missing;
     let enqueue = begun.elapsed().as_secs_f64();
     if part == "hold" {
         node.queue.begin(&node, &run, Purpose::Backfill)?;

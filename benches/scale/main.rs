@@ -11,7 +11,7 @@ mod figure;
 mod node;
 
 use clap::Parser;
-use datanode_actors::audit::audit;
+use datanode_actors::audit::{Scope, audit};
 use datanode_actors::node::{Node, RunContext};
 use datanode_actors::queue::Next;
 use datanode_actors::vendor::Purpose;
@@ -115,7 +115,7 @@ fn build(dir: &Path, symbols: usize) -> Fallible<()> {
     let (node, run) = (node::open(dir, &plan)?, node::run(&plan)?);
     node.queue.open(&node)?;
     let begun = Instant::now();
-    let tasks = audit(&node, &run)?.missing;
+    let tasks = audit(&node, &run, Scope::Everything)?.missing;
     let enqueue = begun.elapsed().as_secs_f64();
     let after_enqueue = status("VmHWM:")?;
     let begun = Instant::now();

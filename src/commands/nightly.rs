@@ -94,22 +94,24 @@ fn says(s: &StageDone) -> String {
         Stage::Ingest if n("requests") == 0 => "nothing to ask".to_owned(),
         Stage::Ingest => format!("{} rows in {} requests, {} refusals", c("rows"), c("requests"), c("refusals")),
         Stage::Audit => format!(
-            "{} sessions, {} absent ({} missing, {} explained, {} pending), {} short",
+            "{} sessions, {} absent ({} missing, {} explained, {} pending), {} short, {} with holes",
             c("sessions"),
             c("absent"),
             c("missing"),
             c("explained"),
             c("pending"),
-            c("short")
+            c("short"),
+            c("holes")
         ),
         Stage::Backfill => format!(
-            "{} requests, {} rows; {} absent ({} missing, {} explained), {} short",
+            "{} requests, {} rows; {} absent ({} missing, {} explained), {} short, {} with holes",
             c("requests"),
             c("rows"),
             c("absent"),
             c("missing"),
             c("explained"),
-            c("short")
+            c("short"),
+            c("holes")
         ),
         Stage::Curate if n("touched") == 0 => "nothing touched: no curated byte changed".to_owned(),
         Stage::Curate => format!("{} of {} touched files written, {} rows", c("written"), c("touched"), c("rows")),
