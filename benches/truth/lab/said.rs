@@ -96,8 +96,8 @@ pub fn claims(first: &Ledger, last: &Ledger) -> Claims {
     out
 }
 
-/// Partitions that are not GREEN for a reason that the truth does not have, with those reasons. At the end nothing but splits
-/// and thin sessions may be left.
+/// Partitions that are not GREEN for a reason that the truth does not have, with those reasons. At the end nothing but thin
+/// sessions may be left: a second vendor has confirmed the jumps.
 pub fn otherwise(first: &Ledger, last: &Ledger, truth: &Claims, world: &World) -> BTreeMap<Place, Vec<&'static str>> {
     let is = |class: Class, place: &Place| truth.get(&class).is_some_and(|c| c.contains(place));
     let gone = |place: &Place| {
@@ -112,7 +112,8 @@ pub fn otherwise(first: &Ledger, last: &Ledger, truth: &Claims, world: &World) -
                     && match (reason, night) {
                         ("missing_session", 1) => is(Class::Missing, &place) || gone(&place),
                         ("hole", 1) => is(Class::Hole, &place) || is(Class::Quiet, &place),
-                        ("unexplained_jump", _) => is(Class::Split, &place),
+                        // The same event, said of the return and not of the price. A second vendor ends both.
+                        ("unexplained_jump" | "outlier", 1) => is(Class::Split, &place),
                         ("thin_session", 1) => world.rows.get(&place).is_some_and(|c| c.is_thin(c.regular_first)),
                         ("thin_session", 2) => is(Class::Thin, &place),
                         _ => false,
