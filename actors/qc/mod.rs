@@ -13,5 +13,7 @@ mod status;
 
 pub use context::Context;
 pub use judge::{Judged, judge};
+pub(crate) use outcome::STATUS_DIRTY;
 pub use outcome::{QcCounters, QcError};
 pub use run::qc;
+pub use status::refresh_status;

@@ -5,6 +5,7 @@ use super::outcome::{QcCounters, QcError, STATUS_DIRTY};
 use super::{Context, judge, status};
 use crate::frame::{Row, Table, read_curated, session_day};
 use crate::node::Node;
+use crate::quarantine::{Quarantine, seen};
 use datanode_schema::clock::date_of;
 use datanode_schema::keys::{Month, PageKey, TouchedKey};
 use datanode_schema::names::{Absence, Dataset, Explanation, Reason};
@@ -31,13 +32,14 @@ pub fn qc(node: &Node) -> Result<QcCounters, QcError> {
     for (dataset, rule) in &registry.datasets {
         reopen_where_rules_changed(node, *dataset, rule)?;
     }
+    let quarantine = Quarantine::load(&node.store)?;
     let unjudged: Vec<TouchedKey> = node.store.load_all(&UNJUDGED, &[])?.into_iter().map(|(k, _)| k).collect();
     for some in unjudged.chunks(JUDGE) {
         let judged = crate::parallel::each(node.threads, some, |share| {
             let mut out = Vec::new();
             while let Some(key) = share.next() {
                 if let Some(rule) = registry.rule(key.dataset) {
-                    out.push(judge_file(node, rule, key)?);
+                    out.push(judge_file(node, &quarantine, rule, key)?);
                 }
             }
             Ok::<_, QcError>(out)
@@ -52,6 +54,8 @@ pub fn qc(node: &Node) -> Result<QcCounters, QcError> {
     let contexts: BTreeMap<Dataset, u64> =
         registry.datasets.iter().map(|(d, r)| (*d, Context::of(*d, r).keyed().0)).collect();
     c.pages_written += enter_absences(node, &contexts)?;
+    // What was said by hand while this stage judged.
+    c.pages_written += node.acts.settle_all()?;
     status::write_if_changed(node, &mut c)?;
     Ok(c)
 }
@@ -80,10 +84,17 @@ struct JudgedFile {
     pages: BTreeMap<PageKey, Vec<LedgerDay>>,
 }
 
-fn judge_file(node: &Node, rule: &DatasetRule, key: &TouchedKey) -> Result<JudgedFile, QcError> {
+fn judge_file(
+    node: &Node,
+    quarantine: &Quarantine,
+    rule: &DatasetRule,
+    key: &TouchedKey,
+) -> Result<JudgedFile, QcError> {
     let path = node.data.curated().join(&key.path);
-    let symbols = read_curated(&path, key.dataset)
-        .map_err(|e| QcError::Damaged { path: path.display().to_string(), cause: e.cause })?;
+    let symbols = read_curated(&path, key.dataset).map_err(|e| {
+        seen::unexpected_file(&node.acts, format!("curated/{}", key.path), &e.cause);
+        QcError::Damaged { path: path.display().to_string(), cause: e.cause }
+    })?;
     let (context, _) = Context::of(key.dataset, rule).keyed();
     let now = node.clock.now().timestamp();
     let mut seen: BTreeSet<String> = BTreeSet::new();
@@ -91,9 +102,10 @@ fn judge_file(node: &Node, rule: &DatasetRule, key: &TouchedKey) -> Result<Judge
     for (symbol, table) in symbols {
         // A symbol that comes back after another is a file that is not sorted.
         let unsorted = if seen.insert(symbol.clone()) { 0 } else { Reason::UNSORTED.bit };
+        let manual = quarantine.of(key.dataset, &symbol);
         for (day, rows) in by_day(key.dataset, &table) {
             let j = judge(key.dataset, rule, day, &table, rows);
-            let reasons = j.reasons | unsorted;
+            let reasons = manual.apply(day, j.reasons | unsorted);
             let page = PageKey { dataset: key.dataset, symbol: symbol.clone(), month: Month::of(date_of(day)) };
             pages.entry(page).or_default().push(LedgerDay {
                 day,

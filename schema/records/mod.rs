@@ -9,6 +9,7 @@ mod grouped;
 mod holding;
 mod ledger;
 mod publish;
+mod quarantine;
 mod work;
 
 pub use collect::{ArchivedDemotion, Bookmark, Demotion, Demotions, Window};
@@ -16,6 +17,7 @@ pub use grouped::bits;
 pub use holding::{Holding, HoldingDay, HoldingGroup, LEAST_SILENCE, MOST_SILENCES, Silence};
 pub use ledger::{ActionDay, ActionPage, LedgerDay, LedgerGroup, LedgerPage, Print, Second, SecondPage};
 pub use publish::{ChunkRecord, CuratedFile, PackRecord, SealingRecord, Shipment};
+pub use quarantine::{HoldRecord, Incident};
 pub use work::{
     Answer, BudgetRecord, GapGroup, GapPage, GapTask, Lease, RunRecord, Spent, StageRecord, Standing, VendorState,
 };
