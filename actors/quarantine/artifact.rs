@@ -73,8 +73,8 @@ impl Artifact {
 const FORMS: &str = "give DATASET/SYMBOL, DATASET/SYMBOL/2024-01-02, DATASET/SYMBOL/2024-01-02..2024-01-05, the id of a pack, or a file such as raw/alpaca/equities_bars/year=2024/symbol=AAPL/data.parquet";
 
 fn file(text: &str, inside: &[&str]) -> Result<Artifact, String> {
-    let plain = |c: &&str| !c.is_empty() && **c != "." && **c != ".." && !c.contains('\\');
-    if inside.is_empty() || !inside.iter().all(|c| plain(&c)) {
+    let plain = |c: &str| !c.is_empty() && c != "." && c != ".." && !c.contains('\\');
+    if inside.is_empty() || !inside.iter().all(|c| plain(c)) {
         return Err(format!("{text:?} is no file below the data folder; {FORMS}"));
     }
     Ok(Artifact::File(text.to_owned()))

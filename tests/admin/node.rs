@@ -9,7 +9,7 @@ use datanode_actors::node::{NodeParts, Publishing, RunCaps, ShipMode};
 use datanode_actors::seal::Identity;
 use datanode_schema::clock::{Clock, day_number};
 use datanode_schema::keys::{BookmarkKey, Month, PageKey};
-use datanode_schema::names::{Absence, Dataset, Outcome, Reason, Stage, Vendor, Verdict};
+use datanode_schema::names::{Absence, Dataset, Explanation, Outcome, Reason, Stage, Vendor, Verdict};
 use datanode_schema::paths::DataDir;
 use datanode_schema::records::{
     Answer, Bookmark, BudgetRecord, Demotion, Demotions, GapPage, GapTask, Lease, LedgerDay, LedgerPage, PackRecord,
@@ -188,7 +188,7 @@ fn task(d: &str, state: Absence, expected: u32, rows: u32, answers: &[(Vendor, O
     GapTask {
         day: day(d),
         state: state.number(),
-        why: 0,
+        why: if state == Absence::Explained { Explanation::NoTrade.number() } else { 0 },
         expected,
         rows,
         discovered_at: unix("2024-01-20T02:00:00Z"),

@@ -29,6 +29,8 @@ pub enum Show {
     Windows,
     /// What vendors answered about a session.
     Answers,
+    /// The same; where nobody did, that nobody was asked.
+    Asked,
     /// A run in a line.
     Run,
     /// A pack in a line.
@@ -67,6 +69,10 @@ impl Show {
             Self::AllPairs => pairs(v, true),
             Self::Windows => each(v, |w| format!("{}..{}", field(w, "from"), field(w, "to"))),
             Self::Answers => each(v, answer),
+            Self::Asked => match v.as_array().map(Vec::len) {
+                Some(0) => "never asked".to_owned(),
+                _ => each(v, answer),
+            },
             Self::Run => run(v),
             Self::Pack => pack(v),
         }

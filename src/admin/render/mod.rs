@@ -5,6 +5,8 @@
 
 mod cells;
 mod desk;
+mod heat;
+mod quality;
 mod table;
 mod views;
 
@@ -19,6 +21,9 @@ use table::{Head, fields, table, wrap};
 pub fn text(cmd: &str, result: &Value, style: &Style) -> String {
     if let ("help", Some(commands)) = (cmd, result.pointer("/commands").and_then(Value::as_array)) {
         return help(commands, style);
+    }
+    if cmd == "coverage" && result.get("rows").is_some() {
+        return heat::map(result, style);
     }
     let mut parts = Vec::new();
     for block in blocks(cmd) {

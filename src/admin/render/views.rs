@@ -1,7 +1,7 @@
 //! What each command shows, and where it finds it in the answer.
 
 use super::cells::Show;
-use super::desk;
+use super::{desk, quality};
 
 /// A line `label  value`.
 pub struct Field {
@@ -197,6 +197,8 @@ const GAPS: &[Block] = &[
             c("state", "/state", Name),
             s(2, "expected", "/expected", Number),
             s(1, "rows", "/rows", Number),
+            s(3, "why", "/why", Name),
+            c("asked", "/evidence", Show::Asked),
         ],
         "no gap on record",
     ),
@@ -328,6 +330,7 @@ const PACKS: &[Block] = &[page(
         c("size", "/bytes", Bytes),
         c("sealed", "/sealed", Name),
         s(2, "removed", "/removed_at", Name),
+        s(5, "labelled", "/labels", Plain),
     ],
     "no pack yet: the next nightly cycle publishes one",
 )];
@@ -357,6 +360,7 @@ const PACK: &[Block] = &[
         ],
         "it was not shipped",
     ),
+    quality::ON_PACK,
 ];
 
 const NAMES: &[Block] = &[Block::Fields(&[
@@ -382,6 +386,9 @@ pub fn blocks(cmd: &str) -> &'static [Block] {
         "packs" => PACKS,
         "packs.show" => PACK,
         "names" => NAMES,
-        _ => desk::blocks(cmd),
+        _ => match desk::blocks(cmd) {
+            [] => quality::blocks(cmd),
+            found => found,
+        },
     }
 }

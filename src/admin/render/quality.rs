@@ -1,0 +1,149 @@
+//! What the commands about verdicts, holds and incidents show.
+
+use super::cells::Show::{Name, Number, Plain, Prose};
+use super::views::{Block, c, f, list, o, page, s};
+
+const SAID: &[Block] = &[Block::Fields(&[
+    f("what", "/what", Plain),
+    f("now", "/now", Plain),
+    f("ledger pages", "/pages", Plain),
+    f("act", "/act", Plain),
+])];
+
+const INCIDENTS: &[Block] = &[page(
+    &[
+        c("id", "/id", Number),
+        c("state", "/state", Name),
+        c("label", "/label", Name),
+        s(3, "kind", "/kind", Name),
+        s(1, "opened", "/opened_at", Name),
+        s(2, "by", "/opened_by", Name),
+        c("artifact", "/artifact", Plain),
+        s(4, "note", "/note", Plain),
+    ],
+    "no incident",
+)];
+
+const INCIDENT: &[Block] = &[Block::Fields(&[
+    f("incident", "/id", Plain),
+    f("state", "/state", Plain),
+    f("label", "/label", Plain),
+    f("kind", "/kind", Plain),
+    f("artifact", "/artifact", Plain),
+    f("on partitions", "/on_partitions", Plain),
+    f("note", "/note", Plain),
+    o("replacement", "/replacement", Plain),
+    o("evidence", "/evidence", Plain),
+    f("opened", "/opened_at", Plain),
+    f("by", "/opened_by", Plain),
+    o("closed", "/closed_at", Plain),
+    o("by", "/closed_by", Plain),
+    o("why", "/closed_why", Plain),
+    o("ledger pages", "/pages", Plain),
+])];
+
+/// The incidents of a pack, below it.
+pub(super) const ON_PACK: Block = list(
+    "Incidents",
+    "/incidents",
+    &[
+        c("id", "/id", Number),
+        c("label", "/label", Name),
+        s(1, "kind", "/kind", Name),
+        c("use instead", "/replacement", Plain),
+        c("note", "/note", Prose),
+    ],
+    "",
+);
+
+const EXPLAIN: &[Block] = &[
+    Block::Fields(&[
+        f("partition", "/partition", Plain),
+        f("verdict", "/verdict", Plain),
+        f("ships", "/ships", Plain),
+        o("expected", "/expected", Plain),
+        o("rows", "/rows", Plain),
+        o("vendor", "/vendor", Plain),
+        o("calendar", "/calendar", Plain),
+        o("first seen", "/first_seen", Plain),
+        o("updated", "/updated_at", Plain),
+        o("digest", "/digest", Plain),
+        o("absent", "/absence/state", Plain),
+        o("explained by", "/absence/why", Plain),
+        o("discovered", "/absence/discovered_at", Plain),
+        o("asked", "/absence/answers", super::cells::Show::Asked),
+    ]),
+    list(
+        "Reasons",
+        "/reasons",
+        &[c("reason", "/reason", Name), c("alone", "/verdict", Name), c("means", "/means", Prose)],
+        "",
+    ),
+    list(
+        "Measured",
+        "/reasons",
+        &[c("reason", "/reason", Name), c("threshold", "/threshold", Plain), c("measured", "/measured", Prose)],
+        "",
+    ),
+    list(
+        "Raw holds",
+        "/held",
+        &[
+            c("vendor", "/vendor", Name),
+            c("rows", "/rows", Number),
+            c("regular", "/regular", Number),
+            s(1, "duplicates", "/duplicates", Number),
+            s(2, "restated", "/restated", Number),
+        ],
+        "",
+    ),
+    list(
+        "Holds and releases, the last one counts",
+        "/holds",
+        &[
+            c("act", "/act", Number),
+            c("what", "/what", Name),
+            s(1, "at", "/at", Name),
+            c("by", "/by", Name),
+            c("why", "/why", Prose),
+        ],
+        "",
+    ),
+    list(
+        "Incidents",
+        "/incidents",
+        &[
+            c("id", "/id", Number),
+            c("state", "/state", Name),
+            c("label", "/label", Name),
+            s(1, "kind", "/kind", Name),
+            c("note", "/note", Prose),
+        ],
+        "",
+    ),
+    list(
+        "Requests, the newest first",
+        "/requests",
+        &[
+            c("request", "/request_id", Name),
+            c("vendor", "/vendor", Name),
+            s(1, "run", "/run", Name),
+            c("fetched", "/fetched_at", Name),
+            c("outcome", "/outcome", Name),
+            c("rows", "/rows", Number),
+            s(2, "note", "/note", Plain),
+        ],
+        "",
+    ),
+];
+
+/// The parts of a command's answer, by its wire name; none where the command is not known.
+pub(super) fn blocks(cmd: &str) -> &'static [Block] {
+    match cmd {
+        "qc.hold" | "qc.release" => SAID,
+        "qc.explain" => EXPLAIN,
+        "incident.list" => INCIDENTS,
+        "incident.show" | "incident.open" | "incident.close" => INCIDENT,
+        _ => &[],
+    }
+}
