@@ -165,7 +165,7 @@ fn a_red_that_a_check_gave_is_never_released() {
 }
 
 #[test]
-fn amber_that_its_dataset_holds_back_ships_when_it_is_released_and_not_for_a_reason_that_came_since() {
+fn amber_that_its_dataset_holds_back_ships_when_it_is_released() {
     let sim = Sim::seeded(1, 1, "");
     let mut n = node(&sim);
     let rules = include_str!("../ops/config/datasets.yaml").replacen("amber: ship", "amber: hold", 1);
@@ -411,7 +411,7 @@ fn an_upload_that_differs_is_reported_and_closed_once_it_has_arrived() {
     let sim = Sim::seeded(1, 1, "");
     let mut n = node(&sim);
     let to = n.root.path().join("nas");
-    n.set("DATANODE__SHIP__DESTINATION", to.to_str().unwrap());
+    n.set("DATANODE__SHIP__FOLDER", to.to_str().unwrap());
     n.set("DATANODE__SHIP__MODE", "plain");
     let id = "20250702T230000Z_datanode_full";
     let there = to.join("exports/datanode").join(format!("export_{id}"));

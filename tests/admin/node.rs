@@ -37,6 +37,11 @@ const NOW: &str = "2024-02-01T06:00:00Z";
 pub enum Filling {
     Empty,
     Full,
+    /// Verdicts of so many symbols over so many years, five sessions a week.
+    Ledger {
+        symbols: u32,
+        years: u32,
+    },
 }
 
 pub struct Node {
@@ -49,8 +54,10 @@ impl Node {
     pub fn start(filling: Filling) -> Self {
         let tmp = Arc::new(tempfile::tempdir().unwrap());
         let store = open(&tmp);
-        if matches!(filling, Filling::Full) {
-            fill(&store);
+        match filling {
+            Filling::Empty => {}
+            Filling::Full => fill(&store),
+            Filling::Ledger { symbols, years } => fill_ledger(&store, symbols, years),
         }
         Self::over(tmp, store)
     }
@@ -175,6 +182,21 @@ fn fill(store: &Store) {
     runs(&mut b);
     packs(&mut b);
     store.commit(b).unwrap();
+}
+
+fn fill_ledger(store: &Store, symbols: u32, years: u32) {
+    let first = Month::of("2006-01-01".parse().unwrap()).0;
+    for s in 0..symbols {
+        let mut b = Batch::new();
+        for m in (first..first + years * 12).map(Month) {
+            let sessions = (m.first_day()..Month(m.0 + 1).first_day()).filter(|d| (d + 3).rem_euclid(7) < 5);
+            let days: Vec<LedgerDay> =
+                sessions.map(|day| LedgerDay { day, ..verdict("2024-01-10", &[], 1, 1) }).collect();
+            let key = PageKey { dataset: Dataset::EquitiesBars, symbol: format!("S{s:04}"), month: m };
+            b.put(&trees::LEDGER, &key, &LedgerPage::pack(m.first_day(), &days)).unwrap();
+        }
+        store.commit(b).unwrap();
+    }
 }
 
 fn task(d: &str, state: Absence, expected: u32, rows: u32, answers: &[(Vendor, Outcome, u8, u8)]) -> GapTask {

@@ -148,7 +148,7 @@ fn check(arg: &Arg, value: &Value) -> Result<(), String> {
     }
     let Some(text) = value.as_str() else { return Err(format!("`{name}` is {}: give a string", kind(value))) };
     let most = if matches!(arg.kind, Kind::Text | Kind::Artifact) { MAX_LONG_TEXT } else { MAX_TEXT };
-    if text.is_empty() || text.len() > most {
+    if (text.is_empty() && arg.kind != Kind::Text) || text.len() > most {
         return Err(format!("`{name}` has {} bytes: give 1 to {most}", text.len()));
     }
     match arg.kind {

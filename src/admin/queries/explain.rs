@@ -236,6 +236,8 @@ fn ships(verdict: Option<&LedgerDay>, rule: &DatasetRule) -> String {
         return "no: there are no rows".to_owned();
     }
     let released = d.reasons & Reason::RELEASED.bit != 0;
+    let checks = Reason::worst(d.reasons & !Reason::BY_HAND) == Verdict::Red;
+    let is = |r: &Reason| d.reasons & r.bit != 0;
     match Verdict::from_number(d.verdict) {
         Some(Verdict::Green) => "yes",
         Some(Verdict::Amber) if rule.amber == Amber::Ship => {
@@ -244,6 +246,10 @@ fn ships(verdict: Option<&LedgerDay>, rule: &DatasetRule) -> String {
         Some(Verdict::Amber) if released => "yes: a person released it",
         Some(Verdict::Amber) => "no: this dataset holds AMBER back; `qc release` lets it pass",
         Some(Verdict::Pending) => "yes",
+        Some(Verdict::Red) if !checks && is(&Reason::INCIDENT_INVALID) => {
+            "no: an incident labels it invalid; `incident close` ends that"
+        }
+        Some(Verdict::Red) if !checks && is(&Reason::HELD) => "no: a person holds it back; `qc release` ends that",
         Some(Verdict::Red) | None => "no: RED never ships",
     }
     .to_owned()

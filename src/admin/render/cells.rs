@@ -31,6 +31,10 @@ pub enum Show {
     Answers,
     /// The same; where nobody did, that nobody was asked.
     Asked,
+    /// `from..to` of a row, or the one day that both are.
+    Days,
+    /// The state of a row, and what explains it.
+    State,
     /// A run in a line.
     Run,
     /// A pack in a line.
@@ -72,6 +76,12 @@ impl Show {
             Self::Asked => match v.as_array().map(Vec::len) {
                 Some(0) => "never asked".to_owned(),
                 _ => each(v, answer),
+            },
+            Self::Days if v.get("from") == v.get("to") => field(v, "from"),
+            Self::Days => format!("{}..{}", field(v, "from"), field(v, "to")),
+            Self::State => match v.get("why").and_then(Value::as_str) {
+                Some(why) => format!("{}: {}", field(v, "state"), clean(why)),
+                None => field(v, "state"),
             },
             Self::Run => run(v),
             Self::Pack => pack(v),

@@ -5,8 +5,14 @@ use super::cells::clean;
 use super::table::{Style, wrap};
 use serde_json::Value;
 
-/// Cells further apart than this where they are few.
-const FEW: usize = 31;
+/// How far cells stand apart, so that their numbers fit above them: months three columns, days two, months of symbols one.
+fn apart(by: &str) -> usize {
+    match by {
+        "month" => 3,
+        "day" => 2,
+        _ => 1,
+    }
+}
 
 /// What a cell looks like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,11 +95,14 @@ pub(super) fn map(result: &Value, style: &Style) -> String {
     let by = text("by");
     let label =
         rows.iter().filter_map(|r| r.get("label")?.as_str()).map(|l| l.chars().count()).max().unwrap_or(0).min(12);
-    // Days and months stand two apart, so that their numbers fit above them.
-    let apart = if columns.len() <= FEW && by != "symbol" { 2 } else { 1 };
+    let apart = apart(&by);
     let mut out = String::new();
     let symbol = text("symbol");
-    let of = if symbol.is_empty() { format!("{} symbols", number("symbols")) } else { symbol };
+    let of = match (symbol.is_empty(), number("symbols")) {
+        (true, 1) => "1 symbol".to_owned(),
+        (true, n) => format!("{n} symbols"),
+        _ => symbol,
+    };
     out.push_str(&format!("{}, {of}, {} to {}\n\n", text("dataset"), text("from"), text("to")));
     out.push_str(&head(&by, &columns, label, apart));
     for row in rows {
@@ -125,14 +134,18 @@ fn head(by: &str, columns: &[String], label: usize, apart: usize) -> String {
         for (i, c) in columns.iter().enumerate() {
             let year = c.get(..4).unwrap_or(c);
             let begins = i == 0 || c.ends_with("-01");
-            if begins && i >= place && i + year.len() <= columns.len() {
+            if begins && i >= place {
                 out.push_str(&" ".repeat(i - place));
                 out.push_str(year);
                 place = i + year.len();
             }
         }
     } else {
-        columns.iter().for_each(|c| out.push_str(&format!("{c:>apart$}")));
+        // Days touch one another: every fifth is enough.
+        let shown = |i: usize| by == "month" || i == 0 || (i + 1).is_multiple_of(5);
+        for (i, c) in columns.iter().enumerate() {
+            out.push_str(&format!("{:>apart$}", if shown(i) { c.as_str() } else { "" }));
+        }
     }
     format!("{}\n", out.trim_end())
 }

@@ -1,7 +1,10 @@
 //! What the commands about verdicts, holds and incidents show.
 
-use super::cells::Show::{Name, Number, Plain, Prose};
-use super::views::{Block, c, f, list, o, page, s};
+use super::cells::Show::{self, Asked, Name, Number, Plain, Prose};
+use super::table::{Head, Style, table};
+use super::views::{Block, Column, c, f, list, o, page, s};
+use serde_json::Value;
+use std::borrow::Cow;
 
 const SAID: &[Block] = &[Block::Fields(&[
     f("what", "/what", Plain),
@@ -18,8 +21,8 @@ const INCIDENTS: &[Block] = &[page(
         s(3, "kind", "/kind", Name),
         s(1, "opened", "/opened_at", Name),
         s(2, "by", "/opened_by", Name),
-        c("artifact", "/artifact", Plain),
-        s(4, "note", "/note", Plain),
+        c("artifact", "/artifact", Name),
+        s(4, "note", "/note", Prose),
     ],
     "no incident",
 )];
@@ -71,7 +74,7 @@ const EXPLAIN: &[Block] = &[
         o("absent", "/absence/state", Plain),
         o("explained by", "/absence/why", Plain),
         o("discovered", "/absence/discovered_at", Plain),
-        o("asked", "/absence/answers", super::cells::Show::Asked),
+        o("asked", "/absence/answers", Asked),
     ]),
     list(
         "Reasons",
@@ -81,7 +84,7 @@ const EXPLAIN: &[Block] = &[
     ),
     list(
         "Measured",
-        "/reasons",
+        "/measured",
         &[c("reason", "/reason", Name), c("threshold", "/threshold", Plain), c("measured", "/measured", Prose)],
         "",
     ),
@@ -136,6 +139,54 @@ const EXPLAIN: &[Block] = &[
         "",
     ),
 ];
+
+/// An answer as it is shown: of what was measured only what was.
+pub(super) fn prepared<'a>(cmd: &str, result: &'a Value) -> Cow<'a, Value> {
+    let Some(reasons) = result.get("reasons").and_then(Value::as_array).filter(|_| cmd == "qc.explain") else {
+        return Cow::Borrowed(result);
+    };
+    let said = |r: &&Value| ["threshold", "measured"].iter().any(|k| r.get(k).is_some_and(|v| !v.is_null()));
+    let measured: Vec<Value> = reasons.iter().filter(said).cloned().collect();
+    let mut out = result.clone();
+    if let Some(map) = out.as_object_mut() {
+        map.insert("measured".to_owned(), measured.into());
+    }
+    Cow::Owned(out)
+}
+
+/// The columns of the runs of absent sessions; the dataset stands above them.
+const RUNS: &[Column] = &[
+    c("days", "", Show::Days),
+    c("sessions", "/sessions", Number),
+    c("state", "", Show::State),
+    s(2, "expected", "/expected", Number),
+    s(1, "rows", "/rows", Number),
+    c("asked", "/evidence", Asked),
+];
+
+/// The absent sessions of a symbol, dataset by dataset; what vendors said goes on below itself where there is room.
+pub(super) fn gaps(rows: &[Value], style: &Style) -> String {
+    let mut out = String::new();
+    let dataset = |r: &Value| Name.cell(r.get("dataset").unwrap_or(&Value::Null));
+    for of in rows.chunk_by(|a, b| dataset(a) == dataset(b)) {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        out.push_str(&format!("{}\n", of.first().map(dataset).unwrap_or_default()));
+        let head = |c: &Column| Head {
+            text: c.head,
+            right: c.show.is_number(),
+            whole: c.show != Asked,
+            wraps: c.show == Asked,
+            spare: c.spare,
+        };
+        let heads: Vec<Head> = RUNS.iter().map(head).collect();
+        let cell = |c: &Column, r: &Value| c.show.cell(r.pointer(c.at).unwrap_or(&Value::Null));
+        let body: Vec<Vec<String>> = of.iter().map(|r| RUNS.iter().map(|c| cell(c, r)).collect()).collect();
+        out.push_str(&table(&heads, &body, style));
+    }
+    out
+}
 
 /// The parts of a command's answer, by its wire name; none where the command is not known.
 pub(super) fn blocks(cmd: &str) -> &'static [Block] {

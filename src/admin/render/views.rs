@@ -187,24 +187,6 @@ const BOOKMARKS: &[Block] = &[page(
     "no vendor has answered for that yet",
 )];
 
-const GAPS: &[Block] = &[
-    page(
-        &[
-            c("dataset", "/dataset", Name),
-            c("from", "/from", Name),
-            c("to", "/to", Name),
-            c("sessions", "/sessions", Number),
-            c("state", "/state", Name),
-            s(2, "expected", "/expected", Number),
-            s(1, "rows", "/rows", Number),
-            s(3, "why", "/why", Name),
-            c("asked", "/evidence", Show::Asked),
-        ],
-        "no gap on record",
-    ),
-    Block::Fields(&[f("audited as of", "/audited_as_of", Plain)]),
-];
-
 const QC: &[Block] = &[
     list(
         "",
@@ -330,7 +312,7 @@ const PACKS: &[Block] = &[page(
         c("size", "/bytes", Bytes),
         c("sealed", "/sealed", Name),
         s(2, "removed", "/removed_at", Name),
-        s(5, "labelled", "/labels", Plain),
+        s(5, "labelled", "/labels", Name),
     ],
     "no pack yet: the next nightly cycle publishes one",
 )];
@@ -377,7 +359,6 @@ pub fn blocks(cmd: &str) -> &'static [Block] {
         "vendors.show" => VENDOR,
         "queue.list" => QUEUE,
         "bookmarks" => BOOKMARKS,
-        "gaps" => GAPS,
         "books" => BOOKS,
         "qc.summary" => QC,
         "qc.show" | "qc.red" => LEDGER,
