@@ -368,8 +368,9 @@ fn the_map_of_a_quarter_of_five_thousand_symbols_over_twenty_years_is_there_at_o
     let mut raw = Raw::to(&node);
     for args in [
         json!({"dataset": "equities_bars"}),
-        json!({"dataset": "equities_bars", "by": "symbol"}),
-        json!({"dataset": "equities_bars", "symbol": "S0007"}),
+        json!({"dataset": "equities_bars"}),
+        json!({"dataset": "equities_bars", "symbol": "H0007", "by": "symbol"}),
+        json!({"dataset": "equities_bars", "symbol": "H0007"}),
         json!({"dataset": "equities_bars", "from": "2023-01-01"}),
     ] {
         let began = std::time::Instant::now();

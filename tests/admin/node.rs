@@ -156,6 +156,7 @@ fn context(folder: &std::path::Path, store: Store) -> AdminContext {
         live: Box::new(|| json!({"busy": false, "next_wake": "2024-02-02T02:00:00Z"})),
         disk_free: Box::new(|| Some(12 << 30)),
         counted: Default::default(),
+        maps: Default::default(),
         desk: Desk { node: actors, reloader },
         books: None,
     }
@@ -192,7 +193,11 @@ fn fill_ledger(store: &Store, symbols: u32, years: u32) {
             let sessions = (m.first_day()..Month(m.0 + 1).first_day()).filter(|d| (d + 3).rem_euclid(7) < 5);
             let days: Vec<LedgerDay> =
                 sessions.map(|day| LedgerDay { day, ..verdict("2024-01-10", &[], 1, 1) }).collect();
-            let key = PageKey { dataset: Dataset::EquitiesBars, symbol: format!("S{s:04}"), month: m };
+            let key = PageKey {
+                dataset: Dataset::EquitiesBars,
+                symbol: format!("{}{s:04}", char::from(b'A' + (s % 26) as u8)),
+                month: m,
+            };
             b.put(&trees::LEDGER, &key, &LedgerPage::pack(m.first_day(), &days)).unwrap();
         }
         store.commit(b).unwrap();

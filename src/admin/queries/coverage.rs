@@ -1,19 +1,23 @@
 //! `coverage`: what is there and GREEN, as a map.
 //!
-//! Made from the ledger's groups by their bits, so that twenty years of thousands of symbols are one pass over the pages.
+//! Made from the ledger's groups by their bits. All symbols together are counted once for a state of the ledger ([`Maps`]); a symbol
+//! is read when it is asked for.
 
 use super::{day, not_found, require_symbol};
 use crate::admin::AdminContext;
 use crate::admin::commands::Args;
 use crate::admin::protocol::{AdminError, Code};
+use datanode_actors::parallel::each;
 use datanode_schema::clock::date_of;
 use datanode_schema::keys::{Month, SeriesKey};
 use datanode_schema::names::{Dataset, Reason, Verdict};
 use datanode_schema::records::bits;
+use datanode_schema::store::{Store, StoreError};
 use datanode_schema::trees::LEDGER;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A longer span is shown by month where nothing else is asked for.
 const MOST_MONTHS_BY_DAY: u32 = 24;
@@ -86,7 +90,7 @@ pub struct Coverage {
     pub from: Option<String>,
     /// Last day that is counted.
     pub to: Option<String>,
-    /// Symbols that are counted.
+    /// Symbols that the ledger has of the dataset; of a map by symbol those that are shown.
     pub symbols: u64,
     /// What the columns are.
     pub columns: Vec<String>,
@@ -114,10 +118,62 @@ fn mask(month: Month, from: i32, to: i32) -> u32 {
     below(to.saturating_sub(first).saturating_add(1)) & !below(from.saturating_sub(first))
 }
 
-struct Counted {
-    months: BTreeMap<Month, Box<Days>>,
-    symbols: BTreeMap<String, BTreeMap<Month, Cell>>,
-    seen: u64,
+/// Every symbol of a dataset together, by month.
+type Months = BTreeMap<Month, Box<Days>>;
+
+/// The whole ledger by dataset and month, kept while it does not change: a map that covers everything is asked for again and
+/// again, and each pass reads every page.
+#[derive(Debug, Default)]
+pub struct Maps(Mutex<BTreeMap<Dataset, Kept>>);
+
+#[derive(Clone, Debug)]
+struct Kept {
+    /// The ledger's commit that it was counted at.
+    at: u64,
+    months: Arc<Months>,
+    symbols: u64,
+}
+
+impl Maps {
+    /// Counts what has changed since: for whoever has time before the question comes.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn warm(&self, ctx: &AdminContext) -> Result<(), StoreError> {
+        (ctx.registry)().datasets.keys().try_for_each(|d| self.of(ctx, *d).map(|_| ()))
+    }
+
+    fn of(&self, ctx: &AdminContext, dataset: Dataset) -> Result<Kept, StoreError> {
+        let at = ctx.store.changed_at(LEDGER.name);
+        let known = |m: &BTreeMap<Dataset, Kept>| m.get(&dataset).filter(|k| k.at == at).cloned();
+        if let Some(kept) = known(&self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(kept);
+        }
+        // One symbol's keys begin with its first byte: the parts are counted side by side.
+        let parts: Vec<u8> = (0..=u8::MAX).collect();
+        let counted = each(ctx.desk.node.threads, &parts, |share| {
+            let (mut months, mut symbols) = (Months::new(), 0);
+            while let Some(first) = share.next() {
+                if ctx.desk.node.stopping() {
+                    return Err(StoreError::Stopped { cause: "the node is stopping".to_owned() });
+                }
+                symbols += count(&ctx.store, &[dataset.number(), *first], (i32::MIN, i32::MAX), &mut months)?;
+            }
+            Ok::<_, StoreError>((months, symbols))
+        });
+        let (mut months, mut symbols) = (Months::new(), 0);
+        for part in counted {
+            let (of, n) = part?;
+            symbols += n;
+            for (month, days) in of {
+                let all = months.entry(month).or_default();
+                all.iter_mut().zip(days.iter()).for_each(|(to, from)| to.add(from));
+            }
+        }
+        let kept = Kept { at, months: Arc::new(months), symbols };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(dataset, kept.clone());
+        Ok(kept)
+    }
 }
 
 pub(super) fn coverage(ctx: &AdminContext, a: &Args) -> Result<Coverage, AdminError> {
@@ -132,76 +188,94 @@ pub(super) fn coverage(ctx: &AdminContext, a: &Args) -> Result<Coverage, AdminEr
         let (from, to) = (date_of(from), date_of(to));
         return Err(AdminError::new(Code::BadArgs, format!("--from {from} lies after --to {to}: swap them")));
     }
-    let by_symbol = a.text("by") == Some("symbol");
-    let counted = count(ctx, dataset, a.symbol(), (from, to), by_symbol)?;
-    let months: Vec<Month> = if by_symbol {
-        let all: std::collections::BTreeSet<Month> = counted.symbols.values().flat_map(|m| m.keys().copied()).collect();
-        all.into_iter().collect()
-    } else {
-        counted.months.keys().copied().collect()
+    let days = (from, to);
+    if a.text("by") == Some("symbol") {
+        return of_symbols(ctx, a, dataset, days);
+    }
+    let (months, symbols) = match a.symbol() {
+        Some(s) => {
+            let mut months = Months::new();
+            let n = count(&ctx.store, &SeriesKey::prefix(dataset, s), days, &mut months)?;
+            (months, n)
+        }
+        None => {
+            let kept = ctx.maps.of(ctx, dataset)?;
+            (cut(&kept.months, days), kept.symbols)
+        }
     };
-    let (first, last) = (months.first().copied(), months.last().copied());
+    let (first, last) = (months.keys().next().copied(), months.keys().next_back().copied());
     let span = first.zip(last).map_or(0, |(a, b)| b.0 - a.0 + 1);
-    let by = match a.text("by") {
-        Some("symbol") => "symbol",
-        Some("day") => "day",
-        None if span <= MOST_MONTHS_BY_DAY => "day",
-        _ => "month",
+    let by_day = a.text("by") == Some("day") || (a.text("by").is_none() && span <= MOST_MONTHS_BY_DAY);
+    let (by, columns, rows) = if by_day {
+        ("day", (1..=31).map(|d| format!("{d:02}")).collect(), by_days(&months, first, last))
+    } else {
+        ("month", (1..=12).map(|m| format!("{m:02}")).collect(), by_months(&months))
     };
-    let (columns, rows) = match by {
-        "symbol" => by_symbols(&counted.symbols, first, last),
-        "day" => ((1..=31).map(|d| format!("{d:02}")).collect(), by_days(&counted.months, first, last)),
-        _ => ((1..=12).map(|m| format!("{m:02}")).collect(), by_months(&counted.months)),
-    };
-    let mut total = Cell::default();
-    rows.iter().for_each(|r| total.add(&r.total));
-    let total_rows = rows.len() as u64;
-    // A map by days or months is looked at whole; symbols come in pages.
-    let (offset, limit) = if by == "symbol" { (a.offset(), a.limit()) } else { (0, u64::MAX) };
-    let place = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let total = sum(rows.iter().map(|r| &r.total));
     Ok(Coverage {
         dataset: dataset.name(),
         symbol: a.symbol().map(str::to_owned),
         by,
         from: first.map(|m| day(m.first_day().max(from))),
         to: last.map(|m| day(Month(m.0 + 1).first_day().saturating_sub(1).min(to))),
-        symbols: counted.seen,
+        symbols,
         columns,
-        rows: rows.into_iter().skip(place(offset)).take(place(limit)).collect(),
-        total_rows,
-        offset,
+        // A map by days or months is looked at whole.
+        total_rows: rows.len() as u64,
+        offset: 0,
+        rows,
         total,
     })
 }
 
-fn count(
-    ctx: &AdminContext,
-    dataset: Dataset,
-    symbol: Option<&str>,
-    (from, to): (i32, i32),
-    by_symbol: bool,
-) -> Result<Counted, AdminError> {
-    let mut out = Counted { months: BTreeMap::new(), symbols: BTreeMap::new(), seen: 0 };
-    let prefix = symbol.map_or_else(|| vec![dataset.number()], |s| SeriesKey::prefix(dataset, s));
-    let mut last = String::new();
-    ctx.store.scan(&LEDGER, &prefix, |k, page| {
+/// A page of symbols, each a row: those of the universe, or the one that was named.
+fn of_symbols(ctx: &AdminContext, a: &Args, dataset: Dataset, (from, to): (i32, i32)) -> Result<Coverage, AdminError> {
+    let registry = (ctx.registry)();
+    let all: BTreeSet<&str> = match a.symbol() {
+        Some(s) => [s].into(),
+        None => registry.universe.iter().filter(|(d, ..)| *d == dataset).map(|(_, s, _)| s).collect(),
+    };
+    let place = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let mut symbols: BTreeMap<String, BTreeMap<Month, Cell>> = BTreeMap::new();
+    for symbol in all.iter().skip(place(a.offset())).take(place(a.limit())) {
+        let mut months = Months::new();
+        count(&ctx.store, &SeriesKey::prefix(dataset, symbol), (from, to), &mut months)?;
+        let cells = months.iter().map(|(m, days)| (*m, sum(days.iter()))).collect();
+        symbols.insert((*symbol).to_owned(), cells);
+    }
+    let months: BTreeSet<Month> = symbols.values().flat_map(|m| m.keys().copied()).collect();
+    let (first, last) = (months.first().copied(), months.last().copied());
+    let (columns, rows) = by_symbols(&symbols, first, last);
+    let total = sum(rows.iter().map(|r| &r.total));
+    let first = last.map(|l| Month((l.0 + 1).saturating_sub(u32::try_from(columns.len()).unwrap_or(0))));
+    Ok(Coverage {
+        dataset: dataset.name(),
+        symbol: a.symbol().map(str::to_owned),
+        by: "symbol",
+        from: first.map(|m| day(m.first_day().max(from))),
+        to: last.map(|m| day(Month(m.0 + 1).first_day().saturating_sub(1).min(to))),
+        symbols: rows.len() as u64,
+        columns,
+        total_rows: all.len() as u64,
+        offset: a.offset(),
+        rows,
+        total,
+    })
+}
+
+/// Adds the ledger pages below `prefix` to `months`; returns how many symbols there were.
+fn count(store: &Store, prefix: &[u8], (from, to): (i32, i32), months: &mut Months) -> Result<u64, StoreError> {
+    let (mut last, mut symbols): (Option<String>, u64) = (None, 0);
+    store.scan(&LEDGER, prefix, |k, page| {
         let mask = mask(k.month, from, to);
         if mask == 0 {
             return ControlFlow::Continue(());
         }
-        if out.seen == 0 || k.symbol != last {
-            out.seen += 1;
-            last.clone_from(&k.symbol);
+        if last.as_ref() != Some(&k.symbol) {
+            symbols += 1;
+            last = Some(k.symbol);
         }
-        if by_symbol {
-            let cell = out.symbols.entry(k.symbol).or_default().entry(k.month).or_default();
-            for g in page.groups.iter() {
-                let n = (g.days.to_native() & mask).count_ones();
-                cell.count(g.verdict, g.reasons.to_native(), g.rows.to_native(), n);
-            }
-            return ControlFlow::Continue(());
-        }
-        let days = out.months.entry(k.month).or_default();
+        let days = months.entry(k.month).or_default();
         for g in page.groups.iter() {
             let (verdict, reasons, rows) = (g.verdict, g.reasons.to_native(), g.rows.to_native());
             for n in bits(g.days.to_native() & mask) {
@@ -212,7 +286,22 @@ fn count(
         }
         ControlFlow::Continue(())
     })?;
-    Ok(out)
+    Ok(symbols)
+}
+
+/// Months of all symbols, cut to a span.
+fn cut(months: &Months, (from, to): (i32, i32)) -> Months {
+    let of = |(month, days): (&Month, &Box<Days>)| {
+        let mask = mask(*month, from, to);
+        let mut out = Box::new(Days::default());
+        for n in bits(mask).filter_map(|n| usize::try_from(n).ok()) {
+            if let (Some(to), Some(from)) = (out.get_mut(n), days.get(n)) {
+                *to = *from;
+            }
+        }
+        (mask != 0).then_some((*month, out))
+    };
+    months.iter().filter_map(of).collect()
 }
 
 fn known(c: Cell) -> Option<Cell> {
@@ -230,7 +319,7 @@ fn name(m: Month) -> String {
 }
 
 /// A row a month, those of which nothing is known included.
-fn by_days(months: &BTreeMap<Month, Box<Days>>, first: Option<Month>, last: Option<Month>) -> Vec<MapRow> {
+fn by_days(months: &Months, first: Option<Month>, last: Option<Month>) -> Vec<MapRow> {
     let Some((first, last)) = first.zip(last) else { return Vec::new() };
     let none = Box::new(Days::default());
     let row = |m: u32| {
@@ -241,7 +330,7 @@ fn by_days(months: &BTreeMap<Month, Box<Days>>, first: Option<Month>, last: Opti
 }
 
 /// A row a year.
-fn by_months(months: &BTreeMap<Month, Box<Days>>) -> Vec<MapRow> {
+fn by_months(months: &Months) -> Vec<MapRow> {
     let mut years: BTreeMap<u32, Vec<Cell>> = BTreeMap::new();
     for (m, days) in months {
         let year = years.entry(m.0 / 12).or_insert_with(|| vec![Cell::default(); 12]);

@@ -19,7 +19,7 @@ mod vendors;
 mod work;
 
 pub use books::{Books, TokenRow};
-pub use coverage::{Cell, Coverage, MapRow};
+pub use coverage::{Cell, Coverage, MapRow, Maps};
 pub use desk::{Changed, Config, DemotionLine, Explanation, Paused, ReloadedConfig, ScoreRow};
 pub use explain::{Absent, Explained, HeldRow, RequestRow};
 pub use gaps::{Gaps, Run as GapRun};
