@@ -4,9 +4,16 @@
 
 mod support;
 
+use datanode_actors::quarantine::{Acts, Quarantine, Span, seen};
 use datanode_schema::acts::{self, Line};
-use datanode_schema::names::Act;
+use datanode_schema::calendar::Calendar;
+use datanode_schema::clock::{Clock, day_number};
+use datanode_schema::keys::{Month, PageKey};
+use datanode_schema::names::{Act, Dataset, Reason, Verdict};
 use datanode_schema::paths::DataDir;
+use datanode_schema::records::{LedgerDay, LedgerPage, Print};
+use datanode_schema::store::{Batch, Store, StoreOptions};
+use datanode_schema::trees::{self, COUNTERS, LEDGER};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::process::Stdio;
@@ -484,4 +491,131 @@ fn a_gzip_file_that_was_not_closed_is_reported() {
     std::fs::File::options().write(true).open(&open).unwrap().set_len(length * 7 / 10).unwrap();
     collect(&n, "1");
     assert_eq!(incidents(&n), [one("gzip_not_closed", &format!("raw/{file}"), "deprecated", true)]);
+}
+
+// --- over a store of our own: what no command reaches ---
+
+struct Own {
+    dir: tempfile::TempDir,
+    store: Store,
+    acts: Acts,
+}
+
+fn number(date: &str) -> i32 {
+    day_number(date.parse().unwrap())
+}
+
+fn january() -> PageKey {
+    let month = Month::of("2024-01-01".parse().unwrap());
+    PageKey { dataset: Dataset::EquitiesBarsMinute, symbol: "AAPL".into(), month }
+}
+
+impl Own {
+    /// Sessions of January 2024 as a stage judged them.
+    fn new(days: &[(&str, u64)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = StoreOptions { cache_bytes: 4 << 20, free_space_floor: 0, ..StoreOptions::default() };
+        let store = Store::open(&dir.path().join("state"), &trees::all(), &options).unwrap();
+        let clock = Clock::frozen("2024-02-01T06:00:00Z".parse().unwrap());
+        let own = Self { acts: Acts::new(store.clone(), DataDir::new(dir.path()), clock), store, dir };
+        own.judged(days);
+        own
+    }
+    fn judged(&self, days: &[(&str, u64)]) {
+        let day = |(d, reasons): &(&str, u64)| LedgerDay {
+            day: number(d),
+            verdict: Reason::worst(*reasons).number(),
+            reasons: *reasons,
+            expected: 390,
+            rows: 390,
+            vendor: 2,
+            context: 7,
+            first_seen: 1,
+            updated_at: 1,
+            print: Print::default(),
+        };
+        let days: Vec<LedgerDay> = days.iter().map(day).collect();
+        let mut b = Batch::new();
+        b.put(&LEDGER, &january(), &LedgerPage::pack(january().month.first_day(), &days)).unwrap();
+        self.store.commit(b).unwrap();
+    }
+    fn reasons(&self) -> Vec<Vec<&'static str>> {
+        let page = self.store.load(&LEDGER, &january()).unwrap().unwrap();
+        let days = page.days(january().month.first_day());
+        assert!(days.iter().all(|d| Verdict::from_number(d.verdict) == Some(Reason::worst(d.reasons))));
+        days.iter().map(|d| Reason::names(d.reasons)).collect()
+    }
+    fn incidents(&self) -> Vec<(String, bool)> {
+        let all = self.store.load_all(&trees::INCIDENTS, &[]).unwrap();
+        all.into_iter().map(|(_, i)| (i.artifact.clone(), i.is_open())).collect()
+    }
+}
+
+#[test]
+fn misread_sessions_are_one_incident_a_run_and_mended_when_they_are_judged_well() {
+    let misread = Reason::MISREAD_TIMESTAMPS.bit;
+    // Friday and Tuesday follow one another: Monday was a holiday.
+    let days = ["2024-01-11", "2024-01-12", "2024-01-16"];
+    let own = Own::new(&[(days[0], 0), (days[1], misread), (days[2], misread)]);
+    let both = [("AAPL".to_owned(), number(days[1])), ("AAPL".to_owned(), number(days[2]))];
+    let dataset = Dataset::EquitiesBarsMinute;
+    seen::misread(&own.acts, dataset, Calendar::Xnys, &both, &[]);
+    seen::misread(&own.acts, dataset, Calendar::Xnys, &both, &[]);
+    let artifact = "equities_bars_minute/AAPL/2024-01-12..2024-01-16".to_owned();
+    assert_eq!(own.incidents(), [(artifact.clone(), true)], "one, and once");
+    let labelled = vec!["misread_timestamps", "incident_invalid"];
+    assert_eq!(own.reasons(), [vec![], labelled.clone(), labelled]);
+    // The days were asked for again, and are judged well.
+    own.judged(&[(days[0], 0), (days[1], 0), (days[2], 0)]);
+    seen::misread(&own.acts, dataset, Calendar::Xnys, &[], &both);
+    own.acts.settle_all().unwrap();
+    assert_eq!(own.incidents(), [(artifact, false)]);
+    assert_eq!(own.reasons(), [vec![], vec![], Vec::<&str>::new()]);
+    assert!(own.dir.path().join("data_layer/events/events-2024-02.jsonl").is_file());
+}
+
+#[test]
+fn a_stage_that_writes_over_what_was_said_is_set_right_before_the_next_pack() {
+    let days = [("2024-01-11", 0), ("2024-01-12", Reason::THIN_SESSION.bit)];
+    let own = Own::new(&days);
+    let span = |from: &str| Span {
+        dataset: Dataset::EquitiesBarsMinute,
+        symbol: "AAPL".into(),
+        from: number(from),
+        to: i32::MAX,
+    };
+    let done = own.acts.hold(&span("2024-01-12"), "uid 7", "x").unwrap();
+    assert_eq!((done.act, done.pages), (1, 1));
+    assert_eq!(own.reasons(), [vec![], vec!["thin_session", "held"]]);
+    assert_eq!(own.store.load(&COUNTERS, &"status_dirty".to_owned()).unwrap(), Some(1));
+    // It had read the page before the hold.
+    own.judged(&days);
+    assert_eq!(own.acts.settle_all().unwrap(), 1);
+    assert_eq!(own.reasons(), [vec![], vec!["thin_session", "held"]]);
+    assert_eq!(own.acts.settle_all().unwrap(), 0, "and nothing is written twice");
+    // A stage that asks first has nothing set right afterwards.
+    let q = Quarantine::load(&own.store).unwrap();
+    let manual = q.of(Dataset::EquitiesBarsMinute, "AAPL");
+    own.judged(&days.map(|(d, r)| (d, manual.apply(number(d), r))));
+    assert_eq!(own.acts.settle_all().unwrap(), 0);
+}
+
+#[test]
+fn two_people_and_a_stage_at_once_lose_nothing() {
+    let own = Own::new(&[("2024-01-11", 0), ("2024-01-12", 0)]);
+    let hold = |d: &str, by: &str| {
+        let span = Span { dataset: Dataset::EquitiesBarsMinute, symbol: "AAPL".into(), from: number(d), to: number(d) };
+        for _ in 0..20 {
+            own.acts.hold(&span, by, "x").unwrap();
+        }
+    };
+    std::thread::scope(|s| {
+        s.spawn(|| hold("2024-01-11", "uid 1"));
+        s.spawn(|| hold("2024-01-12", "uid 2"));
+        s.spawn(|| (0..20).for_each(|_| own.judged(&[("2024-01-11", 0), ("2024-01-12", Reason::OUTLIER.bit)])));
+    });
+    own.acts.settle_all().unwrap();
+    assert_eq!(own.reasons(), [vec!["held"], vec!["outlier", "held"]], "the stage's verdict and both holds");
+    let lines = acts::read_all(&DataDir::new(own.dir.path())).unwrap();
+    assert_eq!(lines.len(), 40);
 }

@@ -154,6 +154,9 @@ pub(super) fn prepared<'a>(cmd: &str, result: &'a Value) -> Cow<'a, Value> {
     Cow::Owned(out)
 }
 
+/// So many columns of a terminal have room for the numbers of a run beside what was said of it.
+const WIDE: usize = 110;
+
 /// The columns of the runs of absent sessions; the dataset stands above them.
 const RUNS: &[Column] = &[
     c("days", "", Show::Days),
@@ -180,9 +183,12 @@ pub(super) fn gaps(rows: &[Value], style: &Style) -> String {
             wraps: c.show == Asked,
             spare: c.spare,
         };
-        let heads: Vec<Head> = RUNS.iter().map(head).collect();
+        // What was said needs the room more than the numbers do.
+        let wide = style.width.is_none_or(|w| w >= WIDE);
+        let runs: Vec<&Column> = RUNS.iter().filter(|c| wide || c.spare == 0).collect();
+        let heads: Vec<Head> = runs.iter().map(|c| head(c)).collect();
         let cell = |c: &Column, r: &Value| c.show.cell(r.pointer(c.at).unwrap_or(&Value::Null));
-        let body: Vec<Vec<String>> = of.iter().map(|r| RUNS.iter().map(|c| cell(c, r)).collect()).collect();
+        let body: Vec<Vec<String>> = of.iter().map(|r| runs.iter().map(|c| cell(c, r)).collect()).collect();
         out.push_str(&table(&heads, &body, style));
     }
     out
