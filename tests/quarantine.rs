@@ -367,18 +367,22 @@ fn no_pack_while_an_event_file_is_damaged_and_the_acts_come_back_from_files_alon
 
 #[test]
 fn an_answer_in_another_form_is_reported_once() {
-    let html = "alpaca: {rules: [{match: {dataset: equities_bars}, first: 4, action: html}]}";
+    let html = "alpaca: {rules: [{match: {dataset: equities_bars}, action: html}]}";
     let sim = Sim::seeded(2, 1, html);
     let n = node(&sim);
-    n.nightly(&[]).exits(0);
+    let asking = ["--stages", "ingest,audit,backfill"];
+    n.nightly(&asking).exits(0);
     let want = one("unexpected_schema", "answers/alpaca/equities_bars", "deprecated", true);
     assert_eq!(incidents(&n), std::slice::from_ref(&want));
     let line = &events(&n)[0];
     assert_eq!(line.by, "node");
     let kept = line.evidence.clone().expect("where its body lies");
     assert!(n.data().join(&kept).is_file(), "{kept}");
-    evening(&n, "2025-07-03").exits(0);
-    assert_eq!(incidents(&n), [want], "and not again");
+    let before = n.lines().len();
+    let next = ["nightly", "--json", "--now", "2025-07-03T23:00:00Z", "--as-of", "2025-06-30"];
+    n.run(&[&next[..], &asking[..]].concat()).exits(0);
+    assert!(n.lines().len() > before, "it was asked again, and answered in that form again");
+    assert_eq!(incidents(&n), [want], "and is not reported again");
 }
 
 #[test]
