@@ -1,7 +1,7 @@
 //! The keys of the trees. Numbers are big-endian, so that the order of the bytes is the order of the values.
 
 use crate::names::{Dataset, Vendor};
-use crate::store::{Key, decode_str, encode_str};
+use crate::store::{Key, decode_str, decode_u64, encode_str};
 use chrono::{Datelike, NaiveDate};
 
 /// A month, as `year * 12 + month - 1`.
@@ -46,6 +46,17 @@ pub struct PageKey {
     pub symbol: String,
     /// The month.
     pub month: Month,
+}
+
+/// An act on one symbol, by its number.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct HoldKey {
+    /// The dataset.
+    pub dataset: Dataset,
+    /// The symbol or the series.
+    pub symbol: String,
+    /// The number of the act: later acts have higher ones.
+    pub act: u64,
 }
 
 /// In the place of a symbol: what a vendor refused of several symbols, it is taken to refuse of all. No symbol.
@@ -179,6 +190,20 @@ impl Key for PageKey {
         let symbol = decode_str(&mut b)?;
         let month = month(&mut b)?;
         end(b, Self { dataset, symbol, month })
+    }
+}
+
+impl Key for HoldKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.dataset.number());
+        encode_str(out, &self.symbol);
+        out.extend_from_slice(&self.act.to_be_bytes());
+    }
+    fn decode(mut b: &[u8]) -> Option<Self> {
+        let dataset = Dataset::from_number(number(&mut b)?)?;
+        let symbol = decode_str(&mut b)?;
+        let act = decode_u64(&mut b)?;
+        end(b, Self { dataset, symbol, act })
     }
 }
 

@@ -58,6 +58,10 @@ pub fn wire(settings: &Settings, clock: &Clock) -> Result<Wired, Failure> {
         publishing,
         registry,
     }));
+    if let Err(e) = node.acts.catch_up() {
+        // The node answers, so that its owner can see what is wrong; no pack is made until it is mended.
+        tracing::error!(error = %e, "holds and incidents cannot be read");
+    }
     let mut fetchers = Vec::new();
     for endpoint in endpoints {
         let registry = node.registry();

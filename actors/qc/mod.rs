@@ -23,7 +23,9 @@ mod status;
 
 pub use context::Context;
 pub use judge::{Judged, judge};
+pub(crate) use outcome::STATUS_DIRTY;
 pub use outcome::{QcCounters, QcError};
 pub use prints::ends;
 pub use relate::{CROSS, Series, reach, relate};
 pub use run::qc;
+pub use status::refresh_status;

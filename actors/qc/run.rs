@@ -7,6 +7,7 @@ use super::reopen::Reopening;
 use super::{Context, absences, judge, relation, status};
 use crate::frame::{Row, Table, read_curated, session_day};
 use crate::node::Node;
+use crate::quarantine::seen;
 use datanode_schema::clock::date_of;
 use datanode_schema::keys::{Month, PageKey, TouchedKey};
 use datanode_schema::names::{Dataset, Reason};
@@ -50,6 +51,8 @@ pub fn qc(node: &Node) -> Result<QcCounters, QcError> {
     c.pages_written += absences::enter_absences(node, &registry, &reopening)?;
     reopening.finish(node)?;
     relation::relate_changed(node, &registry, &mut c)?;
+    // What was said by hand, of what was judged, and while it was.
+    c.pages_written += node.acts.settle_all()?;
     status::write_if_changed(node, &mut c)?;
     Ok(c)
 }
@@ -64,8 +67,10 @@ struct JudgedFile {
 
 fn judge_file(node: &Node, rule: &DatasetRule, key: &TouchedKey) -> Result<JudgedFile, QcError> {
     let path = node.data.curated().join(&key.path);
-    let symbols = read_curated(&path, key.dataset)
-        .map_err(|e| QcError::Damaged { path: path.display().to_string(), cause: e.cause })?;
+    let symbols = read_curated(&path, key.dataset).map_err(|e| {
+        seen::unexpected_file(&node.acts, format!("curated/{}", key.path), &e.cause);
+        QcError::Damaged { path: path.display().to_string(), cause: e.cause }
+    })?;
     let (context, _) = Context::of(key.dataset, rule).keyed();
     let now = node.clock.now().timestamp();
     let mut seen: BTreeSet<String> = BTreeSet::new();
@@ -116,10 +121,12 @@ fn enter_files(
         enter_actions(node, registry, &f.actions, &mut batch)?;
     }
     let now = node.clock.now().timestamp();
+    let mut misread = Misread::default();
     for (key, mut fresh) in gathered {
         let mut page: LedgerPage = node.store.load(&LEDGER, key)?.unwrap_or_default();
         reopening.settle(key, &page, &mut fresh);
         batch.put(&UNRELATED, key, &now)?;
+        misread.compare(key, &page, &fresh);
         let whole_month = registry.rule(key.dataset).is_some_and(|r| r.curated == Cut::Month);
         if enter(&mut page, key.month.first_day(), fresh, |d| whole_month && d.rows > 0) {
             batch.put(&LEDGER, key, &page)?;
@@ -132,7 +139,40 @@ fn enter_files(
     if !batch.is_empty() {
         node.store.commit(batch)?;
     }
+    misread.report(node, registry);
     Ok(())
+}
+
+/// Sessions that were found to lie hours beside their time, and those that do so no more.
+#[derive(Default)]
+struct Misread(BTreeMap<Dataset, [Vec<(String, i32)>; 2]>);
+
+impl Misread {
+    fn compare(&mut self, key: &PageKey, page: &LedgerPage, fresh: &[LedgerDay]) {
+        let bit = Reason::MISREAD_TIMESTAMPS.bit;
+        let known = page.groups.iter().any(|g| g.reasons & bit != 0);
+        if !known && fresh.iter().all(|d| d.reasons & bit == 0) {
+            return;
+        }
+        let before = page.days(key.month.first_day());
+        let [newly, no_longer] = self.0.entry(key.dataset).or_default();
+        for d in fresh {
+            let was = before.iter().any(|b| b.day == d.day && b.reasons & bit != 0);
+            match (was, d.reasons & bit != 0) {
+                (false, true) => newly.push((key.symbol.clone(), d.day)),
+                (true, false) => no_longer.push((key.symbol.clone(), d.day)),
+                _ => {}
+            }
+        }
+    }
+
+    fn report(self, node: &Node, registry: &Registry) {
+        for (dataset, [newly, no_longer]) in self.0 {
+            if let Some(rule) = registry.rule(dataset) {
+                seen::misread(&node.acts, dataset, rule.calendar(), &newly, &no_longer);
+            }
+        }
+    }
 }
 
 /// Consecutive rows of one session.

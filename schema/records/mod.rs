@@ -10,6 +10,7 @@ mod grouped;
 mod holding;
 mod ledger;
 mod publish;
+mod quarantine;
 mod work;
 
 pub use calendar::{CalendarHours, CalendarYear};
@@ -18,6 +19,7 @@ pub use grouped::bits;
 pub use holding::{Holding, HoldingDay, HoldingGroup, LEAST_SILENCE, MOST_SILENCES, Silence};
 pub use ledger::{ActionDay, ActionPage, LedgerDay, LedgerGroup, LedgerPage, Print, Second, SecondPage};
 pub use publish::{ChunkRecord, CuratedFile, PackRecord, SealingRecord, Shipment};
+pub use quarantine::{HoldRecord, Incident};
 pub use work::{
     Answer, BudgetRecord, GapGroup, GapPage, GapTask, Lease, RunRecord, Spent, StageRecord, Standing, VendorState,
 };
