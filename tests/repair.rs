@@ -128,3 +128,42 @@ fn what_is_shipped_arrives_whole_and_verifies_where_it_is() {
     node.run(&args).exits(0);
     assert_eq!(differences(&pack, &opened), Vec::<String>::new());
 }
+
+/// One flipped bit that leaves a file readable is found by its sum, and by nothing else.
+#[test]
+fn the_deep_audit_finds_a_flipped_bit_a_lost_file_and_an_altered_curated_file_and_a_night_mends_them() {
+    let (_sim, node) = made();
+    let deep = |now: &str| node.run(&["audit", "--deep", "--json", "--now", now]);
+    let clean = deep("2025-07-02T01:00:00Z").exits(0).json();
+    assert_eq!(clean["deep"]["findings"], serde_json::json!([]));
+    assert!(clean["deep"]["raw_files"].as_u64().unwrap() > 5 && clean["deep"]["rows"].as_u64().unwrap() > 1000);
+
+    let raw = one(&node.data().join("data_layer/raw/alpaca"), "equities_bars/year=2025");
+    let mut bytes = std::fs::read(&raw).unwrap();
+    let middle = bytes.len() / 3;
+    bytes[middle] ^= 1;
+    std::fs::write(&raw, &bytes).unwrap();
+    let gone = one(&node.data().join("data_layer/raw/alpaca"), "equities_bars_minute/date=");
+    std::fs::remove_file(&gone).unwrap();
+    let curated = one(&node.data().join("data_layer/curated"), "macro_treasury/year=");
+    let mut bytes = std::fs::read(&curated).unwrap();
+    bytes[middle % 100] ^= 1;
+    std::fs::write(&curated, &bytes).unwrap();
+
+    let ran = deep("2025-07-02T02:00:00Z").exits(3).says(&["3 files are lost or altered", "datanode nightly"]);
+    let found = ran.json();
+    let named: Vec<&str> =
+        found["deep"]["findings"].as_array().unwrap().iter().filter_map(|f| f["what"].as_str()).collect();
+    assert_eq!(
+        named,
+        [
+            "its bytes are not those that were written",
+            "its bytes are not those that the manifest names",
+            "the file is gone"
+        ]
+    );
+    next_evening(&node).exits(0);
+    let mended = deep("2025-07-04T01:00:00Z").exits(0).json();
+    assert_eq!(mended["deep"]["findings"], serde_json::json!([]));
+    assert_eq!(mended["deep"]["rows"], clean["deep"]["rows"]);
+}

@@ -23,9 +23,20 @@ pub enum AuditError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A raw file that was to be counted again is gone or damaged.
+    /// A manifest does not parse.
+    #[error(transparent)]
+    Manifest(#[from] datanode_schema::manifest::BadLine),
+    /// A raw file that is gone or altered could not be forgotten.
     #[error(transparent)]
     Raw(#[from] RawError),
+    /// A file cannot be read.
+    #[error("{path}: {cause}; check the disk and the folder's permissions")]
+    Io {
+        /// The file or folder.
+        path: String,
+        /// Why.
+        cause: std::io::Error,
+    },
 }
 
 /// Absences by class. `absent` is all of them but `short`, which are sessions with too few rows.

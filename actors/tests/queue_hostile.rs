@@ -5,7 +5,7 @@
 
 mod queue_support;
 
-use datanode_actors::audit::{Scope, audit};
+use datanode_actors::audit::{self, audit};
 use datanode_actors::frame::{Bar, Cell};
 use datanode_actors::node::{Node, RunContext};
 use datanode_actors::queue::{Claimed, Next, Told};
@@ -56,7 +56,7 @@ fn run(node: &Node, id: &str, as_of: &str) -> RunContext {
 }
 
 fn begin(node: &Node, run: &RunContext, purpose: Purpose) {
-    audit(node, run, Scope::Everything).unwrap();
+    audit(node, run, audit::Scope::Everything).unwrap();
     node.queue.begin(node, run, purpose).unwrap();
 }
 

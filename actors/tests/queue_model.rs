@@ -141,7 +141,7 @@ impl World {
         let as_of = (self.run.as_of + chrono::Duration::days(i64::from(days))).min(last);
         self.runs += 1;
         self.run = Arc::new(RunContext::new(format!("r{}", self.runs), as_of, self.node().clock.now(), None));
-        audit(self.node(), &self.run).unwrap();
+        audit(self.node(), &self.run, Scope::Everything).unwrap();
         self.node().queue.begin(self.node(), &self.run, Purpose::Backfill).unwrap();
     }
 

@@ -1,7 +1,7 @@
 //! The command line of `datanode`.
 
 use super::global::Global;
-use super::{collect_books, demo, doctor, init, key, nightly, pack, rebuild, run};
+use super::{audit, collect_books, demo, doctor, init, key, nightly, pack, rebuild, run};
 use crate::config::{MAX_LOOKBACK_DAYS, MAX_RUN_MINUTES, MAX_RUN_REQUESTS};
 use crate::failure::{Code, Done, Failure};
 use chrono::NaiveDate;
@@ -66,6 +66,12 @@ enum Command {
         /// Ask for nothing older than so many days before the last session; 0 = all [default: queue.max_lookback_days]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=MAX_LOOKBACK_DAYS as i64))]
         max_lookback_days: Option<u32>,
+    },
+    /// What is missing: compares what is held with calendar and universe. Asks nobody
+    Audit {
+        /// Read every raw and curated file again, and compare it with manifests and state; exit 3 where one is gone or altered
+        #[arg(long)]
+        deep: bool,
     },
     /// Order books of prediction markets, collected in the foreground: until SIGTERM, or as long as is said
     CollectBooks {
@@ -144,6 +150,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             let caps = nightly::Caps { minutes: max_minutes, requests: max_requests, lookback_days: max_lookback_days };
             nightly::nightly(g, &nightly::Options { as_of, window: from.zip(to), stages, caps })
         }
+        Command::Audit { deep } => audit::audit(g, deep),
         Command::CollectBooks { seconds, snapshots } => collect_books::collect_books(g, seconds, snapshots),
         Command::Pack(p) => pack::pack(g, p),
         Command::Key(k) => key::key(g, &k),
