@@ -2,13 +2,14 @@
 //! its siblings, which know nothing of actix.
 //!
 //! `vendor` asks · `queue` says what · `raw` keeps · `audit` compares with the calendar · `curate` merges · `qc` judges ·
-//! `export` packs · `seal` and `vault` encrypt and keep · `ship` delivers and removes · `books` collects what is not asked
+//! `quarantine` keeps what people say of all that · `export` packs · `seal` and `vault` encrypt and keep · `ship` delivers and removes · `books` collects what is not asked
 //! for but looked at · `schedule` leads them through a
 //! nightly cycle. `frame` is the one place that names polars; `node` is what all of them
-//! share, `parallel` how some of them use two cores.
+//! share, `parallel` how some of them use two cores, `calendars` what has changed in them since something was decided by them.
 
 pub mod audit;
 pub mod books;
+pub mod calendars;
 pub mod curate;
 pub mod export;
 pub mod frame;
@@ -16,6 +17,7 @@ pub mod live;
 pub mod node;
 pub mod parallel;
 pub mod qc;
+pub mod quarantine;
 pub mod queue;
 pub mod raw;
 pub mod schedule;

@@ -1,6 +1,7 @@
 //! What every stage shares: the store, the folder, the clock, the registry, and the run that is under way.
 
 use crate::live::{Configured, Live};
+use crate::quarantine::Acts;
 use crate::queue::Claims;
 use crate::raw::Turns;
 use crate::seal::{Identity, Recipient};
@@ -79,6 +80,8 @@ pub struct Node {
     pub threads: usize,
     /// Sealing, shipping, retention.
     pub publishing: Publishing,
+    /// Holds, releases, incidents.
+    pub acts: Acts,
     stopping: Arc<AtomicBool>,
 }
 
@@ -114,6 +117,7 @@ impl Node {
     /// A node; what it does not yet know is drawn.
     pub fn new(p: NodeParts) -> Self {
         Self {
+            acts: Acts::new(p.store.clone(), p.data.clone(), p.clock.clone()),
             store: p.store,
             data: p.data,
             boot_id: p.clock.boot_id(),

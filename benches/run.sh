@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Everything in benches/, and one table of it. See benches/README.md.
 #
-#   benches/run.sh [--data DIR] [--reps N] [--only PARTS] [--vendors LIST] [--work DIR] [--out DIR] [--name NAME]
+#   benches/run.sh [--data DIR] [--reps N] [--only PARTS] [--vendors LIST] [--seeds N] [--work DIR] [--out DIR] [--name NAME]
 #                  [--markdown] [--ship] [--strace] [--no-peers]
 #
-# PARTS: nightly,store,seal,chaos,queue,scale, all of them by default
+# PARTS: nightly,store,seal,chaos,queue,scale,ledger,truth, all of them by default
 #
 # --data DIR   CSV laid out as equities_bars/SYM.csv, equities_bars_minute/SYM/DATE.csv, macro_treasury/ID.csv, universe.yaml;
 #              without it, a market made from seed 7
@@ -12,7 +12,9 @@
 # --out DIR    where <name>.md and <name>.jsonl are written [default: results/ beside this]
 # --name NAME  pi4 and pi5 fill the columns of that name from then on [default: by the machine]
 # --vendors L  vendors of the chaos part [default: alpaca,massive,tiingo,files]
-# --no-peers   install nothing: neither dlt (which brings what compares the rows of the chaos part) nor graphile-worker
+# --seeds N    markets of the truth part [default: 20]
+# --no-peers   install nothing: neither dlt (which brings what compares the rows of the chaos part) nor graphile-worker,
+#              nautilus_trader and DuckDB
 # --markdown   print the table as markdown, as it is written
 #
 # DATANODE_BIN_DIR   measure the programs of this folder (target/…/release) and build nothing
@@ -23,13 +25,13 @@ set -euo pipefail
 export LC_ALL=C.UTF-8
 
 here=$(cd "$(dirname "$0")" && pwd)
-data='' reps=3 only=nightly,store,seal,chaos,queue,scale vendors=alpaca,massive,tiingo,files
+data='' reps=3 seeds=20 only=nightly,store,seal,chaos,queue,scale,ledger,truth vendors=alpaca,massive,tiingo,files
 work=/var/tmp out=$here/results name='' markdown='' peers=1
 nightly_flags=()
 die() { echo "run.sh: $*" >&2; exit 2; }
 while [ $# -gt 0 ]; do
   case $1 in
-    --data|--reps|--only|--vendors|--work|--out|--name) [ $# -ge 2 ] || die "$1 needs a value"; declare "${1#--}=$2"; shift 2 ;;
+    --data|--reps|--seeds|--only|--vendors|--work|--out|--name) [ $# -ge 2 ] || die "$1 needs a value"; declare "${1#--}=$2"; shift 2 ;;
     --markdown) markdown=--markdown; shift ;;
     --ship|--strace) nightly_flags+=("$1"); shift ;;
     --no-peers) peers=''; shift ;;
@@ -37,7 +39,7 @@ while [ $# -gt 0 ]; do
     *) die "$1: no such option; --help tells them" ;;
   esac
 done
-case $reps in ''|*[!0-9]*|0) die "--reps $reps: a number from 1" ;; esac
+for n in reps seeds; do case ${!n} in ''|*[!0-9]*|0) die "--$n ${!n}: a number from 1" ;; esac; done
 wants() { case ,$only, in *,"$1",*) true ;; *) false ;; esac; }
 say() { echo "── $*" >&2; }
 
@@ -47,7 +49,7 @@ built=''
 if [ -z "${DATANODE_BIN_DIR:-}" ]; then
   say "building"
   benches=(--bench report)
-  for b in nightly store chaos queue scale; do if wants $b; then benches+=(--bench $b); fi; done
+  for b in nightly store chaos queue scale ledger truth; do if wants $b; then benches+=(--bench $b); fi; done
   built=$(cd "$here/.." && cargo build --release --bin datanode "${benches[@]}" --message-format=json-render-diagnostics)
   if wants seal; then
     # Where it does not build, the rest is still measured.
@@ -166,9 +168,23 @@ if wants queue; then
   say "queue, $reps times"
   run "$(program queue)" --work "$temp" --reps "$reps" "${queue_flags[@]}" >>"$figures"
 fi
+if wants ledger; then
+  say "ledger, $reps times"
+  run "$(program ledger)" --datanode "$datanode" --work "$temp" --reps "$reps" >>"$figures"
+fi
 if wants scale; then
   say "scale, $reps times"
   run "$(program scale)" --work "$temp" --reps "$reps" >>"$figures"
+fi
+if wants truth; then
+  truth_flags=()
+  if python=$(peer gaps 2>"$temp/peer.err"); then
+    truth_flags=(--python "$python" --benches "$here")
+  else
+    missing+=("nautilus_trader and DuckDB: $(said_of)")
+  fi
+  say "truth, $seeds markets"
+  run "$(program truth)" --datanode "$datanode" --work "$temp" --seeds "$seeds" --table "$temp/truth.md" "${truth_flags[@]}" >>"$figures"
 fi
 [ -z "$heat" ] || echo "- heat: $heat before, $(celsius) after" >>"$temp/head.md"
 
@@ -185,6 +201,10 @@ table() {
   if [ -s "$temp/seal.txt" ]; then
     echo
     sed -n '1p;$p' "$temp/seal.txt" | sed 's/^/seal: /'
+  fi
+  if [ -s "$temp/truth.md" ]; then
+    printf '\ntruth, over all markets: precision · recall (claims)\n\n'
+    cat "$temp/truth.md"
   fi
 }
 { echo "# Measured on $name"; echo; table --markdown; } >"$out/$name.md"

@@ -1,7 +1,7 @@
 //! The keys of the trees. Numbers are big-endian, so that the order of the bytes is the order of the values.
 
 use crate::names::{Dataset, Vendor};
-use crate::store::{Key, decode_str, encode_str};
+use crate::store::{Key, decode_str, decode_u64, encode_str};
 use chrono::{Datelike, NaiveDate};
 
 /// A month, as `year * 12 + month - 1`.
@@ -48,6 +48,17 @@ pub struct PageKey {
     pub month: Month,
 }
 
+/// An act on one symbol, by its number.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct HoldKey {
+    /// The dataset.
+    pub dataset: Dataset,
+    /// The symbol or the series.
+    pub symbol: String,
+    /// The number of the act: later acts have higher ones.
+    pub act: u64,
+}
+
 /// In the place of a symbol: what a vendor refused of several symbols, it is taken to refuse of all. No symbol.
 pub const EVERY_SYMBOL: &str = "*";
 
@@ -82,6 +93,35 @@ pub struct CapabilityKey {
     pub vendor: Vendor,
     /// The dataset.
     pub dataset: Dataset,
+}
+
+/// What was decided by a calendar: each purpose is brought up to date by a stage of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum DecidedBy {
+    /// The holdings: where in its session a day's rows lie.
+    Holdings = 1,
+    /// The verdicts of the ledger.
+    Verdicts = 2,
+}
+
+/// A year of a calendar, as it was when something was decided by it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CalendarKey {
+    /// What was decided.
+    pub purpose: DecidedBy,
+    /// The calendar's name.
+    pub calendar: String,
+    /// The year.
+    pub year: u16,
+}
+
+impl CalendarKey {
+    /// The bytes that the keys of all years of a calendar start with.
+    pub fn prefix(purpose: DecidedBy, calendar: &str) -> Vec<u8> {
+        let mut out = vec![purpose as u8];
+        encode_str(&mut out, calendar);
+        out
+    }
 }
 
 /// A curated file that waits for a stage.
@@ -153,6 +193,20 @@ impl Key for PageKey {
     }
 }
 
+impl Key for HoldKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.dataset.number());
+        encode_str(out, &self.symbol);
+        out.extend_from_slice(&self.act.to_be_bytes());
+    }
+    fn decode(mut b: &[u8]) -> Option<Self> {
+        let dataset = Dataset::from_number(number(&mut b)?)?;
+        let symbol = decode_str(&mut b)?;
+        let act = decode_u64(&mut b)?;
+        end(b, Self { dataset, symbol, act })
+    }
+}
+
 impl Key for BookmarkKey {
     fn encode(&self, out: &mut Vec<u8>) {
         out.push(self.dataset.number());
@@ -194,6 +248,23 @@ impl Key for CapabilityKey {
     }
 }
 
+impl Key for CalendarKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(Self::prefix(self.purpose, &self.calendar));
+        out.extend_from_slice(&self.year.to_be_bytes());
+    }
+    fn decode(mut b: &[u8]) -> Option<Self> {
+        let purpose = match number(&mut b)? {
+            1 => DecidedBy::Holdings,
+            2 => DecidedBy::Verdicts,
+            _ => return None,
+        };
+        let calendar = decode_str(&mut b)?;
+        let (head, rest) = b.split_first_chunk::<2>()?;
+        end(rest, Self { purpose, calendar, year: u16::from_be_bytes(*head) })
+    }
+}
+
 impl Key for TouchedKey {
     fn encode(&self, out: &mut Vec<u8>) {
         out.push(self.dataset.number());
@@ -221,6 +292,18 @@ mod tests {
         assert_eq!(PageKey::decode(&bytes(&k(24_000))).unwrap(), k(24_000));
         assert!(bytes(&k(255)) < bytes(&k(256)));
         assert!(PageKey::decode(&bytes(&k(1))[..5]).is_none());
+    }
+
+    #[test]
+    fn a_year_of_a_calendar_has_a_key_of_its_own() {
+        let k = CalendarKey { purpose: DecidedBy::Verdicts, calendar: "XNYS".into(), year: 2025 };
+        let mut bytes = Vec::new();
+        k.encode(&mut bytes);
+        assert_eq!(CalendarKey::decode(&bytes), Some(k));
+        assert!(bytes.starts_with(&CalendarKey::prefix(DecidedBy::Verdicts, "XNYS")));
+        assert!(!bytes.starts_with(&CalendarKey::prefix(DecidedBy::Holdings, "XNYS")));
+        bytes[0] = 3;
+        assert_eq!(CalendarKey::decode(&bytes), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //!
 //! This crate knows nothing of actors, HTTP, polars or ciphers. Imports go one way: `schema <- actors <- src`.
 
+pub mod acts;
 pub mod calendar;
 pub mod clock;
 pub mod failpoint;

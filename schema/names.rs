@@ -180,6 +180,50 @@ named! {
     }
 }
 
+named! {
+    /// What was done by hand, or by the node in place of a hand: a line of the event files.
+    Act {
+        /// Partitions are held back.
+        Hold = 1, "hold";
+        /// A hold ends; AMBER partitions may ship where their dataset holds AMBER back.
+        Release = 2, "release";
+        /// An artifact is labelled.
+        IncidentOpen = 3, "incident_open";
+        /// The label no longer holds.
+        IncidentClose = 4, "incident_close";
+    }
+}
+
+named! {
+    /// What an incident is about.
+    IncidentKind {
+        /// Columns, types or words that are not the dataset's or the vendor's interface.
+        UnexpectedSchema = 1, "unexpected_schema";
+        /// A token, contract or symbol was taken for another.
+        WrongMapping = 2, "wrong_mapping";
+        /// Rows lie beside their time.
+        MisreadTimestamps = 3, "misread_timestamps";
+        /// Many sessions are open since vendors said to slow down.
+        RateLimitGaps = 4, "rate_limit_gaps";
+        /// A gzip file was not closed.
+        GzipNotClosed = 5, "gzip_not_closed";
+        /// What arrived is not what was sent.
+        ChecksumMismatch = 6, "checksum_mismatch";
+        /// Anything else; the note says what.
+        Other = 7, "other";
+    }
+}
+
+named! {
+    /// What an incident says of its artifact.
+    IncidentLabel {
+        /// It is wrong: partitions become RED.
+        Invalid = 1, "invalid";
+        /// It is superseded or not to be relied on: partitions become AMBER.
+        Deprecated = 2, "deprecated";
+    }
+}
+
 /// A reason for a verdict; a partition has a set of them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Reason {
@@ -243,6 +287,10 @@ reasons! {
 }
 
 impl Reason {
+    /// The reasons that people and incidents give; no check gives them.
+    pub const BY_HAND: u64 =
+        Self::HELD.bit | Self::RELEASED.bit | Self::INCIDENT_INVALID.bit | Self::INCIDENT_DEPRECATED.bit;
+
     /// The names in a set of bits, in the order of the bits.
     pub fn names(bits: u64) -> Vec<&'static str> {
         Self::ALL.iter().filter(|r| bits & r.bit != 0).map(|r| r.name).collect()

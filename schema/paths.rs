@@ -81,6 +81,10 @@ impl DataDir {
     pub fn manifests(&self) -> PathBuf {
         self.0.join("data_layer/manifests")
     }
+    /// `data_layer/events/`: what was done by hand, a file a month.
+    pub fn events(&self) -> PathBuf {
+        self.0.join("data_layer/events")
+    }
     /// `data_layer/rejects/`: bodies and rows that could not be taken as they came.
     pub fn rejects(&self) -> PathBuf {
         self.0.join("data_layer/rejects")

@@ -23,10 +23,13 @@
 //! | vendor_states | vendor | paused or not | what a person said |
 //! | seconds | dataset, symbol, month | a second vendor's view | spot checks, confirmed jumps |
 //! | actions | dataset, symbol, month | splits, dividends | what explains a jump |
+//! | calendars | purpose, calendar, year | sessions | which days a correction changes |
 //! | unrelated | dataset, symbol, month | – | ledger months whose sessions are to be compared with their neighbours again |
 //! | suspects | dataset, symbol, month | – | ledger months with a jump that a second vendor could confirm |
+//! | holds | dataset, symbol, act | days held or released, by whom, why | what people say of partitions |
+//! | incidents | act | artifact, label, note, replacement | what is known to be wrong |
 
-use crate::keys::{BookmarkKey, CapabilityKey, HoldingKey, PageKey, TouchedKey};
+use crate::keys::{BookmarkKey, CalendarKey, CapabilityKey, HoldKey, HoldingKey, PageKey, TouchedKey};
 use crate::records as r;
 use crate::store::{Table, TableDef};
 
@@ -72,10 +75,16 @@ pub const VENDOR_STATES: Table<String, r::VendorState> = Table::new("vendor_stat
 pub const SECONDS: Table<PageKey, r::SecondPage> = Table::new("seconds", 20, 1);
 /// See the table above; the dataset of the key is `corporate_actions`.
 pub const ACTIONS: Table<PageKey, r::ActionPage> = Table::new("actions", 21, 1);
+/// See the table above.
+pub const CALENDARS: Table<CalendarKey, r::CalendarYear> = Table::new("calendars", 22, 1);
 /// See the table above; the value is the unix second of the change.
-pub const UNRELATED: Table<PageKey, i64> = Table::new("unrelated", 24, 1);
+pub const UNRELATED: Table<PageKey, i64> = Table::new("unrelated", 25, 1);
 /// See the table above; the value is the unix second since which it is one.
-pub const SUSPECTS: Table<PageKey, i64> = Table::new("suspects", 25, 1);
+pub const SUSPECTS: Table<PageKey, i64> = Table::new("suspects", 26, 1);
+/// See the table above.
+pub const HOLDS: Table<HoldKey, r::HoldRecord> = Table::new("holds", 23, 1);
+/// See the table above; the key is the number of the act that opened it.
+pub const INCIDENTS: Table<u64, r::Incident> = Table::new("incidents", 24, 1);
 
 /// Every tree, for opening, checking and rebuilding.
 pub fn all() -> Vec<TableDef> {
@@ -101,8 +110,11 @@ pub fn all() -> Vec<TableDef> {
         VENDOR_STATES.def(),
         SECONDS.def(),
         ACTIONS.def(),
+        CALENDARS.def(),
         UNRELATED.def(),
         SUSPECTS.def(),
+        HOLDS.def(),
+        INCIDENTS.def(),
     ]
 }
 

@@ -55,5 +55,6 @@ pub fn parts(settings: &Settings, node: &Node, ticks: u64, board: Board) -> Resu
         timeout: Duration::from_secs(u64::from(settings.http.timeout_seconds)),
         ticks,
         board,
+        acts: node.acts.clone(),
     }))
 }

@@ -1,6 +1,6 @@
 //! Reading the registry again while the node runs: on SIGHUP and over the admin socket.
 //!
-//! The three files are read, checked and taken as one, or not at all. The settings themselves (`datanode.toml`, the
+//! The four files are read, checked and taken as one, or not at all. The settings themselves (`datanode.toml`, the
 //! environment) are those of the start: what they say of paths and limits holds for the new files too.
 
 use crate::config::Settings;
@@ -61,10 +61,15 @@ impl Reloader {
     }
 
     /// The paths of the files; empty where the built-in text is used.
-    pub fn files(&self) -> [(&'static str, String); 3] {
+    pub fn files(&self) -> [(&'static str, String); 4] {
         let s = &self.settings;
-        [("datasets", &s.datasets), ("capabilities", &s.capabilities), ("universe", &s.universe)]
-            .map(|(name, path)| (name, path.display().to_string()))
+        [
+            ("datasets", &s.datasets),
+            ("capabilities", &s.capabilities),
+            ("universe", &s.universe),
+            ("calendars", &s.calendars),
+        ]
+        .map(|(name, path)| (name, path.display().to_string()))
     }
 
     /// How it went so far.

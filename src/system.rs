@@ -3,11 +3,13 @@
 use crate::failure::{Code, Failure};
 use crate::wiring::Wired;
 use actix::Actor;
+use datanode_actors::audit::AuditError;
 use datanode_actors::books::actor::{BooksActor, StopBooks, collect};
 use datanode_actors::books::{Parts, Summary};
 use datanode_actors::curate::CurateError;
 use datanode_actors::export::ExportError;
 use datanode_actors::qc::QcError;
+use datanode_actors::quarantine::QuarantineError;
 use datanode_actors::raw::RawError;
 use datanode_actors::schedule::actor::{RunNow, Scheduler};
 use datanode_actors::schedule::{CycleError, CyclePlan, RunSummary, StageDone, Stages, cycle};
@@ -163,10 +165,13 @@ impl Collecting {
 pub fn of_cycle(e: CycleError) -> Failure {
     match e {
         CycleError::Store(s) => crate::wiring::of_store(s),
-        CycleError::Export(ExportError::Damaged { .. } | ExportError::Manifest(_)) => {
-            Failure::new(Code::Integrity, e.to_string())
-        }
+        CycleError::Export(
+            ExportError::Damaged { .. }
+            | ExportError::Manifest(_)
+            | ExportError::Quarantine(QuarantineError::Events(_)),
+        ) => Failure::new(Code::Integrity, e.to_string()),
         CycleError::Raw(RawError::Forgotten { .. })
+        | CycleError::Audit(AuditError::Raw(RawError::Forgotten { .. }))
         | CycleError::Curate(CurateError::Raw(RawError::Forgotten { .. }))
         | CycleError::Qc(QcError::Damaged { .. }) => Failure::new(Code::Integrity, e.to_string()),
         CycleError::Seal(SealStageError::Seal(ref s)) if s.kind() == Kind::Integrity => {

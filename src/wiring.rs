@@ -58,6 +58,10 @@ pub fn wire(settings: &Settings, clock: &Clock) -> Result<Wired, Failure> {
         publishing,
         registry,
     }));
+    if let Err(e) = node.acts.catch_up() {
+        // The node answers, so that its owner can see what is wrong; no pack is made until it is mended.
+        tracing::error!(error = %e, "holds and incidents cannot be read");
+    }
     let mut fetchers = Vec::new();
     for endpoint in endpoints {
         let registry = node.registry();
@@ -76,7 +80,10 @@ pub fn wire(settings: &Settings, clock: &Clock) -> Result<Wired, Failure> {
 pub fn registry(settings: &Settings) -> Result<Registry, Failure> {
     let given = |p: &PathBuf| (!p.as_os_str().is_empty()).then(|| p.clone());
     let (d, c, u) = (given(&settings.datasets), given(&settings.capabilities), given(&settings.universe));
-    let sources = Sources::read(d.as_deref(), c.as_deref(), u.as_deref()).map_err(Failure::usage)?;
+    let calendars = given(&settings.calendars);
+    let sources = Sources::read(d.as_deref(), c.as_deref(), u.as_deref())
+        .and_then(|s| s.with_calendars(calendars.as_deref()))
+        .map_err(Failure::usage)?;
     let mut registry = Registry::parse(&sources).map_err(Failure::usage)?;
     for (vendor, s) in by_vendor(settings) {
         let Some(caps) = registry.vendors.get_mut(&vendor) else { continue };
@@ -274,7 +281,8 @@ fn host_id(settings: &Settings) -> String {
     nix::unistd::gethostname().ok().and_then(|h| h.into_string().ok()).unwrap_or_default()
 }
 
-/// Hex SHA-256 of what decides a pack's content: registries with their overrides, universe, source, enabled vendors. Not
+/// Hex SHA-256 of what decides a pack's content: registries with their overrides, universe, corrections of
+/// the calendars, source, enabled vendors. Not
 /// of addresses, limits, keys or folders.
 pub fn config_sha256(settings: &Settings, registry: &Registry) -> String {
     let vendors: Vec<_> = by_vendor(settings)
@@ -283,11 +291,16 @@ pub fn config_sha256(settings: &Settings, registry: &Registry) -> String {
         .filter_map(|(v, _)| registry.vendors.get(&v).map(|c| (v, &c.datasets)))
         .collect();
     let universe: Vec<_> = registry.universe.iter().collect();
-    let text = serde_json::json!({
+    let mut text = serde_json::json!({
         "source": settings.node.source,
         "datasets": registry.datasets,
         "vendors": vendors,
         "universe": universe,
     });
+    let calendars = registry.calendars.decisive();
+    // Left out where there are none, so that a node without corrections keeps the hash that it had before there could be any.
+    if let Some(map) = text.as_object_mut().filter(|_| !calendars.is_empty()) {
+        map.insert("calendars".to_owned(), serde_json::json!(calendars));
+    }
     sha256_hex(text.to_string().as_bytes())
 }

@@ -359,3 +359,24 @@ fn the_program_answers_once_or_line_by_line_and_its_exit_code_says_how_it_went()
     assert_eq!(admin(&nowhere, &[], "status\n").0, 1);
     assert_eq!(admin(&nowhere, &["help", "gaps"], "").0, 0, "help needs no node");
 }
+
+/// `cargo test --release --test admin -- --ignored --nocapture` prints how long the map of many symbols takes.
+#[test]
+#[ignore = "a measurement: it fills a store with 300,000 ledger pages"]
+fn the_map_of_a_quarter_of_five_thousand_symbols_over_twenty_years_is_there_at_once() {
+    let node = Node::start(Filling::Ledger { symbols: 1_250, years: 20 });
+    let mut raw = Raw::to(&node);
+    for args in [
+        json!({"dataset": "equities_bars"}),
+        json!({"dataset": "equities_bars"}),
+        json!({"dataset": "equities_bars", "symbol": "H0007", "by": "symbol"}),
+        json!({"dataset": "equities_bars", "symbol": "H0007"}),
+        json!({"dataset": "equities_bars", "from": "2023-01-01"}),
+    ] {
+        let began = std::time::Instant::now();
+        let answer = raw.ask("coverage", args.clone());
+        let took = began.elapsed();
+        assert_eq!(answer["ok"], true, "{answer}");
+        println!("{args}: {took:?} for {} symbols", answer["result"]["symbols"]);
+    }
+}

@@ -100,15 +100,3 @@ fn a_training_box_can_filter_sort_and_cut_what_is_packed() {
         assert_eq!(checked.code, Some(0), "{}{}", checked.out, checked.err);
     }
 }
-
-#[test]
-fn the_calendars_are_those_that_others_say() {
-    let Some(real) = real_data() else { return };
-    let dir = tempfile::tempdir().unwrap();
-    let wrapper = dir.path().join("vendorsim");
-    std::fs::write(&wrapper, format!("#!/bin/sh\nexec '{}' vendorsim \"$@\"\n", support::DATANODE)).unwrap();
-    std::fs::set_permissions(&wrapper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    if let Some(checked) = python("check_calendar.py", &[&wrapper, &real.join("macro_treasury")]) {
-        assert_eq!(checked.code, Some(0), "{}{}", checked.out, checked.err);
-    }
-}

@@ -1,7 +1,9 @@
 //! The audit over the whole universe.
 
 use super::inventory::{Covered, HeldMonth, Seen, Sessions, inventory};
+use super::recount::recount;
 use crate::node::{Node, RunContext};
+use crate::raw::RawError;
 use chrono::NaiveDate;
 use datanode_schema::keys::{Month, PageKey, SeriesKey};
 use datanode_schema::names::{Absence, Dataset};
@@ -24,9 +26,9 @@ pub enum AuditError {
     /// A manifest does not parse.
     #[error(transparent)]
     Manifest(#[from] datanode_schema::manifest::BadLine),
-    /// A raw file that is gone or altered could not be forgotten.
+    /// A raw file is gone or altered.
     #[error(transparent)]
-    Raw(#[from] crate::raw::RawError),
+    Raw(#[from] RawError),
     /// A file cannot be read.
     #[error("{path}: {cause}; check the disk and the folder's permissions")]
     Io {
@@ -85,6 +87,7 @@ pub fn audit(node: &Node, run: &RunContext, scope: Scope) -> Result<AuditCounter
     let registry = node.registry();
     // Nobody else changes a page between its being read and its being written.
     let _turns = node.turns.all();
+    recount(node, &registry)?;
     let mut counters = AuditCounters::default();
     let mut batch = Batch::new();
     let mut known: BTreeSet<(Dataset, &str)> = BTreeSet::new();

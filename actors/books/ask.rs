@@ -2,7 +2,7 @@
 
 use super::BooksError;
 use super::core::Trouble;
-use super::parse::{self, Book, Market, Rank};
+use super::parse::{self, Book, Market, NoBook, Rank};
 use crate::queue::Purse;
 use datanode_schema::clock::Clock;
 use datanode_schema::names::Outcome;
@@ -143,6 +143,9 @@ impl Asker {
                 "markets whose tokens are not their outcomes'"
             );
         }
+        if page.rejected > 0 && d.first_rejected.is_empty() {
+            d.first_rejected = page.first;
+        }
         d.rejected += page.rejected;
         d.markets.extend(page.markets);
         match page.next {
@@ -192,6 +195,8 @@ pub(super) struct Discovery {
     rank: Rank,
     pub(super) markets: Vec<Market>,
     pub(super) rejected: u64,
+    /// Why the first of those was rejected.
+    pub(super) first_rejected: String,
 }
 
 impl Discovery {
@@ -205,6 +210,7 @@ impl Discovery {
             rank,
             markets: Vec::new(),
             rejected: 0,
+            first_rejected: String::new(),
         }
     }
 }
@@ -237,22 +243,42 @@ pub(super) fn questions(named: &str) -> Result<Vec<Question>, BooksError> {
     Ok(out)
 }
 
-/// The books of an answer that are to be kept, and how many are not.
-pub(super) fn sort(values: Vec<Value>, expected: &BTreeMap<String, String>) -> (Vec<Book>, u64) {
-    let (mut books, mut rejected, mut seen) = (Vec::new(), 0, BTreeSet::new());
+/// The books of an answer.
+#[derive(Debug, Default)]
+pub(super) struct Sorted {
+    /// Those that are to be kept.
+    pub(super) books: Vec<Book>,
+    /// How many are not.
+    pub(super) rejected: u64,
+    /// The first that was of another token or market.
+    pub(super) mapping: Option<String>,
+    /// The first that was not what the interface says.
+    pub(super) form: Option<String>,
+}
+
+/// Parts the books of an answer into those that are to be kept and the others.
+pub(super) fn sort(values: Vec<Value>, expected: &BTreeMap<String, String>) -> Sorted {
+    let (mut out, mut seen) = (Sorted::default(), BTreeSet::new());
     for v in values {
         match parse::book(v, expected) {
-            Ok(b) if seen.insert(b.asset_id.clone()) => books.push(b),
-            Ok(_) => rejected += 1,
-            Err(why) => {
-                if rejected == 0 {
-                    tracing::warn!(why, "a book is not taken");
-                }
-                rejected += 1;
+            Ok(b) if seen.insert(b.asset_id.clone()) => {
+                out.books.push(b);
+                continue;
+            }
+            Ok(_) => {}
+            Err(NoBook::Mapping(why)) => {
+                out.mapping.get_or_insert(why);
+            }
+            Err(NoBook::Form(why)) => {
+                out.form.get_or_insert(why);
             }
         }
+        out.rejected += 1;
     }
-    (books, rejected)
+    if let Some(why) = out.mapping.as_ref().or(out.form.as_ref()) {
+        tracing::warn!(why, "a book is not taken");
+    }
+    out
 }
 
 #[cfg(test)]

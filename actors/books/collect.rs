@@ -4,12 +4,14 @@ use super::ask::{self, Asker, Discovery, No, Question};
 use super::core::{Core, Effect, Event, Now, Rules, Trouble};
 use super::keep::{Keeper, Open};
 use super::parse::{Rank, Record, choose, look};
-use super::{Board, BooksError, Counters};
+use super::{Board, BooksError, Counters, mapping};
+use crate::quarantine::{Acts, seen};
 use crate::queue::Purse;
-use datanode_schema::clock::{Clock, rfc3339};
+use datanode_schema::clock::{Clock, day_number, rfc3339};
+use datanode_schema::names::{Dataset, Vendor};
 use datanode_schema::paths::DataDir;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
@@ -47,6 +49,8 @@ pub struct Parts {
     pub ticks: u64,
     /// Where it counts.
     pub board: Board,
+    /// Where it reports what is wrong.
+    pub acts: Acts,
 }
 
 /// What a collector did.
@@ -79,6 +83,7 @@ pub struct Collector {
     /// Held by whatever writes the open file, so that it is not closed under a write that a stop left behind.
     turn: Arc<Mutex<()>>,
     board: Board,
+    acts: Acts,
 }
 
 impl Collector {
@@ -89,7 +94,7 @@ impl Collector {
     pub fn new(p: Parts) -> Result<Self, BooksError> {
         let questions = ask::questions(&p.markets)?;
         let keeper = Keeper::new(p.data, p.clock.clone());
-        let found = keeper.recover()?;
+        let found = keeper.recover(&p.acts)?;
         p.board.with(|t| {
             t.counters.recovered_files = found.files;
             t.counters.recovered_books = found.books;
@@ -117,6 +122,7 @@ impl Collector {
             open: None,
             turn: Arc::default(),
             board: p.board,
+            acts: p.acts,
         })
     }
 
@@ -186,7 +192,9 @@ impl Collector {
                 Err(no) => return failed(&no),
             }
         }
+        let described: Vec<_> = d.markets.iter().map(mapping::Described::of).collect();
         let (set, twice) = choose(d.markets, self.top);
+        self.compare(described, &set, d.first_rejected).await;
         let now = self.now_ms();
         self.board.with(|t| {
             t.counters.discoveries += 1;
@@ -196,6 +204,23 @@ impl Collector {
         tracing::info!(tokens = set.len(), rejected = d.rejected + twice, "markets looked up");
         self.set = set.into_iter().collect();
         Event::Discovered { assets: self.set.len() }
+    }
+
+    /// Compares what the tokens of the collected markets stand for with the look before, and reports what is wrong.
+    async fn compare(&self, described: Vec<mapping::Described>, set: &[(String, String)], rejected: String) {
+        let collected: BTreeSet<String> = set.iter().map(|(_, market)| market.clone()).collect();
+        let (acts, day) = (self.acts.clone(), day_number(self.asker.clock.now().date_naive()));
+        let looking = tokio::task::spawn_blocking(move || {
+            if !rejected.is_empty() {
+                seen::wrong_mapping(&acts, Vendor::Polymarket, Dataset::PredictionBooks, &rejected);
+            }
+            mapping::compare(&acts, &described, &collected, day)
+        });
+        match looking.await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::error!(error = %e, "what tokens stand for could not be compared"),
+            Err(e) => tracing::error!(error = %e, "what tokens stand for was not compared"),
+        }
     }
 
     /// Every book once. What came is kept before the next batch is asked for.
@@ -239,7 +264,7 @@ impl Collector {
     /// Appends the books of an answer; returns their tokens.
     async fn keep(&mut self, values: Vec<serde_json::Value>) -> Result<Vec<String>, BooksError> {
         let now = self.asker.clock.now();
-        let (books, rejected) = ask::sort(values, &self.set);
+        let ask::Sorted { books, rejected, mapping, form } = ask::sort(values, &self.set);
         let open = self.open.get_or_insert_with(|| self.keeper.open(now)).clone();
         let (mut records, mut crossed, mut odd) = (Vec::with_capacity(books.len()), 0, 0);
         for b in books {
@@ -258,8 +283,17 @@ impl Collector {
             });
         }
         let tokens: Vec<String> = records.iter().map(|r| r.asset_id.clone()).collect();
-        let keeper = self.keeper.clone();
-        self.write(move || keeper.append(&open, &records)).await?;
+        let (keeper, acts) = (self.keeper.clone(), self.acts.clone());
+        self.write(move || {
+            if let Some(why) = mapping {
+                seen::wrong_mapping(&acts, Vendor::Polymarket, Dataset::PredictionBooks, &why);
+            }
+            if let Some(why) = form {
+                seen::unexpected_answer(&acts, Vendor::Polymarket, Dataset::PredictionBooks, &why, &[]);
+            }
+            keeper.append(&open, &records)
+        })
+        .await?;
         let now = self.now_ms();
         self.board.with(|t| {
             t.counters.books += tokens.len() as u64;

@@ -6,6 +6,7 @@
 use super::parse::Record;
 use super::segment::{self, End};
 use super::{BooksError, io};
+use crate::quarantine::{Acts, seen};
 use chrono::{DateTime, NaiveDate, Utc};
 use datanode_schema::clock::{Clock, rfc3339};
 use datanode_schema::failpoint;
@@ -123,11 +124,11 @@ impl Keeper {
 
     /// Closes every file that an earlier process left open, cut back to its last whole book, and writes the manifest lines that
     /// are not there. Closed files are read at most.
-    pub(super) fn recover(&self) -> Result<Recovered, BooksError> {
+    pub(super) fn recover(&self, acts: &Acts) -> Result<Recovered, BooksError> {
         let mut out = Recovered::default();
         for (date, folder) in self.dates()? {
             for (hour, path) in open_files(&folder)? {
-                if let Some(books) = self.recover_one(&path)? {
+                if let Some(books) = self.recover_one(&path, acts)? {
                     let open = Open { date, hour, name: String::new(), path, request_id: String::new() };
                     self.close(&open)?;
                     out.files += 1;
@@ -141,13 +142,17 @@ impl Keeper {
     }
 
     /// The books of an open file, which then ends with a whole member; None where it held none and is gone.
-    fn recover_one(&self, path: &Path) -> Result<Option<u64>, BooksError> {
+    fn recover_one(&self, path: &Path, acts: &Acts) -> Result<Option<u64>, BooksError> {
         let good = |l: &[u8]| serde_json::from_slice::<Record>(l).is_ok();
         let tmp = self.data.root().join("tmp");
         std::fs::create_dir_all(&tmp).map_err(io(&tmp))?;
         let temp = tmp.join(format!("books-{}", std::process::id()));
         let (books, end) = segment::recover(path, &temp, good).map_err(io(path))?;
         failpoint::pass("books.recovered");
+        if let (false, Some(file)) = (end == End::Whole, self.below_data_layer(path)) {
+            let how = if end == End::Torn { "was cut off" } else { "is damaged; it was set aside whole" };
+            seen::unclosed(acts, file, format!("a kill left it open and its end {how}; {books} whole books were kept"));
+        }
         match &end {
             End::Whole if books > 0 => {
                 // It is as it should be: its own bytes stay.
@@ -174,6 +179,12 @@ impl Keeper {
         }
         tracing::warn!(file = %path.display(), books, "an unclosed file was cut back to its last whole book");
         Ok(Some(books))
+    }
+
+    /// How an incident names an open file: by the name that it gets when it is closed.
+    fn below_data_layer(&self, path: &Path) -> Option<String> {
+        let inside = path.strip_prefix(self.data.raw()).ok()?.to_str()?;
+        Some(format!("raw/{}", inside.trim_end_matches(".open")))
     }
 
     /// Dates that have a folder, the oldest first.

@@ -1,7 +1,7 @@
 //! The collector of prediction markets: order-book snapshots on a cadence, kept as gzip JSON lines.
 //!
 //! Not asked through the queue, since a book that nobody looked at is gone for ever. `core` decides (pure, no clock),
-//! `parse` reads what the vendor says (pure), `ask` speaks HTTP within the vendor's budget, `segment` keeps an hour's
+//! `parse` reads what the vendor says (pure), `mapping` compares what tokens stand for, `ask` speaks HTTP within the vendor's budget, `segment` keeps an hour's
 //! file, `keep` closes, recovers and lists files, `collect` is the loop over these, `curate` makes the day's Parquet,
 //! `actor` is the shell.
 //!
@@ -17,6 +17,7 @@ mod core;
 mod counters;
 mod curate;
 mod keep;
+mod mapping;
 mod parse;
 mod segment;
 

@@ -18,6 +18,8 @@ const MAX_CURSOR: usize = 4_096;
 pub(super) struct Market {
     pub(super) condition: String,
     pub(super) tokens: Vec<String>,
+    /// What each token stands for, in the same order.
+    pub(super) outcomes: Vec<String>,
     /// What it is ranked by; 0 where the vendor does not say.
     pub(super) weight: f64,
 }
@@ -110,7 +112,7 @@ fn market(m: &Value, rank: Rank) -> Result<Option<Market>, String> {
         Rank::Volume => number(&["volumeNum", "volume"]),
         Rank::Liquidity => number(&["liquidityNum", "liquidity"]),
     };
-    Ok(Some(Market { condition, tokens, weight: weight.filter(|w| w.is_finite()).unwrap_or(0.0) }))
+    Ok(Some(Market { condition, tokens, outcomes, weight: weight.filter(|w| w.is_finite()).unwrap_or(0.0) }))
 }
 
 /// Whether it can be a condition id: `0x` and up to 64 hex digits.
@@ -195,23 +197,33 @@ pub(super) struct Look {
     pub(super) odd: bool,
 }
 
+/// Why a book is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NoBook {
+    /// It is of another token or market than was asked for.
+    Mapping(String),
+    /// It is not what the interface says.
+    Form(String),
+}
+
 /// Reads one book of an answer. `expected` is token to condition id.
-pub(super) fn book(v: Value, expected: &BTreeMap<String, String>) -> Result<Book, String> {
-    let book: Book = serde_json::from_value(v).map_err(|e| format!("no book: {e}"))?;
+pub(super) fn book(v: Value, expected: &BTreeMap<String, String>) -> Result<Book, NoBook> {
+    let book: Book = serde_json::from_value(v).map_err(|e| NoBook::Form(format!("no book: {e}")))?;
     let id = cut(&book.asset_id);
     match expected.get(&book.asset_id) {
-        None => return Err(format!("token {id:?} was not asked for")),
+        None => return Err(NoBook::Mapping(format!("token {id:?} was not asked for"))),
         Some(market) if *market != book.market => {
-            return Err(format!("token {id}: market {:?} where {market} is known", cut(&book.market)));
+            let other = cut(&book.market);
+            return Err(NoBook::Mapping(format!("token {id}: market {other:?} where {market} is known")));
         }
         Some(_) => {}
     }
     if book.bids.len() > MAX_LEVELS || book.asks.len() > MAX_LEVELS {
-        return Err(format!("token {id}: more than {MAX_LEVELS} levels"));
+        return Err(NoBook::Form(format!("token {id}: more than {MAX_LEVELS} levels")));
     }
     let levels = book.bids.iter().chain(&book.asks).flat_map(|l| [&l.price, &l.size]);
     if levels.chain([&book.timestamp, &book.hash]).any(|t| t.len() > MAX_TEXT) {
-        return Err(format!("token {id}: a value is longer than {MAX_TEXT} bytes"));
+        return Err(NoBook::Form(format!("token {id}: a value is longer than {MAX_TEXT} bytes")));
     }
     Ok(book)
 }
@@ -291,6 +303,7 @@ mod tests {
         let m = |c: &str, t: &[&str], weight| Market {
             condition: c.into(),
             tokens: t.iter().map(|t| (*t).to_owned()).collect(),
+            outcomes: t.iter().map(|t| (*t).to_owned()).collect(),
             weight,
         };
         let (set, rejected) = choose(vec![m("a", &["1"], 1.0), m("b", &["2"], 9.0), m("c", &["2"], 5.0)], 2);

@@ -1,6 +1,8 @@
 //! Why there is no pack.
 
 use crate::frame::FrameError;
+use crate::qc::QcError;
+use crate::quarantine::QuarantineError;
 use datanode_schema::manifest::BadLine;
 use datanode_schema::store::StoreError;
 
@@ -44,6 +46,12 @@ pub enum ExportError {
     /// A manifest line of the run does not parse.
     #[error("no pack: {0}")]
     Manifest(#[from] BadLine),
+    /// Holds and incidents cannot be read, or not be entered.
+    #[error("no pack: {0}")]
+    Quarantine(#[from] QuarantineError),
+    /// The status file could not be brought up to the ledger.
+    #[error("no pack: {0}")]
+    Status(#[from] QcError),
     /// A counter of the run is impossible.
     #[error("no pack: the run's manifest says {0}; the record is damaged")]
     OutOfRange(String),

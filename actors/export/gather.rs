@@ -2,6 +2,7 @@
 
 use super::{Excluded, ExportError, QcSummary};
 use crate::node::{Node, RunContext};
+use crate::qc::refresh_status;
 use datanode_schema::clock::{date_of, day_number};
 use datanode_schema::keys::TouchedKey;
 use datanode_schema::manifest;
@@ -35,7 +36,14 @@ pub fn gather(node: &Node, run: &RunContext, registry: &Registry) -> Result<Gath
             return Err(ExportError::Unknown { field });
         }
     }
-    let (qc, out, judged) = read_ledger(node, registry)?;
+    let (qc, out, judged) = {
+        // One state: what is said by hand from here on is for the next pack.
+        let _still = node.acts.still();
+        node.acts.check()?;
+        node.acts.settle_all()?;
+        refresh_status(node)?;
+        read_ledger(node, registry)?
+    };
     for e in &qc.excluded {
         let dataset = e.partition.split('/').next().and_then(Dataset::from_name);
         if dataset.and_then(|d| registry.rule(d)).is_some_and(|r| r.required == Required::Complete) {

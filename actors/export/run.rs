@@ -219,7 +219,8 @@ fn content_of(node: &Node, run: &RunContext, config_sha256: &str, files: &[PackF
         h.update(&(s.len() as u64).to_le_bytes());
         h.update(s.as_bytes());
     };
-    for s in [node.host_id.as_str(), &node.source, config_sha256, &run.as_of.to_string(), &Calendar::Xnys.sha256()] {
+    let calendar = node.registry().calendars.get(Calendar::Xnys);
+    for s in [node.host_id.as_str(), &node.source, config_sha256, &run.as_of.to_string(), &calendar.sha256()] {
         part(s);
     }
     for f in files {
@@ -248,7 +249,7 @@ fn describe(
     files: Vec<PackFile>,
     qc: super::QcSummary,
 ) -> PackManifest {
-    let calendar = Calendar::Xnys;
+    let calendar = node.registry().calendars.get(Calendar::Xnys);
     PackManifest {
         schema_version: SCHEMA_VERSION,
         export_id: id,

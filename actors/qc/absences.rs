@@ -3,6 +3,7 @@
 
 use super::ledger::{amend, enter};
 use super::outcome::{COMMIT, QcError, STATUS_DIRTY};
+use super::reopen::Reopening;
 use crate::node::Node;
 use datanode_schema::clock::day_number;
 use datanode_schema::keys::{Month, PageKey, SeriesKey};
@@ -24,13 +25,9 @@ struct Gaps {
 }
 
 /// Brings the ledger into line with the queue's absences; how many pages changed.
-pub(super) fn enter_absences(
-    node: &Node,
-    registry: &Registry,
-    contexts: &BTreeMap<Dataset, u64>,
-) -> Result<u64, QcError> {
+pub(super) fn enter_absences(node: &Node, registry: &Registry, reopening: &Reopening) -> Result<u64, QcError> {
     let now = node.clock.now().timestamp();
-    let mut gaps = read_gaps(node, contexts)?;
+    let mut gaps = read_gaps(node, &reopening.contexts)?;
     let mut relisted: BTreeSet<SeriesKey> = gaps.not_listed.keys().cloned().collect();
     // Pages that have what the queue no longer knows of.
     let bits = Reason::NO_TRADE_MINUTES.bit;
@@ -45,8 +42,9 @@ pub(super) fn enter_absences(
     })?;
     let mut batch = Batch::new();
     let mut changed = 0;
-    for (key, (days, explained)) in gaps.pages {
+    for (key, (mut days, explained)) in gaps.pages {
         let mut page: LedgerPage = node.store.load(&LEDGER, &key)?.unwrap_or_default();
+        reopening.settle(&key, &page, &mut days);
         let first = key.month.first_day();
         let entered = enter(&mut page, first, days, |d| d.rows == 0);
         if amend(&mut page, first, now, |d| agreed(d, first, explained)) || entered {

@@ -33,6 +33,13 @@ impl Context {
         }
     }
 
+    /// Whether all is the same but the version of the calendar.
+    pub fn same_but_version(&self, other: &Self) -> bool {
+        let calendar_version = other.calendar_version.clone();
+        let calendar_sha256 = other.calendar_sha256.clone();
+        Self { calendar_version, calendar_sha256, ..self.clone() } == *other
+    }
+
     /// Its JSON and the key that it is stored under.
     pub fn keyed(&self) -> (u64, String) {
         let json = serde_json::to_string(self).unwrap_or_default();

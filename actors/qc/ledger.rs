@@ -4,18 +4,14 @@ use super::relate::CROSS;
 use datanode_schema::names::Reason;
 use datanode_schema::records::{LedgerDay, LedgerPage};
 
-/// The reasons that a person gives.
-pub const MANUAL: u64 =
-    Reason::HELD.bit | Reason::RELEASED.bit | Reason::INCIDENT_INVALID.bit | Reason::INCIDENT_DEPRECATED.bit;
-
 /// The reasons of a fresh verdict beside those of the entry before that are not the judge's to give: what its neighbours say, what
 /// vendors agreed on, what a person said. Each of these is changed by its own step, so that a verdict which comes out the same
 /// leaves the entry as it was.
 pub fn carry(fresh: &LedgerDay, old: &LedgerDay) -> u64 {
     if fresh.rows == 0 || old.rows == 0 {
-        return fresh.reasons | (old.reasons & MANUAL);
+        return fresh.reasons | (old.reasons & Reason::BY_HAND);
     }
-    let mut out = fresh.reasons | (old.reasons & (CROSS | MANUAL | Reason::EARLIER_LISTING.bit));
+    let mut out = fresh.reasons | (old.reasons & (CROSS | Reason::BY_HAND | Reason::EARLIER_LISTING.bit));
     if out & Reason::HOLE.bit != 0 && old.reasons & Reason::NO_TRADE_MINUTES.bit != 0 {
         out ^= Reason::HOLE.bit | Reason::NO_TRADE_MINUTES.bit;
     }

@@ -1,11 +1,12 @@
 //! What QC counts and how it fails.
 
 use crate::frame::FrameError;
+use crate::quarantine::QuarantineError;
 use datanode_schema::names::Verdict;
 use datanode_schema::store::StoreError;
 
 /// 1 while the ledger says more than the status file; set in the commits that change the ledger.
-pub(super) const STATUS_DIRTY: &str = "status_dirty";
+pub(crate) const STATUS_DIRTY: &str = "status_dirty";
 
 /// QC cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,9 @@ pub enum QcError {
         /// Why.
         cause: std::io::Error,
     },
+    /// What is said by hand could not be entered.
+    #[error(transparent)]
+    Quarantine(#[from] QuarantineError),
     /// A curated file is not what was written.
     #[error("{path} is damaged ({cause}); remove it and run `datanode nightly`: it is rebuilt from raw")]
     Damaged {

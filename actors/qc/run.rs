@@ -3,9 +3,11 @@
 use super::actions::{action_pages, enter_actions};
 use super::ledger::enter;
 use super::outcome::{QcCounters, QcError, STATUS_DIRTY};
+use super::reopen::Reopening;
 use super::{Context, absences, judge, relation, status};
 use crate::frame::{Row, Table, read_curated, session_day};
 use crate::node::Node;
+use crate::quarantine::seen;
 use datanode_schema::clock::date_of;
 use datanode_schema::keys::{Month, PageKey, TouchedKey};
 use datanode_schema::names::{Dataset, Reason};
@@ -13,7 +15,7 @@ use datanode_schema::paths::Cut;
 use datanode_schema::records::{ActionPage, LedgerDay, LedgerPage};
 use datanode_schema::registry::{DatasetRule, Registry};
 use datanode_schema::store::Batch;
-use datanode_schema::trees::{CONTEXTS, COUNTERS, CURATED, LEDGER, UNJUDGED, UNRELATED};
+use datanode_schema::trees::{COUNTERS, LEDGER, UNJUDGED, UNRELATED};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Files that are judged between two commits.
@@ -27,9 +29,7 @@ const JUDGE: usize = 64;
 pub fn qc(node: &Node) -> Result<QcCounters, QcError> {
     let registry = node.registry();
     let mut c = QcCounters::default();
-    for (dataset, rule) in &registry.datasets {
-        reopen_where_rules_changed(node, *dataset, rule)?;
-    }
+    let reopening = Reopening::begin(node, &registry)?;
     let unjudged: Vec<TouchedKey> = node.store.load_all(&UNJUDGED, &[])?.into_iter().map(|(k, _)| k).collect();
     for some in unjudged.chunks(JUDGE) {
         let judged = crate::parallel::each(node.threads, some, |share| {
@@ -46,32 +46,15 @@ pub fn qc(node: &Node) -> Result<QcCounters, QcError> {
             files.extend(j?);
         }
         files.sort_by(|a: &JudgedFile, b| a.key.cmp(&b.key));
-        enter_files(node, &registry, &files, &mut c)?;
+        enter_files(node, &registry, &reopening, &files, &mut c)?;
     }
-    let contexts: BTreeMap<Dataset, u64> =
-        registry.datasets.iter().map(|(d, r)| (*d, Context::of(*d, r).keyed().0)).collect();
-    c.pages_written += absences::enter_absences(node, &registry, &contexts)?;
+    c.pages_written += absences::enter_absences(node, &registry, &reopening)?;
+    reopening.finish(node)?;
     relation::relate_changed(node, &registry, &mut c)?;
+    // What was said by hand, of what was judged, and while it was.
+    c.pages_written += node.acts.settle_all()?;
     status::write_if_changed(node, &mut c)?;
     Ok(c)
-}
-
-/// Where thresholds or calendar are others than those that the dataset was judged by, all of it is judged again.
-fn reopen_where_rules_changed(node: &Node, dataset: Dataset, rule: &DatasetRule) -> Result<(), QcError> {
-    let (key, json) = Context::of(dataset, rule).keyed();
-    let name = format!("context:{dataset}");
-    let known = node.store.load(&COUNTERS, &name)?;
-    if known == Some(key) {
-        return Ok(());
-    }
-    let mut batch = Batch::new();
-    batch.put(&CONTEXTS, &key, &json)?.put(&COUNTERS, &name, &key)?;
-    let now = node.clock.now().timestamp();
-    for (k, _) in node.store.load_all(&CURATED, &[dataset.number()])? {
-        batch.put(&UNJUDGED, &k, &now)?;
-    }
-    node.store.commit(batch)?;
-    Ok(())
 }
 
 /// A judged curated file: its verdicts by ledger page.
@@ -84,8 +67,10 @@ struct JudgedFile {
 
 fn judge_file(node: &Node, rule: &DatasetRule, key: &TouchedKey) -> Result<JudgedFile, QcError> {
     let path = node.data.curated().join(&key.path);
-    let symbols = read_curated(&path, key.dataset)
-        .map_err(|e| QcError::Damaged { path: path.display().to_string(), cause: e.cause })?;
+    let symbols = read_curated(&path, key.dataset).map_err(|e| {
+        seen::unexpected_file(&node.acts, format!("curated/{}", key.path), &e.cause);
+        QcError::Damaged { path: path.display().to_string(), cause: e.cause }
+    })?;
     let (context, _) = Context::of(key.dataset, rule).keyed();
     let now = node.clock.now().timestamp();
     let mut seen: BTreeSet<String> = BTreeSet::new();
@@ -117,7 +102,13 @@ fn judge_file(node: &Node, rule: &DatasetRule, key: &TouchedKey) -> Result<Judge
 
 /// Enters judged files into the ledger. Day files share a month's page, so pages are gathered over the whole batch and
 /// written in one commit with the files' marks.
-fn enter_files(node: &Node, registry: &Registry, files: &[JudgedFile], c: &mut QcCounters) -> Result<(), QcError> {
+fn enter_files(
+    node: &Node,
+    registry: &Registry,
+    reopening: &Reopening,
+    files: &[JudgedFile],
+    c: &mut QcCounters,
+) -> Result<(), QcError> {
     let mut batch = Batch::new();
     let mut gathered: BTreeMap<&PageKey, Vec<LedgerDay>> = BTreeMap::new();
     for f in files {
@@ -130,9 +121,12 @@ fn enter_files(node: &Node, registry: &Registry, files: &[JudgedFile], c: &mut Q
         enter_actions(node, registry, &f.actions, &mut batch)?;
     }
     let now = node.clock.now().timestamp();
-    for (key, fresh) in gathered {
+    let mut misread = Misread::default();
+    for (key, mut fresh) in gathered {
         let mut page: LedgerPage = node.store.load(&LEDGER, key)?.unwrap_or_default();
+        reopening.settle(key, &page, &mut fresh);
         batch.put(&UNRELATED, key, &now)?;
+        misread.compare(key, &page, &fresh);
         let whole_month = registry.rule(key.dataset).is_some_and(|r| r.curated == Cut::Month);
         if enter(&mut page, key.month.first_day(), fresh, |d| whole_month && d.rows > 0) {
             batch.put(&LEDGER, key, &page)?;
@@ -145,7 +139,40 @@ fn enter_files(node: &Node, registry: &Registry, files: &[JudgedFile], c: &mut Q
     if !batch.is_empty() {
         node.store.commit(batch)?;
     }
+    misread.report(node, registry);
     Ok(())
+}
+
+/// Sessions that were found to lie hours beside their time, and those that do so no more.
+#[derive(Default)]
+struct Misread(BTreeMap<Dataset, [Vec<(String, i32)>; 2]>);
+
+impl Misread {
+    fn compare(&mut self, key: &PageKey, page: &LedgerPage, fresh: &[LedgerDay]) {
+        let bit = Reason::MISREAD_TIMESTAMPS.bit;
+        let known = page.groups.iter().any(|g| g.reasons & bit != 0);
+        if !known && fresh.iter().all(|d| d.reasons & bit == 0) {
+            return;
+        }
+        let before = page.days(key.month.first_day());
+        let [newly, no_longer] = self.0.entry(key.dataset).or_default();
+        for d in fresh {
+            let was = before.iter().any(|b| b.day == d.day && b.reasons & bit != 0);
+            match (was, d.reasons & bit != 0) {
+                (false, true) => newly.push((key.symbol.clone(), d.day)),
+                (true, false) => no_longer.push((key.symbol.clone(), d.day)),
+                _ => {}
+            }
+        }
+    }
+
+    fn report(self, node: &Node, registry: &Registry) {
+        for (dataset, [newly, no_longer]) in self.0 {
+            if let Some(rule) = registry.rule(dataset) {
+                seen::misread(&node.acts, dataset, rule.calendar(), &newly, &no_longer);
+            }
+        }
+    }
 }
 
 /// Consecutive rows of one session.

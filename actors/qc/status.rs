@@ -13,6 +13,17 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+/// Writes the status file where the ledger has changed since: for the exporter, after something was said by hand.
+///
+/// # Errors
+/// [`QcError`].
+pub fn refresh_status(node: &Node) -> Result<(), QcError> {
+    match node.store.load(&COUNTERS, &STATUS_DIRTY.to_owned())? {
+        Some(1) => write_if_changed(node, &mut QcCounters::default()),
+        _ => Ok(()),
+    }
+}
+
 /// Counts the ledger; writes the file where the ledger has changed since, or it is not there.
 pub(super) fn write_if_changed(node: &Node, c: &mut QcCounters) -> Result<(), QcError> {
     let target = node.data.partition_status();

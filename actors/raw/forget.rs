@@ -5,6 +5,7 @@
 
 use super::RawError;
 use crate::node::Node;
+use crate::quarantine::seen;
 use chrono::{Datelike, NaiveDate};
 use datanode_schema::clock::{date_of, day_number};
 use datanode_schema::keys::{BookmarkKey, SeriesKey, TouchedKey};
@@ -14,6 +15,9 @@ use datanode_schema::records::Holding;
 use datanode_schema::registry::DatasetRule;
 use datanode_schema::store::Batch;
 use datanode_schema::trees::{BOOKMARKS, HOLDINGS, TOUCHED};
+
+/// The name of a file that is set aside.
+const ASIDE: &str = "data.damaged.parquet";
 
 /// Forgets what the raw file of `date` held, sets the file aside where it is there, and gives the error that says so.
 ///
@@ -64,8 +68,10 @@ pub fn forget<T>(
         node.store.commit(batch)?;
     }
     if path.is_file() {
-        let aside = path.with_file_name("data.damaged.parquet");
+        let aside = path.with_file_name(ASIDE);
         std::fs::rename(&path, &aside).map_err(|cause| RawError::Io { path: path.display().to_string(), cause })?;
+        let file = DataDir::raw_file(vendor, dataset, rule.grain, symbol, date)?.replace("data.parquet", ASIDE);
+        seen::unexpected_file(&node.acts, format!("raw/{file}"), cause);
     }
     Err(RawError::Forgotten { path: path.display().to_string(), cause: cause.to_owned() })
 }

@@ -5,6 +5,7 @@ use super::versions::keep_version;
 use super::{RawError, forget, holding_day};
 use crate::frame::{Cell, Origin, Table, encode_raw, read_raw, session_day};
 use crate::node::{Node, RunContext};
+use crate::quarantine::seen;
 use crate::queue::Claimed;
 use crate::vendor::actor::VendorCounters;
 use crate::vendor::{Ask, Fetched, SymbolRows};
@@ -96,6 +97,10 @@ impl Keeping<'_> {
         }
         let ask = fetched.ask.clone();
         let kept = self.keep_bodies(&ask, &fetched)?;
+        let unparsable = fetched.refusal.as_ref().filter(|r| r.outcome == Outcome::Unparsable).map(|r| r.note.as_str());
+        if let Some(why) = unparsable.or((fetched.rejects.rows > 0).then_some(fetched.rejects.first.as_str())) {
+            seen::unexpected_answer(&self.node.acts, ask.vendor, ask.dataset, why, &kept);
+        }
         for symbol in &ask.symbols {
             let rows = fetched.rows.remove(symbol).unwrap_or_default();
             let part = self.symbol(&ask, symbol, rows)?;

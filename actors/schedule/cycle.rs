@@ -7,6 +7,7 @@ use crate::curate::actor::Curate;
 use crate::export::actor::Export;
 use crate::node::{Node, RunCaps, RunContext};
 use crate::qc::actor::Judge;
+use crate::quarantine::seen;
 use crate::queue::actor::Begin;
 use crate::seal::actor::Seal;
 use crate::ship::actor::{Retain, Ship};
@@ -133,6 +134,11 @@ async fn one(node: &Arc<Node>, s: &Stages, book: &mut RunBook, stage: Stage) -> 
         Stage::Audit => json(&s.audit.send(Audit(run, Scope::Everything)).await??),
         Stage::Backfill => {
             let worked = drain(node, s, &run, Purpose::Backfill).await?;
+            let (at, of) = (node.clone(), run.clone());
+            match tokio::task::spawn_blocking(move || seen::rate_limit_gaps(&at, &of)).await {
+                Ok(looked) => looked?,
+                Err(e) => tracing::error!(error = %e, "nobody looked for gaps of rate limits"),
+            }
             // What the answers amount to, over all sessions of a symbol: listed or not, and since when.
             let left = s.audit.send(Audit(run, Scope::WithGaps)).await??;
             let mut out = json(&worked);

@@ -7,11 +7,11 @@ use datanode_schema::registry::Registry;
 /// The last session whose rows every dataset on its calendar can expect at `now`: closed, and the slowest dataset's wait
 /// over. Datasets on other calendars are judged by their own.
 pub fn last_session(registry: &Registry, now: DateTime<Utc>) -> NaiveDate {
-    let xnys = registry.datasets.values().filter(|r| r.calendar() == Calendar::Xnys);
+    let calendar = registry.calendars.get(Calendar::Xnys);
+    let xnys = registry.datasets.values().filter(|r| r.calendar() == calendar);
     let wait = xnys.map(|r| r.ready_after_minutes).max().unwrap_or(0);
     let today = new_york_date(now);
-    let ready =
-        |d: NaiveDate| Calendar::Xnys.session(d).is_some_and(|s| s.close + Duration::minutes(i64::from(wait)) <= now);
+    let ready = |d: NaiveDate| calendar.session(d).is_some_and(|s| s.close + Duration::minutes(i64::from(wait)) <= now);
     let mut day = today;
     for _ in 0..15 {
         if ready(day) {
@@ -41,6 +41,14 @@ mod tests {
         assert_eq!(at("2024-07-03T16:00:00Z"), "2024-07-02");
         assert_eq!(at("2024-07-03T22:00:00Z"), "2024-07-03", "a half-day closes at 17:00 UTC");
         assert_eq!(at("2024-07-07T12:00:00Z"), "2024-07-05", "a Sunday looks back over the weekend");
+    }
+
+    #[test]
+    fn a_day_that_the_owner_closed_is_no_last_session() {
+        let mut sources = Sources::read(None, None, None).unwrap();
+        sources.calendars.1 = "calendars: {XNYS: {closed: {2024-07-05: mourning}}}".into();
+        let r = Registry::parse(&sources).unwrap();
+        assert_eq!(last_session(&r, "2024-07-07T12:00:00Z".parse().unwrap()).to_string(), "2024-07-03");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::export::{MANIFEST_FILE, SUMS_FILE};
 use crate::node::{Node, ShipMode};
+use crate::quarantine::{Acts, seen};
 use crate::seal::{PackUid, SealError};
 use crate::vault::Vault;
 use datanode_schema::files::{sha256_file, sync_file_system};
@@ -52,6 +53,7 @@ pub fn ship(node: &Node, export_id: &str) -> Result<ShipCounters, ShipError> {
     let Some(destination) = &node.publishing.destination else { return Ok(c) };
     let Some(pack) = node.store.load(&PACKS, &export_id.to_owned())? else { return Ok(c) };
     let temps = destination.join(".datanode-tmp");
+    let way = Way { acts: &node.acts, export_id, temps: &temps };
     if temps.exists() {
         std::fs::remove_dir_all(&temps).map_err(io(&temps))?;
     }
@@ -62,17 +64,25 @@ pub fn ship(node: &Node, export_id: &str) -> Result<ShipCounters, ShipError> {
         let mut files = list(&from)?;
         files.retain(|f| f != Path::new(MANIFEST_FILE) && f != Path::new(SUMS_FILE));
         files.extend([PathBuf::from(SUMS_FILE), PathBuf::from(MANIFEST_FILE)]);
-        deliver(&from, &to, &temps, &files, &mut c)?;
+        deliver(&from, &to, &way, &files, &mut c)?;
         receipt(node, destination, "plain", export_id, &c)?;
     }
     if mode != ShipMode::Plain && !pack.pack_uid.is_empty() && !delivered(node, destination, "sealed", export_id)? {
         let vault = Vault::open(&node.data.vault())?;
         let to = destination.join("sealed").join(&node.source).join(&pack.pack_uid);
         let files = sealing_files(&vault, &pack.pack_uid)?;
-        deliver(vault.root(), &to, &temps, &files, &mut c)?;
+        deliver(vault.root(), &to, &way, &files, &mut c)?;
         receipt(node, destination, "sealed", export_id, &c)?;
     }
+    seen::upload_whole(&node.acts, export_id, &destination.display().to_string());
     Ok(c)
+}
+
+/// What goes where, and who hears of it when it does not arrive as it was.
+struct Way<'a> {
+    acts: &'a Acts,
+    export_id: &'a str,
+    temps: &'a Path,
 }
 
 fn receipt_name(destination: &Path, form: &str, export_id: &str) -> String {
@@ -110,18 +120,18 @@ fn sealing_files(vault: &Vault, pack_uid: &str) -> Result<Vec<PathBuf>, ShipErro
 }
 
 /// Copies `files` in order; the last one is the commit, so everything before it is made durable first.
-fn deliver(from: &Path, to: &Path, temps: &Path, files: &[PathBuf], c: &mut ShipCounters) -> Result<(), ShipError> {
+fn deliver(from: &Path, to: &Path, way: &Way<'_>, files: &[PathBuf], c: &mut ShipCounters) -> Result<(), ShipError> {
     std::fs::create_dir_all(to).map_err(io(to))?;
     let Some((last, before)) = files.split_last() else { return Ok(()) };
     for f in before {
-        copy(&from.join(f), &to.join(f), temps, c)?;
+        copy(&from.join(f), &to.join(f), way, c)?;
     }
     sync_file_system(to).map_err(io(to))?;
-    copy(&from.join(last), &to.join(last), temps, c)?;
+    copy(&from.join(last), &to.join(last), way, c)?;
     sync_file_system(to).map_err(io(to))
 }
 
-fn copy(from: &Path, to: &Path, temps: &Path, c: &mut ShipCounters) -> Result<(), ShipError> {
+fn copy(from: &Path, to: &Path, way: &Way<'_>, c: &mut ShipCounters) -> Result<(), ShipError> {
     let (want, bytes) = sha256_file(from).map_err(io(from))?;
     if to.is_file() {
         let (there, _) = sha256_file(to).map_err(io(to))?;
@@ -129,22 +139,34 @@ fn copy(from: &Path, to: &Path, temps: &Path, c: &mut ShipCounters) -> Result<()
             c.present += 1;
             return Ok(());
         }
+        seen::upload_differs(
+            way.acts,
+            way.export_id,
+            &format!("{} is not what is sent; it is sent again", to.display()),
+        );
     }
-    let parent = to.parent().unwrap_or(to);
-    std::fs::create_dir_all(parent).map_err(io(parent))?;
-    // Not beside the target: what a kill leaves must not lie in a pack.
-    std::fs::create_dir_all(temps).map_err(io(temps))?;
-    let temp = temps.join(std::process::id().to_string());
-    std::fs::copy(from, &temp).map_err(io(&temp))?;
-    let (arrived, _) = sha256_file(&temp).map_err(io(&temp))?;
-    if arrived != want {
-        return Err(ShipError::Altered(temp.display().to_string()));
-    }
-    datanode_schema::failpoint::pass("ship.copied");
-    std::fs::rename(&temp, to).map_err(io(to))?;
+    bring(from, &want, to, way)?;
     c.written += 1;
     c.bytes += bytes;
     Ok(())
+}
+
+/// Copies a file whose sum is `want`; it gets its name only where that is what arrived.
+fn bring(from: &Path, want: &[u8; 32], to: &Path, way: &Way<'_>) -> Result<(), ShipError> {
+    let parent = to.parent().unwrap_or(to);
+    std::fs::create_dir_all(parent).map_err(io(parent))?;
+    // Not beside the target: what a kill leaves must not lie in a pack.
+    std::fs::create_dir_all(way.temps).map_err(io(way.temps))?;
+    let temp = way.temps.join(std::process::id().to_string());
+    std::fs::copy(from, &temp).map_err(io(&temp))?;
+    let (arrived, _) = sha256_file(&temp).map_err(io(&temp))?;
+    if arrived != *want {
+        let what = format!("what arrived of {} is not what was sent; it did not get its name", to.display());
+        seen::upload_differs(way.acts, way.export_id, &what);
+        return Err(ShipError::Altered(temp.display().to_string()));
+    }
+    datanode_schema::failpoint::pass("ship.copied");
+    std::fs::rename(&temp, to).map_err(io(to))
 }
 
 /// Every file below `root`, relative, sorted.

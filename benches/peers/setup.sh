@@ -2,6 +2,7 @@
 # The programs that the benchmarks compare with, at fixed versions, in a cache folder. Nothing is installed outside of it.
 #
 #   benches/peers/setup.sh dlt        prints the path of a Python that has dlt
+#   benches/peers/setup.sh gaps       prints the path of a Python that has nautilus_trader and DuckDB
 #   benches/peers/setup.sh graphile   prints a folder whose node_modules has graphile-worker, after PostgreSQL was found
 #
 # DATANODE_BENCH_CACHE   the cache folder [default: ~/.cache/datanode-bench]
@@ -18,19 +19,35 @@ quiet() {
   "$@" >"$log" 2>&1 || { tail -3 "$log" >&2; return 1; }
 }
 
-dlt() {
-  local python=${DATANODE_BENCH_PYTHON:-python3} venv
-  command -v "$python" >/dev/null || fail "no $python: install Python 3.10 or later"
-  venv=$cache/dlt-$(sha256sum "$here/requirements.txt" | cut -c1-16)
+# The Python of an environment of its own: NAME, REQUIREMENTS, PYTHON to make it with, what must import.
+environment() {
+  local name=$1 file=$2 python=$3 modules=$4 venv
+  venv=$cache/$name-$(sha256sum "$file" | cut -c1-16)
   if [ ! -e "$venv/ready" ]; then
     rm -rf "$venv"
     quiet "$python" -m venv "$venv" || fail "$python cannot make an environment: install python3-venv"
-    quiet "$venv/bin/pip" install --disable-pip-version-check -r "$here/requirements.txt" ||
-      fail "pip could not install $(grep -c '^[^#]' "$here/requirements.txt") packages of $here/requirements.txt: is the package registry reachable?"
-    "$venv/bin/python" -c 'import dlt, pyarrow' || fail "dlt is installed and does not import; remove $venv and try again"
+    quiet "$venv/bin/pip" install --disable-pip-version-check -r "$file" ||
+      fail "pip could not install $(grep -c '^[^#]' "$file") packages of $file: is the package registry reachable?"
+    "$venv/bin/python" -c "import $modules" || fail "$name is installed and does not import; remove $venv and try again"
     touch "$venv/ready"
   fi
   echo "$venv/bin/python"
+}
+
+dlt() {
+  local python=${DATANODE_BENCH_PYTHON:-python3}
+  command -v "$python" >/dev/null || fail "no $python: install Python 3.10 or later"
+  environment dlt "$here/requirements.txt" "$python" "dlt, pyarrow"
+}
+
+gaps() {
+  local python
+  for python in "${DATANODE_BENCH_PYTHON:-python3}" python3.13 python3.12 python3.11; do
+    "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || continue
+    environment gaps "$here/requirements-gaps.txt" "$python" "nautilus_trader, duckdb, exchange_calendars"
+    return
+  done
+  fail "no Python 3.11, 3.12 or 3.13, which nautilus_trader needs; DATANODE_BENCH_PYTHON names one"
 }
 
 postgres() {
@@ -61,7 +78,8 @@ graphile() {
 mkdir -p "$cache"
 case ${1:-} in
   dlt) dlt ;;
+  gaps) gaps ;;
   graphile) graphile ;;
   postgres) postgres ;;
-  *) fail "say which: dlt, graphile or postgres" ;;
+  *) fail "say which: dlt, gaps, graphile or postgres" ;;
 esac

@@ -16,7 +16,7 @@ pub enum Target {
 use Target::{AtLeast, AtMost};
 
 /// Part, figure, unit, bound. A part that ends in `:` stands for all that begin with it.
-const TARGETS: [(&str, &str, &str, Target); 26] = [
+const TARGETS: [(&str, &str, &str, Target); 34] = [
     ("nightly", "rows a second, end to end", "rows/s", AtLeast(50_000.0)),
     ("nightly", "peak memory", "MB", AtMost(256.0)),
     ("nothing to do", "wall", "s", AtMost(2.0)),
@@ -43,6 +43,14 @@ const TARGETS: [(&str, &str, &str, Target); 26] = [
     ("scale:", "state on disk", "MB", AtMost(1_000.0)),
     ("scale:", "claim p99 - 3 × sync p50", "ms", AtMost(GROUP_WAIT_MS)),
     ("scale:", "kill to first claim", "s", AtMost(3.0)),
+    ("audit: 25.2 million symbol-days", "audited", "s", AtMost(2.0)),
+    ("audit: 25.2 million symbol-days", "peak memory", "MB", AtMost(300.0)),
+    ("qc: 1.17 million bars", "judged", "s", AtMost(1.5)),
+    ("qc: 1.17 million bars", "peak memory", "MB", AtMost(200.0)),
+    ("a small change", "1 % ÷ all: time of the stages", "%", AtMost(2.0)),
+    ("truth:", "node: precision", "", AtLeast(1.0)),
+    ("truth:", "node: recall", "", AtLeast(1.0)),
+    ("truth:", "node: verdicts", "", AtMost(0.0)),
 ];
 
 /// The longest that the store adds to a group of commits.

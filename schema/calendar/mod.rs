@@ -5,11 +5,20 @@
 //!
 //! Every calendar is computed once, on first use (a few milliseconds), into a table with O(1) lookups. Outside the years
 //! that a calendar covers it has no sessions, so ask [`Calendar::covers`] before reading an absence as a holiday.
+//!
+//! What an owner knows better than the tables makes a calendar of its own ([`Calendar::corrected`]): the same name,
+//! another version and another hash. `years` packs a calendar's sessions for the store, so that a later build or a
+//! later correction can say which days differ.
 
+mod corrections;
 mod dates;
 mod table;
 mod us_bond;
 mod xnys;
+mod years;
+
+pub use corrections::{Corrected, CorrectionError, CorrectionList, Corrections};
+pub use years::{changed_days, pack_years, sha256_of_years};
 
 use std::sync::OnceLock;
 
@@ -19,7 +28,7 @@ use sha2::{Digest, Sha256};
 
 use table::Table;
 
-/// A market's calendar.
+/// A market's calendar: small, and copied freely.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Calendar {
     /// New York Stock Exchange, 09:30–16:00 New York, half-days known; 1990–2030.
@@ -28,6 +37,8 @@ pub enum Calendar {
     UsBond,
     /// Every UTC day from midnight to midnight, without bounds.
     Always,
+    /// One of the others with an owner's corrections; made by [`Calendar::corrected`] only.
+    Corrected(&'static Corrected),
 }
 
 /// One day of a market.
@@ -51,7 +62,7 @@ impl Session {
 }
 
 impl Calendar {
-    /// All calendars.
+    /// All calendars, as they are built in.
     pub const ALL: [Calendar; 3] = [Calendar::Xnys, Calendar::UsBond, Calendar::Always];
 
     /// The calendar that the registries call `XNYS`, `US_BOND` or `24x7`.
@@ -59,18 +70,29 @@ impl Calendar {
         Self::ALL.into_iter().find(|c| c.name() == name)
     }
 
-    /// The name used in registries and manifests.
+    /// The calendar without corrections.
+    pub fn base(self) -> Self {
+        match self {
+            Self::Corrected(c) => c.base(),
+            built_in => built_in,
+        }
+    }
+
+    /// The name used in registries and manifests; corrections do not change it.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Corrected(c) => c.base().name(),
             Self::Xnys => "XNYS",
             Self::UsBond => "US_BOND",
             Self::Always => "24x7",
         }
     }
 
-    /// Changes whenever a rule or a table entry does; [`Calendar::sha256`] then changes too.
+    /// Changes whenever a rule or a table entry does; [`Calendar::sha256`] then changes too. Corrections add a hash of
+    /// theirs: `2026.1+1a2b3c4d`.
     pub fn version(self) -> &'static str {
         match self {
+            Self::Corrected(c) => c.version(),
             Self::Xnys => "2026.1",
             Self::UsBond => "2026.1",
             Self::Always => "1",
@@ -148,13 +170,10 @@ impl Calendar {
         static XNYS: OnceLock<Table> = OnceLock::new();
         static US_BOND: OnceLock<Table> = OnceLock::new();
         match self {
-            Self::Xnys => Some(
-                XNYS.get_or_init(|| Table::new((xnys::FIRST_YEAR, xnys::LAST_YEAR), (9, 30), 16, &xnys::sessions())),
-            ),
-            Self::UsBond => Some(US_BOND.get_or_init(|| {
-                Table::new((us_bond::FIRST_YEAR, us_bond::LAST_YEAR), (8, 0), 17, &us_bond::sessions())
-            })),
+            Self::Xnys => Some(XNYS.get_or_init(|| Table::new(&xnys::MARKET, &xnys::sessions()))),
+            Self::UsBond => Some(US_BOND.get_or_init(|| Table::new(&us_bond::MARKET, &us_bond::sessions()))),
             Self::Always => None,
+            Self::Corrected(c) => Some(c.table()),
         }
     }
 }
@@ -168,8 +187,8 @@ fn whole_day(date: NaiveDate) -> Session {
 }
 
 /// A wall-clock time in New York as an instant; a time that a change of clocks repeats is its first occurrence.
-fn new_york(date: NaiveDate, hour: u32, minute: u32) -> DateTime<Utc> {
-    let local = date.and_time(NaiveTime::from_hms_opt(hour, minute, 0).unwrap_or(NaiveTime::MIN));
+fn new_york(date: NaiveDate, time: NaiveTime) -> DateTime<Utc> {
+    let local = date.and_time(time);
     New_York.from_local_datetime(&local).earliest().map_or_else(
         // A time that a change of clocks skips (never one that this module asks for), read in standard time.
         || local.and_utc() + TimeDelta::hours(5),
@@ -177,9 +196,17 @@ fn new_york(date: NaiveDate, hour: u32, minute: u32) -> DateTime<Utc> {
     )
 }
 
+/// A wall-clock time; the ones that this module names exist.
+const fn hm(hour: u32, minute: u32) -> NaiveTime {
+    match NaiveTime::from_hms_opt(hour, minute, 0) {
+        Some(t) => t,
+        None => NaiveTime::MIN,
+    }
+}
+
 /// Midnight in New York at the start of `date`: the stamp of a daily bar.
 pub fn new_york_midnight_utc(date: NaiveDate) -> DateTime<Utc> {
-    new_york(date, 0, 0)
+    new_york(date, NaiveTime::MIN)
 }
 
 /// The date in New York at an instant: the `dt` of an intraday stamp.
@@ -189,7 +216,7 @@ pub fn new_york_date(instant: DateTime<Utc>) -> NaiveDate {
 
 /// Legal extended hours of a date, 04:00 to 20:00 New York, the end exclusive; half-days included.
 pub fn extended_hours(date: NaiveDate) -> (DateTime<Utc>, DateTime<Utc>) {
-    (new_york(date, 4, 0), new_york(date, 20, 0))
+    (new_york(date, hm(4, 0)), new_york(date, hm(20, 0)))
 }
 
 #[cfg(test)]

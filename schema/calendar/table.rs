@@ -1,9 +1,22 @@
 //! A calendar's sessions, computed once: a sorted list and, for each day, how many sessions came before it.
 
-use chrono::{Datelike, NaiveDate};
+use chrono::{Datelike, NaiveDate, NaiveTime};
 use sha2::{Digest, Sha256};
 
 use super::{Session, dates::ymd, new_york};
+
+/// What the sessions of a market have in common.
+pub(super) struct Market {
+    /// First and last year that its rules are known for.
+    pub(super) years: (i32, i32),
+    /// When it opens, New York time.
+    pub(super) open: NaiveTime,
+    /// When a whole day closes, New York time.
+    pub(super) close: NaiveTime,
+}
+
+/// A session's date and the time at which it closes, New York time.
+pub(super) type Closing = (NaiveDate, NaiveTime);
 
 /// Sessions of whole years with O(1) lookup by date.
 pub(super) struct Table {
@@ -16,16 +29,16 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Builds the table of `years` from session dates with their closing hour in New York.
-    pub(super) fn new(years: (i32, i32), opens: (u32, u32), full_close: u32, days: &[(NaiveDate, u32)]) -> Self {
-        let (first, last) = (ymd(years.0, 1, 1), ymd(years.1, 12, 31));
+    /// Builds a market's table from its sessions, which are sorted.
+    pub(super) fn new(market: &Market, days: &[Closing]) -> Self {
+        let (first, last) = (ymd(market.years.0, 1, 1), ymd(market.years.1, 12, 31));
         let sessions: Vec<Session> = days
             .iter()
-            .map(|&(date, hour)| Session {
+            .map(|&(date, close)| Session {
                 date,
-                open: new_york(date, opens.0, opens.1),
-                close: new_york(date, hour, 0),
-                half_day: hour < full_close,
+                open: new_york(date, market.open),
+                close: new_york(date, close),
+                half_day: close < market.close,
             })
             .collect();
         let span = usize::try_from((last - first).num_days()).unwrap_or(0) + 1;
@@ -44,6 +57,17 @@ impl Table {
 
     pub(super) fn covers(&self, date: NaiveDate) -> bool {
         (self.first..=self.last).contains(&date)
+    }
+
+    /// The first and the last day of the covered years.
+    pub(super) fn bounds(&self) -> (NaiveDate, NaiveDate) {
+        (self.first, self.last)
+    }
+
+    /// Bytes of memory that the table takes.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.sessions.capacity() * size_of::<Session>() + self.rank.capacity() * size_of::<u32>()
     }
 
     pub(super) fn sha256(&self) -> &str {
@@ -85,7 +109,7 @@ impl Table {
 }
 
 /// Hex SHA-256 over one line a session: `YYYY-MM-DD,OPEN,CLOSE`, times in UTC as RFC 3339 to the second.
-fn digest(sessions: &[Session]) -> String {
+pub(super) fn digest(sessions: &[Session]) -> String {
     let mut hash = Sha256::new();
     for s in sessions {
         let line = format!("{},{},{}\n", s.date, s.open.format("%FT%TZ"), s.close.format("%FT%TZ"));

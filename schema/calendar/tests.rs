@@ -102,3 +102,12 @@ fn the_digest_is_of_the_sessions_and_stable() {
     assert_eq!(Calendar::Xnys.sha256(), Calendar::Xnys.sha256());
     assert_ne!(Calendar::Xnys.sha256(), Calendar::UsBond.sha256());
 }
+
+#[test]
+fn the_five_disputed_closes_are_the_calendars_and_not_the_days() {
+    let disputed =
+        [("1994-02-11", 390), ("1996-01-08", 390), ("1997-10-27", 390), ("1999-12-31", 210), ("2005-06-01", 390)];
+    for (day, minutes) in disputed {
+        assert_eq!(Calendar::Xnys.session(d(day)).unwrap().minutes(), minutes, "{day}");
+    }
+}

@@ -12,9 +12,14 @@
 use chrono::{Datelike, Days, NaiveDate, Weekday};
 
 use super::dates::{good_friday, is_weekday, last_monday_of_may, nearest_weekday, nth, sunday_to_monday, ymd};
+use super::hm;
+use super::table::{Closing, Market};
 
-pub(super) const FIRST_YEAR: i32 = 1962;
-pub(super) const LAST_YEAR: i32 = 2030;
+const FIRST_YEAR: i32 = 1962;
+const LAST_YEAR: i32 = 2030;
+
+/// 08:00 to 17:00.
+pub(super) const MARKET: Market = Market { years: (FIRST_YEAR, LAST_YEAR), open: hm(8, 0), close: hm(17, 0) };
 
 /// Days without yields that no rule gives.
 const CLOSED: &[(i32, u32, u32)] = &[
@@ -70,8 +75,8 @@ fn veterans_day(year: i32) -> NaiveDate {
     if (1971..=1973).contains(&year) { nth(year, 10, Weekday::Mon, 4) } else { sunday_to_monday(ymd(year, 11, 11)) }
 }
 
-/// All sessions with the hour at which the market's day ends, in order.
-pub(super) fn sessions() -> Vec<(NaiveDate, u32)> {
+/// All sessions with the time at which the market's day ends, in order.
+pub(super) fn sessions() -> Vec<Closing> {
     let mut closed: Vec<NaiveDate> = (FIRST_YEAR..=LAST_YEAR).flat_map(holidays).collect();
     closed.extend(CLOSED.iter().map(|&(y, m, d)| ymd(y, m, d)));
     closed.sort_unstable();
@@ -79,6 +84,6 @@ pub(super) fn sessions() -> Vec<(NaiveDate, u32)> {
         .iter_days()
         .take_while(|d| d.year() <= LAST_YEAR)
         .filter(|&d| is_weekday(d) && closed.binary_search(&d).is_err())
-        .map(|d| (d, 17))
+        .map(|d| (d, MARKET.close))
         .collect()
 }

@@ -4,16 +4,34 @@
 //! Closings since 1885"). The result is equal, session by session and close by close, to exchange_calendars 4.13.2
 //! from 1990 to 2030; `fixtures/check_calendar.py` repeats that comparison.
 //!
-//! Disputed and kept as that package has it: the Friday after Thanksgiving of 1990 and 1991 is a whole day here, and the
-//! early closes of 1990 to 1992 are at 14:00. Late openings and halts within a day (1994-02-11 snow, 1997-10-27
-//! circuit breakers, 2001-09-17 …) are not part of this calendar.
+//! Another package, pandas_market_calendars 5.5.0, has the same sessions on every day of these years, and the same times
+//! from 2007 on. Five older closes differ from it; here they are as exchange_calendars has them, because four of them
+//! were no close of the calendar but trading cut short on the day, and such a day's missing rows should be seen:
+//!
+//! | day | here | there | what it was |
+//! |---|---|---|---|
+//! | 1994-02-11 | 16:00 | 14:30 | snow |
+//! | 1996-01-08 | 16:00 | 14:00 | snow; it also opened at 11:00 |
+//! | 1997-10-27 | 16:00 | 15:30 | circuit breakers |
+//! | 1999-12-31 | 13:00 | 16:00 | the eve of the year 2000; the two packages contradict each other |
+//! | 2005-06-01 | 16:00 | 15:56 | a failure of the exchange's network |
+//!
+//! Late openings, which that package also knows (1990-12-27, 1991-01-17, 1991-02-25, 1995-12-18, 1996-01-08, 2001-09-17,
+//! 2001-10-08, 2002-09-11, 2003-03-20, 2004-06-07, 2006-12-27: a minute to two and a half hours), are not part of this
+//! calendar. The early closes of 1990 to 1992 are at 14:00, and the Fridays after Thanksgiving of 1990 and 1991 are
+//! whole days; both packages say so. `calendars.yaml` is the place for an owner who knows better.
 
-use chrono::{Datelike, Days, NaiveDate, Weekday};
+use chrono::{Datelike, Days, NaiveDate, NaiveTime, Weekday};
 
 use super::dates::{good_friday, is_weekday, last_monday_of_may, nearest_weekday, nth, sunday_to_monday, ymd};
+use super::hm;
+use super::table::{Closing, Market};
 
-pub(super) const FIRST_YEAR: i32 = 1990;
-pub(super) const LAST_YEAR: i32 = 2030;
+const FIRST_YEAR: i32 = 1990;
+const LAST_YEAR: i32 = 2030;
+
+/// 09:30 to 16:00.
+pub(super) const MARKET: Market = Market { years: (FIRST_YEAR, LAST_YEAR), open: hm(9, 30), close: hm(16, 0) };
 
 /// Days that no rule closes.
 const CLOSED: &[(i32, u32, u32)] = &[
@@ -57,18 +75,18 @@ fn holidays(year: i32) -> impl Iterator<Item = NaiveDate> {
     .flatten()
 }
 
-/// The closing hour in New York of a day that is a session.
-fn close_hour(date: NaiveDate) -> u32 {
+/// When a day that is a session closes.
+fn close_of(date: NaiveDate) -> NaiveTime {
     let year = date.year();
     let listed = EARLY.iter().any(|&(y, m, d)| ymd(y, m, d) == date);
     let after_thanksgiving = year >= 1992 && date == nth(year, 11, Weekday::Thu, 4) + Days::new(1);
     let christmas_eve = date == ymd(year, 12, 24) && date.weekday() != Weekday::Fri;
     if !(listed || after_thanksgiving || christmas_eve || around_independence_day(date)) {
-        16
+        MARKET.close
     } else if year < 1993 {
-        14
+        hm(14, 0)
     } else {
-        13
+        hm(13, 0)
     }
 }
 
@@ -86,8 +104,8 @@ fn around_independence_day(date: NaiveDate) -> bool {
     }
 }
 
-/// All sessions with their closing hour, in order.
-pub(super) fn sessions() -> Vec<(NaiveDate, u32)> {
+/// All sessions with their close, in order.
+pub(super) fn sessions() -> Vec<Closing> {
     let mut closed: Vec<NaiveDate> = (FIRST_YEAR..=LAST_YEAR).flat_map(holidays).collect();
     closed.extend(CLOSED.iter().map(|&(y, m, d)| ymd(y, m, d)));
     closed.sort_unstable();
@@ -95,6 +113,6 @@ pub(super) fn sessions() -> Vec<(NaiveDate, u32)> {
         .iter_days()
         .take_while(|d| d.year() <= LAST_YEAR)
         .filter(|&d| is_weekday(d) && closed.binary_search(&d).is_err())
-        .map(|d| (d, close_hour(d)))
+        .map(|d| (d, close_of(d)))
         .collect()
 }

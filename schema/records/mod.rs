@@ -4,18 +4,22 @@
 //! version number in `trees.rs`. No Rc, Arc, HashMap or niche in a record. Dates are day numbers (days since
 //! 1970-01-01), times unix seconds. A value stays under 4 KiB: pages are cut by month.
 
+mod calendar;
 mod collect;
 mod grouped;
 mod holding;
 mod ledger;
 mod publish;
+mod quarantine;
 mod work;
 
+pub use calendar::{CalendarHours, CalendarYear};
 pub use collect::{ArchivedDemotion, Bookmark, Demotion, Demotions, Window};
 pub use grouped::bits;
 pub use holding::{Holding, HoldingDay, HoldingGroup, LEAST_SILENCE, MOST_SILENCES, Silence};
 pub use ledger::{ActionDay, ActionPage, LedgerDay, LedgerGroup, LedgerPage, Print, Second, SecondPage};
 pub use publish::{ChunkRecord, CuratedFile, PackRecord, SealingRecord, Shipment};
+pub use quarantine::{HoldRecord, Incident};
 pub use work::{
     Answer, BudgetRecord, GapGroup, GapPage, GapTask, Lease, RunRecord, Spent, StageRecord, Standing, VendorState,
 };

@@ -1,7 +1,7 @@
 //! `datasets.yaml`.
 
 use super::columns::{self, Column};
-use super::{RegistryError, yaml};
+use super::{Calendars, RegistryError, yaml};
 use crate::calendar::Calendar;
 use crate::names::Dataset;
 use crate::paths::{Cut, Grain};
@@ -139,12 +139,15 @@ pub struct DatasetRule {
     /// The columns of the curated table; empty, or what they are (see [`columns::columns`]).
     #[serde(default, skip_serializing)]
     pub schema: Vec<Column>,
+    /// The calendar with the owner's corrections, where it has some; set when the registry is read.
+    #[serde(skip)]
+    corrected: Option<Calendar>,
 }
 
 impl DatasetRule {
-    /// The calendar; the name was checked when the registry was read.
+    /// The calendar, with the owner's corrections; the name was checked when the registry was read.
     pub fn calendar(&self) -> Calendar {
-        Calendar::from_name(&self.calendar).unwrap_or(Calendar::Always)
+        self.corrected.or_else(|| Calendar::from_name(&self.calendar)).unwrap_or(Calendar::Always)
     }
 }
 
@@ -230,10 +233,14 @@ fn fault(dataset: Dataset, rule: &DatasetRule) -> Result<(), (&'static str, Stri
     Ok(())
 }
 
-pub(super) fn parse(file: &str, text: &str) -> Result<BTreeMap<Dataset, DatasetRule>, RegistryError> {
+pub(super) fn parse(
+    file: &str,
+    text: &str,
+    calendars: &Calendars,
+) -> Result<BTreeMap<Dataset, DatasetRule>, RegistryError> {
     let parsed: File = yaml::parse(file, text)?;
     let mut out = BTreeMap::new();
-    for (name, rule) in parsed.datasets {
+    for (name, mut rule) in parsed.datasets {
         let dataset = Dataset::from_name(&name).ok_or_else(|| {
             let known: Vec<_> = Dataset::ALL.iter().map(|d| d.name()).collect();
             let near = known.iter().min_by_key(|k| strsim::levenshtein(k, &name)).copied().unwrap_or_default();
@@ -245,6 +252,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<BTreeMap<Dataset, DatasetR
             yaml::at(file, text, &path, problem)
         })?;
         columns::check(file, text, dataset, &rule.schema)?;
+        rule.corrected = Calendar::from_name(&rule.calendar).map(|c| calendars.get(c)).filter(|c| *c != c.base());
         out.insert(dataset, rule);
     }
     Ok(out)

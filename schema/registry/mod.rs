@@ -1,13 +1,15 @@
-//! The registry: what the datasets are (`datasets.yaml`), what each vendor can do (`vendor_capabilities.yaml`) and
-//! what the node should hold (`universe.yaml`). It is read whole, checked whole, and refused whole: an error names the
+//! The registry: what the datasets are (`datasets.yaml`), what each vendor can do (`vendor_capabilities.yaml`), what the
+//! node should hold (`universe.yaml`) and what the calendars do not know (`calendars.yaml`). It is read whole, checked whole, and refused whole: an error names the
 //! file, the line and the field.
 
+mod calendars;
 mod capabilities;
 mod columns;
 mod datasets;
 mod universe;
 mod yaml;
 
+pub use calendars::{Calendars, Correction};
 pub use capabilities::{Capability, Entitlement, Limits, VendorCaps, check_adjustment, check_feed, check_limits};
 pub use columns::{Column, columns};
 pub use datasets::{Amber, Cadence, DatasetRule, Listing, NoTrade, Required, Thresholds};
@@ -23,6 +25,8 @@ pub const DEFAULT_DATASETS: &str = include_str!("../../ops/config/datasets.yaml"
 pub const DEFAULT_CAPABILITIES: &str = include_str!("../../ops/config/vendor_capabilities.yaml");
 /// The generated `universe.yaml`.
 pub const DEFAULT_UNIVERSE: &str = include_str!("../../ops/config/universe.yaml");
+/// The generated `calendars.yaml`.
+pub const DEFAULT_CALENDARS: &str = include_str!("../../ops/config/calendars.yaml");
 
 /// A registry file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +53,7 @@ pub enum RegistryError {
     },
 }
 
-/// The three files together.
+/// The four files together.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Registry {
     /// By dataset.
@@ -58,9 +62,11 @@ pub struct Registry {
     pub vendors: BTreeMap<Vendor, VendorCaps>,
     /// What the node should hold.
     pub universe: Universe,
+    /// The calendars, with the owner's corrections.
+    pub calendars: Calendars,
 }
 
-/// The texts of the three files, with the names under which errors speak of them.
+/// The texts of the four files, with the names under which errors speak of them.
 pub struct Sources {
     /// `datasets.yaml`: name, text.
     pub datasets: (String, String),
@@ -68,6 +74,8 @@ pub struct Sources {
     pub capabilities: (String, String),
     /// `universe.yaml`: name, text.
     pub universe: (String, String),
+    /// `calendars.yaml`: name, text.
+    pub calendars: (String, String),
 }
 
 impl Sources {
@@ -80,17 +88,31 @@ impl Sources {
         capabilities: Option<&Path>,
         universe: Option<&Path>,
     ) -> Result<Self, RegistryError> {
-        let one = |path: Option<&Path>, name: &str, default: &str| match path {
-            Some(p) => read_bounded(p)
-                .map(|t| (p.display().to_string(), t))
-                .map_err(|cause| RegistryError::Read { file: p.to_owned(), cause }),
-            None => Ok((format!("built-in {name}"), default.to_owned())),
-        };
         Ok(Self {
             datasets: one(datasets, "datasets.yaml", DEFAULT_DATASETS)?,
             capabilities: one(capabilities, "vendor_capabilities.yaml", DEFAULT_CAPABILITIES)?,
             universe: one(universe, "universe.yaml", DEFAULT_UNIVERSE)?,
+            calendars: one(None, "calendars.yaml", DEFAULT_CALENDARS)?,
         })
+    }
+
+    /// The same with the owner's corrections of the calendars, where a file is given.
+    ///
+    /// # Errors
+    /// [`RegistryError::Read`].
+    pub fn with_calendars(mut self, calendars: Option<&Path>) -> Result<Self, RegistryError> {
+        self.calendars = one(calendars, "calendars.yaml", DEFAULT_CALENDARS)?;
+        Ok(self)
+    }
+}
+
+/// The name and the text of a file, or of the built-in one.
+fn one(path: Option<&Path>, name: &str, default: &str) -> Result<(String, String), RegistryError> {
+    match path {
+        Some(p) => read_bounded(p)
+            .map(|t| (p.display().to_string(), t))
+            .map_err(|cause| RegistryError::Read { file: p.to_owned(), cause }),
+        None => Ok((format!("built-in {name}"), default.to_owned())),
     }
 }
 
@@ -114,15 +136,16 @@ fn read_bounded(path: &Path) -> std::io::Result<String> {
 }
 
 impl Registry {
-    /// Parses and checks the three texts.
+    /// Parses and checks the four texts.
     ///
     /// # Errors
     /// [`RegistryError::Invalid`] for the first thing that is wrong.
     pub fn parse(s: &Sources) -> Result<Self, RegistryError> {
-        let datasets = datasets::parse(&s.datasets.0, &s.datasets.1)?;
+        let calendars = calendars::parse(&s.calendars.0, &s.calendars.1)?;
+        let datasets = datasets::parse(&s.datasets.0, &s.datasets.1, &calendars)?;
         let vendors = capabilities::parse(&s.capabilities.0, &s.capabilities.1, &datasets)?;
         let universe = universe::parse(&s.universe.0, &s.universe.1, &datasets)?;
-        Ok(Self { datasets, vendors, universe })
+        Ok(Self { datasets, vendors, universe, calendars })
     }
 
     /// The rule of a dataset.

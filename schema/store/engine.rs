@@ -217,6 +217,11 @@ struct Change<'a> {
 }
 
 impl<'a> Plan<'a> {
+    /// The tables of its operations; several times where several are of one.
+    pub fn tables(&self) -> impl Iterator<Item = u8> + '_ {
+        self.changes.keys().map(|(table, _)| *table)
+    }
+
     /// Adds the operations of a batch after those that are there already.
     pub fn add(&mut self, engine: &Engine, ops: &'a [u8]) -> Result<(), StoreError> {
         for op in Ops(ops) {

@@ -94,6 +94,8 @@ pub(crate) struct Shared {
     segment_bytes: u64,
     commit: AtomicU64,
     counts: Mutex<Vec<u64>>,
+    /// By table id: the last commit of this process that changed it.
+    changed: Mutex<Vec<u64>>,
     stopped: Mutex<Option<String>>,
 }
 
@@ -109,7 +111,14 @@ impl Shared {
     fn stop(&self, cause: String) {
         locked(&self.stopped).get_or_insert(cause);
     }
-    fn publish(&self, state: &State) {
+    fn publish(&self, state: &State, tables: impl Iterator<Item = u8>) {
+        let mut changed = locked(&self.changed);
+        for t in tables {
+            if let Some(at) = changed.get_mut(usize::from(t)) {
+                *at = state.root.commit;
+            }
+        }
+        drop(changed);
         locked(&self.counts).clone_from(&state.counts);
         self.commit.store(state.root.commit, Ordering::Release);
     }
@@ -180,6 +189,7 @@ impl Store {
             segment_bytes: opts.segment_bytes,
             commit: AtomicU64::new(state.root.commit),
             counts: Mutex::new(state.counts.clone()),
+            changed: Mutex::new(vec![0; 256]),
             stopped: Mutex::new(None),
         });
         let (tx, requests) = mpsc::sync_channel(writer::QUEUE);
@@ -262,6 +272,13 @@ impl Store {
     pub fn len(&self, table_name: &str) -> u64 {
         let id = self.0.shared.engine.defs.iter().find(|t| t.name == table_name).map(|t| usize::from(t.id));
         id.and_then(|id| locked(&self.0.shared.counts).get(id).copied()).unwrap_or(0)
+    }
+
+    /// The last commit since the store was opened that changed a table; 0 where none did. What was read after asking is as new as the
+    /// number or newer: whoever keeps what a table comes to reads it again where the number has moved.
+    pub fn changed_at(&self, table_name: &str) -> u64 {
+        let id = self.0.shared.engine.defs.iter().find(|t| t.name == table_name).map(|t| usize::from(t.id));
+        id.and_then(|id| locked(&self.0.shared.changed).get(id).copied()).unwrap_or(0)
     }
 
     /// Reads everything: every envelope, the sum against the root record, the whole journal, every base. Commits wait.

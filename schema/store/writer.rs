@@ -179,7 +179,7 @@ impl Writer {
         engine.flush()?;
         failpoint::pass("store.flushed");
         self.state = next;
-        self.shared.publish(&self.state);
+        self.shared.publish(&self.state, plan.tables());
         if self.journal.len() >= self.shared.segment_bytes {
             self.journal.rotate()?;
         }

@@ -151,5 +151,38 @@ fn the_bytes_of_every_record_are_what_they_were() {
     );
     golden("sealing.v1", &SealingRecord { export_id: "x".into(), generation: 0, done: 1 });
     golden("chunk.v1", &ChunkRecord { pack_uid: "00".into(), index: 1, bytes: 2 });
+    let mut sessions = [0; 12];
+    sessions[0] = 0b1110;
+    let hours =
+        vec![CalendarHours { from: 2, open: 870, close: 1_260 }, CalendarHours { from: 3, open: 870, close: 1_080 }];
+    golden("calendar_year.v1", &CalendarYear { sessions, hours });
+    golden(
+        "hold.v1",
+        &HoldRecord {
+            from: 20_513,
+            to: i32::MAX,
+            holds: true,
+            lets: 0b1_0000,
+            at: 1_772_400_000,
+            by: "uid 1000".into(),
+            why: "x".into(),
+        },
+    );
+    golden(
+        "incident.v1",
+        &Incident {
+            kind: 1,
+            label: 2,
+            artifact: "equities_bars/AAPL".into(),
+            note: "n".into(),
+            replacement: "r".into(),
+            evidence: "e".into(),
+            opened_at: 1,
+            opened_by: "node".into(),
+            closed_at: 2,
+            closed_by: "uid 0".into(),
+            closed_why: "w".into(),
+        },
+    );
     golden("shipment.v1", &Shipment { files: 1, bytes: 2, finished_at: 3 });
 }

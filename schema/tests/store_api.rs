@@ -114,3 +114,18 @@ fn a_record_is_changed_only_by_the_one_who_saw_its_latest_version() -> Result<()
     assert!(report.ok(), "{:?}", report.problems);
     store.close()
 }
+
+#[test]
+fn a_table_knows_the_last_commit_that_changed_it() -> Result<(), StoreError> {
+    const OTHERS: Table<TaskKey, Task> = Table::new("others", 4, 1);
+    let tmp = tempfile::tempdir().unwrap();
+    let store = Store::open(tmp.path(), &[TASKS.def(), OTHERS.def()], &StoreOptions::default())?;
+    assert_eq!((store.changed_at("tasks"), store.changed_at("others")), (0, 0));
+    for (table, n) in [(&TASKS, 1), (&OTHERS, 2), (&OTHERS, 3)] {
+        let mut b = Batch::new();
+        b.put(table, &key("bars", n), &task(1))?;
+        assert_eq!(store.commit(b)?, n);
+    }
+    assert_eq!((store.changed_at("tasks"), store.changed_at("others"), store.changed_at("none")), (1, 3, 0));
+    Ok(())
+}

@@ -57,6 +57,8 @@ pub struct AdminContext {
     pub disk_free: Box<dyn Fn() -> Option<u64> + Send + Sync>,
     /// What `status` counted last; starts empty.
     pub counted: queries::Counted,
+    /// What `coverage` counted last; starts empty.
+    pub maps: queries::Maps,
     /// The collector of order books, where it runs.
     pub books: Option<datanode_actors::books::Board>,
     /// What commands change.

@@ -26,6 +26,8 @@ pub const MAX_CLIENTS: usize = 64;
 const MAX_QUERIES: usize = 4;
 /// How long an answer may wait for its reader.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+/// How often it is looked whether the ledger has changed, so that its maps are there before they are asked for.
+const WARM: Duration = Duration::from_secs(60);
 /// How long clients may finish what they are at when the node stops.
 const GRACE: Duration = Duration::from_secs(2);
 /// Bytes of a socket's path that the system takes (`sun_path`, without its terminator).
@@ -108,12 +110,15 @@ pub async fn serve(listener: UnixListener, ctx: Arc<AdminContext>, stop: impl Fu
     let queries = Arc::new(Semaphore::new(MAX_QUERIES));
     let (closing, closed) = watch::channel(false);
     let mut clients = JoinSet::new();
+    let mut warm = tokio::time::interval(WARM);
+    warm.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     tokio::pin!(stop);
     loop {
         tokio::select! {
             biased;
             () = &mut stop => break,
             Some(_) = clients.join_next(), if !clients.is_empty() => {}
+            _ = warm.tick() => warm_maps(&ctx, &queries),
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => if let Some((stream, uid)) = admit(stream, owner, clients.len()) {
                     let client = Client { ctx: ctx.clone(), queries: queries.clone(), closed: closed.clone(), uid };
@@ -137,6 +142,19 @@ pub async fn serve(listener: UnixListener, ctx: Arc<AdminContext>, stop: impl Fu
     if tokio::time::timeout(GRACE, finish).await.is_err() {
         clients.shutdown().await;
     }
+}
+
+/// Counts what has changed on a thread that may block, where most of those are free.
+fn warm_maps(ctx: &Arc<AdminContext>, queries: &Arc<Semaphore>) {
+    let free = queries.available_permits() * 2 > MAX_QUERIES;
+    let Some(turn) = queries.clone().try_acquire_owned().ok().filter(|_| free) else { return };
+    let ctx = ctx.clone();
+    tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        if let Err(e) = ctx.maps.warm(&ctx) {
+            tracing::warn!(error = %e, "the ledger could not be counted");
+        }
+    });
 }
 
 /// The stream of a client that may ask, and its user; others get their refusal, as far as it fits without waiting.

@@ -58,7 +58,11 @@ pub fn doctor(g: &Global) -> Done {
 fn registry_check(s: &Settings) -> Result<String, String> {
     let r = registry(s).map_err(|e| e.message)?;
     let symbols: usize = r.universe.datasets.values().map(|m| m.len()).sum();
-    Ok(format!("{} datasets, {} vendors, {symbols} symbols", r.datasets.len(), r.vendors.len()))
+    let corrected = match r.calendars.corrections().len() {
+        0 => String::new(),
+        n => format!(", {n} corrections of the calendars"),
+    };
+    Ok(format!("{} datasets, {} vendors, {symbols} symbols{corrected}", r.datasets.len(), r.vendors.len()))
 }
 
 fn vendors(s: &Settings) -> Result<String, String> {

@@ -3,7 +3,7 @@
 use crate::config::DEFAULT_TOML;
 use crate::failure::{Done, Failure};
 use crate::wiring::write_new_key;
-use datanode_schema::registry::{DEFAULT_CAPABILITIES, DEFAULT_DATASETS, DEFAULT_UNIVERSE};
+use datanode_schema::registry::{DEFAULT_CALENDARS, DEFAULT_CAPABILITIES, DEFAULT_DATASETS, DEFAULT_UNIVERSE};
 use std::path::Path;
 
 const UNIT: &str = include_str!("../../ops/systemd/datanode.service");
@@ -19,6 +19,7 @@ pub fn init(dir: &Path) -> Done {
         ("datasets.yaml", DEFAULT_DATASETS),
         ("vendor_capabilities.yaml", DEFAULT_CAPABILITIES),
         ("universe.yaml", DEFAULT_UNIVERSE),
+        ("calendars.yaml", DEFAULT_CALENDARS),
         ("datanode.service", UNIT),
     ];
     for (name, text) in files {

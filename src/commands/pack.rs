@@ -6,10 +6,13 @@ use crate::failure::{Code, Done, Failure};
 use crate::wiring::key_file;
 use clap::Subcommand;
 use datanode_actors::export::{MANIFEST_FILE, PackManifest, PackProblem, PackReport, SUMS_FILE, verify_pack};
+use datanode_actors::quarantine::incidents_of_files;
 use datanode_actors::seal::Identity;
 use datanode_actors::seal::{self, Kind, SealError};
 use datanode_actors::vault::Vault;
+use datanode_schema::names::IncidentLabel;
 use datanode_schema::paths::DataDir;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What can be done with packs.
@@ -86,7 +89,9 @@ fn folders(dir: &Path) -> Vec<PathBuf> {
 fn list(g: &Global) -> Done {
     let settings = g.settings()?;
     let mut rows = Vec::new();
-    for folder in pack_folders(&DataDir::new(settings.data_dir)) {
+    let data = DataDir::new(settings.data_dir);
+    let incidents = incidents_of_packs(&data)?;
+    for folder in pack_folders(&data) {
         let text = std::fs::read(folder.join(MANIFEST_FILE)).map_err(|e| {
             let what = format!(
                 "{}: {MANIFEST_FILE}: {e}; `datanode pack verify` tells what else is missing",
@@ -102,17 +107,48 @@ fn list(g: &Global) -> Done {
             println!(
                 "{}",
                 serde_json::json!({"export_id": m.export_id, "created_at_utc": m.created_at_utc, "files": m.files.len(),
-                    "rows": data_rows, "bytes": bytes, "excluded": m.qc.excluded.len(), "path": folder})
+                    "rows": data_rows, "bytes": bytes, "excluded": m.qc.excluded.len(), "path": folder,
+                    "incidents": incidents.get(&m.export_id).map_or(&[][..], Vec::as_slice)})
             );
         }
         let window = format!("{} {}", m.time_window.start, m.time_window.end);
         let counts = [m.files.len() as u64, data_rows, bytes, m.qc.excluded.len() as u64].map(thousands);
-        rows.push([vec![m.export_id, window], counts.to_vec()].concat());
+        let of = incidents.get(&m.export_id).map_or(&[][..], Vec::as_slice);
+        let labels: Vec<String> = of.iter().map(Labelled::in_words).collect();
+        rows.push([vec![m.export_id, window], counts.to_vec(), vec![labels.join("; ")]].concat());
     }
     if !g.json {
-        print(&["export_id", "sessions", "files", "rows", "bytes", "excluded"], &rows);
+        print(&["export_id", "sessions", "files", "rows", "bytes", "excluded", "incidents"], &rows);
     }
     Ok(())
+}
+
+/// What an open incident says of a pack.
+#[derive(serde::Serialize)]
+struct Labelled {
+    incident: u64,
+    label: &'static str,
+    note: String,
+    replacement: String,
+}
+
+impl Labelled {
+    fn in_words(&self) -> String {
+        let instead = if self.replacement.is_empty() { String::new() } else { format!(" (use {})", self.replacement) };
+        format!("{}: {}{instead}", self.label, self.note)
+    }
+}
+
+/// Open incidents by pack, from the event files.
+fn incidents_of_packs(data: &DataDir) -> Result<BTreeMap<String, Vec<Labelled>>, Failure> {
+    let all = incidents_of_files(data).map_err(|e| Failure::new(Code::Integrity, e.to_string()))?;
+    let mut out: BTreeMap<String, Vec<Labelled>> = BTreeMap::new();
+    for (id, i) in all.into_iter().filter(|(_, i)| i.is_open()) {
+        let label = IncidentLabel::from_number(i.label).map_or("unknown", IncidentLabel::name);
+        let labelled = Labelled { incident: id, label, note: i.note, replacement: i.replacement };
+        out.entry(i.artifact).or_default().push(labelled);
+    }
+    Ok(out)
 }
 
 fn verify(g: &Global, path: &Path, key: Option<&Path>) -> Done {

@@ -153,6 +153,7 @@ fn admin_context(
         live: Box::new(live),
         disk_free: Box::new(move || admin::free_bytes(&root)),
         counted: Default::default(),
+        maps: Default::default(),
         desk: admin::Desk { node: node.clone(), reloader: reloader.clone() },
         books,
     }

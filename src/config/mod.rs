@@ -74,7 +74,8 @@ struct Anchored {
 }
 
 /// Settings that are paths.
-const PATHS: [&str; 6] = ["data_dir", "universe", "datasets", "capabilities", "seal.key_file", "ship.folder"];
+const PATHS: [&str; 7] =
+    ["data_dir", "universe", "datasets", "capabilities", "calendars", "seal.key_file", "ship.folder"];
 
 impl config::Source for Anchored {
     fn clone_into_box(&self) -> Box<dyn config::Source + Send + Sync> {
@@ -185,6 +186,7 @@ mod tests {
         defaults.universe.clone_from(&from_file.universe);
         defaults.datasets.clone_from(&from_file.datasets);
         defaults.capabilities.clone_from(&from_file.capabilities);
+        defaults.calendars.clone_from(&from_file.calendars);
         defaults.seal.key_file.clone_from(&from_file.seal.key_file);
         let known = serde_json::to_value(&defaults).unwrap();
         assert_eq!(serde_json::to_value(&from_file).unwrap(), known, "the file's values are the defaults");

@@ -9,7 +9,7 @@ use datanode_actors::node::{NodeParts, Publishing, RunCaps, ShipMode};
 use datanode_actors::seal::Identity;
 use datanode_schema::clock::{Clock, day_number};
 use datanode_schema::keys::{BookmarkKey, Month, PageKey};
-use datanode_schema::names::{Absence, Dataset, Outcome, Reason, Stage, Vendor, Verdict};
+use datanode_schema::names::{Absence, Dataset, Explanation, Outcome, Reason, Stage, Vendor, Verdict};
 use datanode_schema::paths::DataDir;
 use datanode_schema::records::{
     Answer, Bookmark, BudgetRecord, Demotion, Demotions, GapPage, GapTask, Lease, LedgerDay, LedgerPage, PackRecord,
@@ -37,6 +37,11 @@ const NOW: &str = "2024-02-01T06:00:00Z";
 pub enum Filling {
     Empty,
     Full,
+    /// Verdicts of so many symbols over so many years, five sessions a week.
+    Ledger {
+        symbols: u32,
+        years: u32,
+    },
 }
 
 pub struct Node {
@@ -49,8 +54,10 @@ impl Node {
     pub fn start(filling: Filling) -> Self {
         let tmp = Arc::new(tempfile::tempdir().unwrap());
         let store = open(&tmp);
-        if matches!(filling, Filling::Full) {
-            fill(&store);
+        match filling {
+            Filling::Empty => {}
+            Filling::Full => fill(&store),
+            Filling::Ledger { symbols, years } => fill_ledger(&store, symbols, years),
         }
         Self::over(tmp, store)
     }
@@ -149,6 +156,7 @@ fn context(folder: &std::path::Path, store: Store) -> AdminContext {
         live: Box::new(|| json!({"busy": false, "next_wake": "2024-02-02T02:00:00Z"})),
         disk_free: Box::new(|| Some(12 << 30)),
         counted: Default::default(),
+        maps: Default::default(),
         desk: Desk { node: actors, reloader },
         books: None,
     }
@@ -177,6 +185,25 @@ fn fill(store: &Store) {
     store.commit(b).unwrap();
 }
 
+fn fill_ledger(store: &Store, symbols: u32, years: u32) {
+    let first = Month::of("2006-01-01".parse().unwrap()).0;
+    for s in 0..symbols {
+        let mut b = Batch::new();
+        for m in (first..first + years * 12).map(Month) {
+            let sessions = (m.first_day()..Month(m.0 + 1).first_day()).filter(|d| (d + 3).rem_euclid(7) < 5);
+            let days: Vec<LedgerDay> =
+                sessions.map(|day| LedgerDay { day, ..verdict("2024-01-10", &[], 1, 1) }).collect();
+            let key = PageKey {
+                dataset: Dataset::EquitiesBars,
+                symbol: format!("{}{s:04}", char::from(b'A' + (s % 26) as u8)),
+                month: m,
+            };
+            b.put(&trees::LEDGER, &key, &LedgerPage::pack(m.first_day(), &days)).unwrap();
+        }
+        store.commit(b).unwrap();
+    }
+}
+
 fn task(d: &str, state: Absence, expected: u32, rows: u32, answers: &[(Vendor, Outcome, u8, u8)]) -> GapTask {
     let answer = |(v, o, days, attempts): &(Vendor, Outcome, u8, u8)| Answer {
         vendor: v.number(),
@@ -188,7 +215,7 @@ fn task(d: &str, state: Absence, expected: u32, rows: u32, answers: &[(Vendor, O
     GapTask {
         day: day(d),
         state: state.number(),
-        why: 0,
+        why: if state == Absence::Explained { Explanation::NoTrade.number() } else { 0 },
         expected,
         rows,
         discovered_at: unix("2024-01-20T02:00:00Z"),

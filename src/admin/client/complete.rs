@@ -2,7 +2,7 @@
 
 use super::Session;
 use crate::admin::commands::{COMMANDS, Kind, resolve};
-use datanode_schema::names::{Absence, Verdict};
+use datanode_schema::names::{Absence, IncidentKind, IncidentLabel, Verdict};
 use rustyline::completion::Completer;
 use rustyline::{Context, Helper, Highlighter, Hinter, Validator};
 use serde_json::{Map, Value};
@@ -39,7 +39,10 @@ impl Names {
             Kind::Verdict => Verdict::ALL.iter().map(|v| v.name()).collect(),
             Kind::RunId | Kind::ExportId => own(&["last"]),
             Kind::Command => COMMANDS.iter().map(|c| c.noun()).collect(),
-            Kind::Date | Kind::Number => Vec::new(),
+            Kind::IncidentKind => IncidentKind::ALL.iter().map(|k| k.name()).collect(),
+            Kind::Label => IncidentLabel::ALL.iter().map(|l| l.name()).collect(),
+            Kind::Grain => own(&["day", "month", "symbol"]),
+            Kind::Date | Kind::Number | Kind::Artifact | Kind::Text | Kind::Switch => Vec::new(),
         }
     }
 }
@@ -64,7 +67,7 @@ fn offers(before: &[&str], begun: &str, names: &Names) -> Vec<String> {
     };
     let Ok((command, given)) = resolve(before) else { return Vec::new() };
     let flag = |word: &str| command.args.iter().find(|a| word.strip_prefix("--") == Some(a.name));
-    if let Some(arg) = given.last().and_then(|w| flag(w)) {
+    if let Some(arg) = given.last().and_then(|w| flag(w)).filter(|a| a.kind != Kind::Switch) {
         return names.values(arg.kind).into_iter().map(str::to_owned).collect();
     }
     if begun.starts_with("--") {
@@ -79,8 +82,10 @@ fn offers(before: &[&str], begun: &str, names: &Names) -> Vec<String> {
     let mut placed = 0;
     let mut words = given.iter();
     while let Some(w) = words.next() {
-        if flag(w).is_some() {
-            words.next();
+        if let Some(arg) = flag(w) {
+            if arg.kind != Kind::Switch {
+                words.next();
+            }
         } else if !w.starts_with("--") {
             placed += 1;
         }
@@ -119,13 +124,15 @@ mod tests {
     #[test]
     fn completion_offers_what_may_stand_there() {
         assert_eq!(after("q"), "qc queue quit");
-        assert_eq!(after("qc "), "equities_bars macro_treasury red show");
+        assert_eq!(after("qc "), "equities_bars explain hold macro_treasury red release show");
         assert_eq!(after("qc show "), "equities_bars macro_treasury");
         assert_eq!(after("qc show equities_bars a"), "AAPL");
         assert_eq!(after("queue --state s"), "short");
         assert_eq!(after("queue equities_bars --limit 5 "), "AAPL SPY");
         assert_eq!(after("queue --state short --st"), "");
         assert_eq!(after("queue --st"), "--state");
+        assert_eq!(after("incident list --open "), "");
+        assert_eq!(after("incident open x --label "), "deprecated invalid");
         assert_eq!(after("runs "), "show");
         assert_eq!(after("runs show "), "last");
         assert_eq!(after("nonsense "), "");

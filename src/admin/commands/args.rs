@@ -3,8 +3,9 @@
 use super::{Arg, Command, Kind, nearest};
 use crate::admin::protocol::{AdminError, Code, kind};
 use chrono::NaiveDate;
+use datanode_actors::quarantine::{Artifact, text};
 use datanode_schema::clock::day_number;
-use datanode_schema::names::{Absence, Dataset, Vendor, Verdict};
+use datanode_schema::names::{Absence, Dataset, IncidentKind, IncidentLabel, Vendor, Verdict};
 use serde_json::{Map, Value};
 
 /// Rows of a page, where nothing else is asked for.
@@ -13,6 +14,10 @@ pub const DEFAULT_LIMIT: u64 = 50;
 pub const MAX_LIMIT: u64 = 1000;
 /// The longest text of an argument, in bytes.
 const MAX_TEXT: usize = 256;
+/// The same for artifacts and lines of text, which have bounds of their own.
+const MAX_LONG_TEXT: usize = 4 * text::LONGEST;
+/// What the rows of a map may be.
+const GRAINS: [&str; 3] = ["day", "month", "symbol"];
 
 /// The checked arguments of a command.
 #[derive(Clone, Debug)]
@@ -33,7 +38,8 @@ impl Args {
             check(arg, value).map_err(bad)?;
         }
         if let Some(a) = command.args.iter().find(|a| a.required && !given.contains_key(a.name)) {
-            return Err(bad(format!("{} needs {}; usage: {}", command.name, a.kind.placeholder(), command.usage())));
+            let what = if a.placed { a.kind.placeholder().to_owned() } else { format!("--{}", a.name) };
+            return Err(bad(format!("{} needs {what}; usage: {}", command.name, command.usage())));
         }
         Ok(Self(given))
     }
@@ -78,6 +84,31 @@ impl Args {
         self.day("from").unwrap_or(i32::MIN)..=self.day("to").unwrap_or(i32::MAX)
     }
 
+    /// What an incident is about, where it was given.
+    pub fn artifact(&self) -> Option<Artifact> {
+        self.text("artifact").and_then(|t| Artifact::parse(t).ok())
+    }
+
+    /// The kind of an incident, where it was given.
+    pub fn incident_kind(&self) -> Option<IncidentKind> {
+        self.text("kind").and_then(IncidentKind::from_name)
+    }
+
+    /// The label of an incident, where it was given.
+    pub fn label(&self) -> Option<IncidentLabel> {
+        self.text("label").and_then(IncidentLabel::from_name)
+    }
+
+    /// A number, where it was given.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.0.get(name).and_then(Value::as_u64)
+    }
+
+    /// Whether a switch was given.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.0.get(name) == Some(&Value::Bool(true))
+    }
+
     /// Rows of a page.
     pub fn limit(&self) -> u64 {
         self.0.get("limit").and_then(Value::as_u64).unwrap_or(DEFAULT_LIMIT)
@@ -108,20 +139,33 @@ fn check(arg: &Arg, value: &Value) -> Result<(), String> {
             _ => Ok(()),
         };
     }
+    if arg.kind == Kind::Switch {
+        return if value.is_boolean() {
+            Ok(())
+        } else {
+            Err(format!("`{name}` is {}: give true or false", kind(value)))
+        };
+    }
     let Some(text) = value.as_str() else { return Err(format!("`{name}` is {}: give a string", kind(value))) };
-    if text.is_empty() || text.len() > MAX_TEXT {
-        return Err(format!("`{name}` has {} bytes: give 1 to {MAX_TEXT}", text.len()));
+    let most = if matches!(arg.kind, Kind::Text | Kind::Artifact) { MAX_LONG_TEXT } else { MAX_TEXT };
+    if (text.is_empty() && arg.kind != Kind::Text) || text.len() > most {
+        return Err(format!("`{name}` has {} bytes: give 1 to {most}", text.len()));
     }
     match arg.kind {
         Kind::Dataset => one_of(name, text, "dataset", Dataset::ALL.iter().map(|d| d.name())),
         Kind::Vendor => one_of(name, text, "vendor", Vendor::ALL.iter().map(|v| v.name())),
         Kind::State => one_of(name, text, "state", Absence::ALL.iter().map(|a| a.name())),
         Kind::Verdict => one_of(name, text, "verdict", Verdict::ALL.iter().map(|v| v.name())),
+        Kind::IncidentKind => one_of(name, text, "kind of incident", IncidentKind::ALL.iter().map(|k| k.name())),
+        Kind::Label => one_of(name, text, "label", IncidentLabel::ALL.iter().map(|l| l.name())),
+        Kind::Grain => one_of(name, text, "grain", GRAINS.into_iter()),
+        Kind::Text => text::line(name, text).map(|_| ()).map_err(|e| e.to_string()),
+        Kind::Artifact => Artifact::parse(text).map(|_| ()),
         Kind::Date => match text.parse::<NaiveDate>() {
             Ok(_) => Ok(()),
             Err(_) => Err(format!("`{name}` is {text:?}: give a date such as 2024-07-03")),
         },
-        Kind::Symbol | Kind::RunId | Kind::ExportId | Kind::Command | Kind::Number => Ok(()),
+        Kind::Symbol | Kind::RunId | Kind::ExportId | Kind::Command | Kind::Number | Kind::Switch => Ok(()),
     }
 }
 
@@ -161,6 +205,17 @@ mod tests {
             ("queue.list", json!({"symbol": "X".repeat(300)}), "give 1 to 256"),
             ("status", json!({"limit": 1}), "status takes no arguments"),
             ("gaps", json!({}), "gaps needs SYMBOL; usage: gaps SYMBOL"),
+            ("qc.hold", json!({"dataset": "equities_bars", "symbol": "A"}), "qc.hold needs --why; usage: qc hold"),
+            ("qc.hold", json!({"why": "  "}), "--why is empty"),
+            ("qc.hold", json!({"why": "a\nb"}), "write one line"),
+            ("qc.hold", json!({"why": "x".repeat(201)}), "200 at most"),
+            ("qc.hold", json!({"why": "x".repeat(5_000)}), "`why` has 5000 bytes"),
+            ("incident.open", json!({"artifact": "raw/../../etc/passwd"}), "is no file below the data folder"),
+            ("incident.open", json!({"artifact": "AAPL"}), "give DATASET/SYMBOL"),
+            ("incident.open", json!({"label": "wrong"}), "Known: invalid, deprecated"),
+            ("incident.open", json!({"kind": "schema"}), "did you mean `unexpected_schema`?"),
+            ("incident.list", json!({"open": "yes"}), "give true or false"),
+            ("coverage", json!({"by": "year"}), "Known: day, month, symbol"),
         ] {
             let got = refusal(cmd, args);
             assert!(got.contains(says), "{got}");

@@ -113,6 +113,13 @@ fn arguments(command: &'static Command, words: &[&str]) -> Result<Map<String, Va
                     None => format!("`{}` has no --{name}: it takes nothing", command.words),
                 });
             };
+            if arg.kind == Kind::Switch {
+                if given.is_some() {
+                    return bad(format!("--{name} takes no value; {}", usage()));
+                }
+                out.insert(arg.name.to_owned(), true.into());
+                continue;
+            }
             match given.or_else(|| words.next().copied()) {
                 Some(v) => (arg, v),
                 None => return bad(format!("--{name} has no value; {}", usage())),
@@ -140,7 +147,9 @@ fn value_of(kind: Kind, word: &str) -> Value {
     match kind {
         Kind::Number => word.parse::<u64>().map_or_else(|_| word.into(), Value::from),
         Kind::Verdict => word.to_ascii_uppercase().into(),
-        Kind::Dataset | Kind::Vendor | Kind::State => word.to_ascii_lowercase().into(),
+        Kind::Dataset | Kind::Vendor | Kind::State | Kind::IncidentKind | Kind::Label | Kind::Grain => {
+            word.to_ascii_lowercase().into()
+        }
         _ => word.into(),
     }
 }
@@ -165,6 +174,15 @@ mod tests {
         assert_eq!(said("queue list EQUITIES_BARS"), r#"queue.list {"dataset":"equities_bars"}"#);
         assert_eq!(said("queue AAPL"), r#"queue.list {"symbol":"AAPL"}"#);
         assert_eq!(said("qc"), "qc.summary {}");
+        assert_eq!(said("qc summary"), "qc.summary {}");
+        assert_eq!(said("incident"), "incident.list {}");
+        assert_eq!(said("incident list --open"), r#"incident.list {"open":true}"#);
+        assert_eq!(said("incident 3"), r#"incident.show {"incident":3}"#);
+        assert_eq!(said("incident close 3 --why 'a b'"), r#"incident.close {"incident":3,"why":"a b"}"#);
+        assert_eq!(
+            said("qc hold equities_bars AAPL 2024-01-12 --why x"),
+            r#"qc.hold {"dataset":"equities_bars","date":"2024-01-12","symbol":"AAPL","why":"x"}"#
+        );
         assert_eq!(said("reload"), "config.reload {}");
         assert_eq!(said("config reload"), "config.reload {}");
         assert_eq!(said("demotions"), "demotions {}");
@@ -189,6 +207,7 @@ mod tests {
         assert!(refused("queue --sate short").contains("did you mean --state?"));
         assert!(refused("queue --state").contains("--state has no value"));
         assert!(refused("queue --limit 1 --limit 2").contains("given twice"));
+        assert!(refused("incident list --open=1").contains("takes no value"));
         assert!(refused("status now").contains("one word too many"));
         assert!(refused("gaps 'AAPL").contains("not closed"));
         assert!(refused("").contains("no command was given"));

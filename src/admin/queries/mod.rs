@@ -4,22 +4,30 @@
 //! `total` (matches), `offset`, `limit`, `rows`.
 
 mod books;
+mod coverage;
 mod desk;
+mod explain;
 mod gaps;
 mod help;
 mod ledger;
 mod packs;
+mod quarantine;
+mod reasons;
 mod runs;
 mod status;
 mod vendors;
 mod work;
 
 pub use books::{Books, TokenRow};
+pub use coverage::{Cell, Coverage, MapRow, Maps};
 pub use desk::{Changed, Config, DemotionLine, Explanation, Paused, ReloadedConfig, ScoreRow};
+pub use explain::{Absent, Explained, HeldRow, RequestRow};
 pub use gaps::{Gaps, Run as GapRun};
 pub use help::{CommandHelp, Help, Names};
 pub use ledger::{DecidedBy, LedgerList, LedgerRow, Meaning, QcSummary, ReasonCount, VerdictCount};
 pub use packs::{PackDetails, PackRow, ShipmentRow};
+pub use quarantine::{HoldRow, IncidentDone, IncidentRow, Said};
+pub use reasons::ReasonRow;
 pub use runs::{RunDetails, RunRow, StageRow};
 pub use status::{Counted, Status};
 pub use vendors::{CapabilityRow, DemotionRow, VendorDetails, VendorRow, Vendors};
@@ -78,6 +86,14 @@ fn dispatch(ctx: &AdminContext, name: &str, a: &Args, uid: u32) -> Result<Value,
         "qc.summary" => value(ledger::summary(ctx, a)?),
         "qc.show" => value(ledger::show(ctx, a)?),
         "qc.red" => value(ledger::red(ctx, a)?),
+        "qc.explain" => value(explain::explain(ctx, a)?),
+        "qc.hold" => value(quarantine::hold(ctx, a, uid)?),
+        "qc.release" => value(quarantine::release(ctx, a, uid)?),
+        "incident.list" => value(quarantine::list(ctx, a)?),
+        "incident.show" => value(quarantine::show(ctx, a)?),
+        "incident.open" => value(quarantine::open(ctx, a, uid)?),
+        "incident.close" => value(quarantine::close(ctx, a, uid)?),
+        "coverage" => value(coverage::coverage(ctx, a)?),
         "runs" => value(runs::list(ctx, a)?),
         "runs.show" => value(runs::show(ctx, a)?),
         "packs" => value(packs::list(ctx, a)?),

@@ -1,5 +1,6 @@
 //! `packs`: what was published, and where it arrived.
 
+use super::quarantine::{IncidentRow, of_packs};
 use super::{Page, day, not_found, text, time};
 use crate::admin::AdminContext;
 use crate::admin::commands::{Args, nearest};
@@ -28,6 +29,8 @@ pub struct PackRow {
     pub sealed: bool,
     /// When retention removed the local files.
     pub removed_at: Option<String>,
+    /// What open incidents say of it, the worst label first.
+    pub labels: Vec<&'static str>,
 }
 
 /// An arrival.
@@ -59,6 +62,8 @@ pub struct PackDetails {
     pub merkle_root: Option<String>,
     /// Where it arrived.
     pub shipments: Vec<ShipmentRow>,
+    /// Open incidents on it.
+    pub incidents: Vec<IncidentRow>,
 }
 
 impl PackRow {
@@ -72,7 +77,15 @@ impl PackRow {
             rows: p.rows,
             sealed: !p.pack_uid.is_empty(),
             removed_at: time(p.removed_at),
+            labels: Vec::new(),
         }
+    }
+
+    fn labelled(mut self, incidents: &[IncidentRow]) -> Self {
+        self.labels = incidents.iter().map(|i| i.label).collect();
+        self.labels.sort_unstable_by(|a, b| b.cmp(a));
+        self.labels.dedup();
+        self
     }
 }
 
@@ -88,9 +101,11 @@ pub(super) fn newest_pack(store: &Store) -> Result<Option<(String, PackRecord)>,
 }
 
 pub(super) fn list(ctx: &AdminContext, a: &Args) -> Result<Page<PackRow>, AdminError> {
+    let incidents = of_packs(&ctx.store)?;
     let mut page = Page::new(a);
     for (id, p) in all(&ctx.store)? {
-        page.offer(|| PackRow::of(&id, &p));
+        let of = incidents.get(&id).map_or(&[][..], Vec::as_slice);
+        page.offer(|| PackRow::of(&id, &p).labelled(of));
     }
     Ok(page)
 }
@@ -111,8 +126,10 @@ pub(super) fn show(ctx: &AdminContext, a: &Args) -> Result<PackDetails, AdminErr
         }));
     };
     let sealed = !p.pack_uid.is_empty();
+    let incidents = of_packs(&ctx.store)?.remove(id).unwrap_or_default();
     Ok(PackDetails {
-        pack: PackRow::of(id, p),
+        pack: PackRow::of(id, p).labelled(&incidents),
+        incidents,
         manifest_sha256: hex(&p.manifest_sha256),
         content: hex(&p.content),
         pack_uid: text(&p.pack_uid),

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 /// What a vendor said about a session.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AnswerRow {
     /// The vendor.
     pub vendor: String,
@@ -117,7 +117,7 @@ pub(super) fn state_name(n: u8) -> &'static str {
     Absence::from_number(n).map_or("unknown", Absence::name)
 }
 
-fn answer_row(a: &Answer) -> AnswerRow {
+pub(super) fn answer_row(a: &Answer) -> AnswerRow {
     AnswerRow {
         vendor: vendor_name(a.vendor),
         outcome: Outcome::from_number(a.outcome).map_or_else(|| format!("#{}", a.outcome), |o| o.name().to_owned()),

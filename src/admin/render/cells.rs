@@ -29,6 +29,12 @@ pub enum Show {
     Windows,
     /// What vendors answered about a session.
     Answers,
+    /// The same; where nobody did, that nobody was asked.
+    Asked,
+    /// `from..to` of a row, or the one day that both are.
+    Days,
+    /// The state of a row, and what explains it.
+    State,
     /// A run in a line.
     Run,
     /// A pack in a line.
@@ -67,6 +73,16 @@ impl Show {
             Self::AllPairs => pairs(v, true),
             Self::Windows => each(v, |w| format!("{}..{}", field(w, "from"), field(w, "to"))),
             Self::Answers => each(v, answer),
+            Self::Asked => match v.as_array().map(Vec::len) {
+                Some(0) => "never asked".to_owned(),
+                _ => each(v, answer),
+            },
+            Self::Days if v.get("from") == v.get("to") => field(v, "from"),
+            Self::Days => format!("{}..{}", field(v, "from"), field(v, "to")),
+            Self::State => match v.get("why").and_then(Value::as_str) {
+                Some(why) => format!("{}: {}", field(v, "state"), clean(why)),
+                None => field(v, "state"),
+            },
             Self::Run => run(v),
             Self::Pack => pack(v),
         }

@@ -55,6 +55,7 @@ const CONFIG: &[Block] = &[Block::Fields(&[
     f("datasets", "/files/datasets", Plain),
     f("capabilities", "/files/capabilities", Plain),
     f("universe", "/files/universe", Plain),
+    f("calendars", "/files/calendars", Plain),
     f("reloads", "/reloads/taken", Plain),
     f("refused", "/reloads/refused", Plain),
     o("last", "/reloads/last_at", Plain),

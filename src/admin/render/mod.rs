@@ -5,6 +5,8 @@
 
 mod cells;
 mod desk;
+mod heat;
+mod quality;
 mod table;
 mod views;
 
@@ -20,6 +22,14 @@ pub fn text(cmd: &str, result: &Value, style: &Style) -> String {
     if let ("help", Some(commands)) = (cmd, result.pointer("/commands").and_then(Value::as_array)) {
         return help(commands, style);
     }
+    if cmd == "coverage" && result.get("rows").is_some() {
+        return heat::map(result, style);
+    }
+    if let ("gaps", Some(rows)) = (cmd, result.get("rows").and_then(Value::as_array)) {
+        return gaps(rows, result, style);
+    }
+    let prepared = quality::prepared(cmd, result);
+    let result = prepared.as_ref();
     let mut parts = Vec::new();
     for block in blocks(cmd) {
         let part = match block {
@@ -39,6 +49,12 @@ pub fn text(cmd: &str, result: &Value, style: &Style) -> String {
         return format!("{}\n", cells::clean(&result.to_string()));
     }
     parts.join("\n")
+}
+
+fn gaps(rows: &[Value], result: &Value, style: &Style) -> String {
+    let audited = Show::Plain.cell(result.get("audited_as_of").unwrap_or(&Value::Null));
+    let runs = section("", quality::gaps(rows, style), "no gap on record", footer(result, rows.len()));
+    format!("{runs}\n{}", fields(&[("audited as of".to_owned(), audited)], style))
 }
 
 /// So many commands are explained at length; more are listed.

@@ -187,8 +187,8 @@ fn cut(text: &str, room: usize) -> String {
 fn paint(padded: String, word: &str) -> String {
     let colour = match word {
         "GREEN" | "done" | "standing" => 32,
-        "AMBER" | "PENDING" | "short" | "pending" | "open" => 33,
-        "RED" | "stopped" | "unobtainable" | "expired" | "void" => 31,
+        "AMBER" | "PENDING" | "short" | "pending" | "open" | "deprecated" => 33,
+        "RED" | "stopped" | "unobtainable" | "expired" | "void" | "invalid" => 31,
         _ => return padded,
     };
     format!("\u{1b}[{colour}m{padded}\u{1b}[0m")

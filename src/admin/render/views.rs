@@ -1,7 +1,7 @@
 //! What each command shows, and where it finds it in the answer.
 
 use super::cells::Show;
-use super::desk;
+use super::{desk, quality};
 
 /// A line `label  value`.
 pub struct Field {
@@ -187,22 +187,6 @@ const BOOKMARKS: &[Block] = &[page(
     "no vendor has answered for that yet",
 )];
 
-const GAPS: &[Block] = &[
-    page(
-        &[
-            c("dataset", "/dataset", Name),
-            c("from", "/from", Name),
-            c("to", "/to", Name),
-            c("sessions", "/sessions", Number),
-            c("state", "/state", Name),
-            s(2, "expected", "/expected", Number),
-            s(1, "rows", "/rows", Number),
-        ],
-        "no gap on record",
-    ),
-    Block::Fields(&[f("audited as of", "/audited_as_of", Plain)]),
-];
-
 const QC: &[Block] = &[
     list(
         "",
@@ -328,6 +312,7 @@ const PACKS: &[Block] = &[page(
         c("size", "/bytes", Bytes),
         c("sealed", "/sealed", Name),
         s(2, "removed", "/removed_at", Name),
+        s(5, "labelled", "/labels", Name),
     ],
     "no pack yet: the next nightly cycle publishes one",
 )];
@@ -357,6 +342,7 @@ const PACK: &[Block] = &[
         ],
         "it was not shipped",
     ),
+    quality::ON_PACK,
 ];
 
 const NAMES: &[Block] = &[Block::Fields(&[
@@ -373,7 +359,6 @@ pub fn blocks(cmd: &str) -> &'static [Block] {
         "vendors.show" => VENDOR,
         "queue.list" => QUEUE,
         "bookmarks" => BOOKMARKS,
-        "gaps" => GAPS,
         "books" => BOOKS,
         "qc.summary" => QC,
         "qc.show" | "qc.red" => LEDGER,
@@ -382,6 +367,9 @@ pub fn blocks(cmd: &str) -> &'static [Block] {
         "packs" => PACKS,
         "packs.show" => PACK,
         "names" => NAMES,
-        _ => desk::blocks(cmd),
+        _ => match desk::blocks(cmd) {
+            [] => quality::blocks(cmd),
+            found => found,
+        },
     }
 }
