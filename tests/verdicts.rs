@@ -175,14 +175,15 @@ fn minute_folder(root: &Path, all: &[Minutes]) -> Source {
         for s in &sessions {
             let odd = s.date == ODD_DAY.parse().unwrap();
             let mut text = "t,open,high,low,close,volume\n".to_owned();
-            for i in (0..390).filter(|i| !(odd && m.leaves.contains(i))) {
+            for i in 0..390 {
+                // Drawn for every minute, so that two vendors say the same of those that both have.
+                let drawn = (100.0 + draw.below(100) as f64 / 100.0, draw.below(1000) + 1);
+                if odd && m.leaves.contains(&i) {
+                    continue;
+                }
                 let at = s.open + chrono::Duration::minutes(if odd { i + m.by } else { i });
                 let at = at.format("%Y-%m-%dT%H:%M:%SZ");
-                let (p, v) = if odd && m.flat {
-                    (100.0, 5)
-                } else {
-                    (100.0 + draw.below(100) as f64 / 100.0, draw.below(1000) + 1)
-                };
+                let (p, v) = if odd && m.flat { (100.0, 5) } else { drawn };
                 text += &format!("{at},{p},{p},{p},{p},{v}\n");
             }
             std::fs::write(folder.join(format!("{}.csv", s.date)), text).unwrap();
