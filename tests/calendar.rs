@@ -264,8 +264,8 @@ fn corrections_are_read_again_while_the_node_runs_and_a_wrong_line_changes_nothi
     while run(&mut n.program(ADMIN, &["config"])).code != Some(0) {
         assert!(began.elapsed() < Duration::from_secs(60), "the node did not start");
     }
-    correct(&n, "    closed:\n      2025-07-04: it is a holiday already\n");
-    let says = ["calendars.yaml:4: calendars.XNYS.closed.2025-07-04: XNYS has no session then anyway"];
+    correct(&n, "    closed:\n      2025-07-05: every Saturday\n");
+    let says = ["calendars.yaml:4: calendars.XNYS.closed.2025-07-05: XNYS is closed every Saturday"];
     run(&mut n.program(ADMIN, &["reload"])).exits(2).says(&says);
     correct(&n, "    closed:\n      2025-06-24: day of mourning, by a test\n");
     let told = run(&mut n.program(ADMIN, &["--json", "reload"])).exits(0).json();

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use support::{Draw, Node, SEEDED_NIGHT, Sim, counts, run, verdicts};
 
+/// A day later.
 const NEXT_NIGHT: [&str; 4] = ["--now", "2025-07-03T23:00:00Z", "--as-of", "2025-06-30"];
 const EX_DATE: &str = "2025-05-12";
 
@@ -152,4 +153,83 @@ fn a_second_vendor_that_has_nothing_leaves_no_gap_and_is_not_asked_again() {
     let found = reasons(&verdicts::ledger(&node), Dataset::EquitiesBars);
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].2, ["unexplained_jump", "outlier"], "what nobody confirms stays AMBER");
+}
+
+/// Minutes of whole sessions from 2025-06-23 to 06-27, but those of one day of which `leaves` says that they are out, moved by
+/// `by` minutes. `flat`: one bar again and again.
+struct Minutes {
+    symbol: &'static str,
+    leaves: std::ops::Range<i64>,
+    by: i64,
+    flat: bool,
+}
+
+const ODD_DAY: &str = "2025-06-25";
+
+fn minute_folder(root: &Path, all: &[Minutes]) -> Source {
+    let sessions = Calendar::Xnys.sessions("2025-06-23".parse().unwrap(), "2025-06-27".parse().unwrap());
+    for m in all {
+        let folder = root.join("equities_bars_minute").join(m.symbol);
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut draw = Draw(1);
+        for s in &sessions {
+            let odd = s.date == ODD_DAY.parse().unwrap();
+            let mut text = "t,open,high,low,close,volume\n".to_owned();
+            for i in (0..390).filter(|i| !(odd && m.leaves.contains(i))) {
+                let at = s.open + chrono::Duration::minutes(if odd { i + m.by } else { i });
+                let at = at.format("%Y-%m-%dT%H:%M:%SZ");
+                let (p, v) = if odd && m.flat {
+                    (100.0, 5)
+                } else {
+                    (100.0 + draw.below(100) as f64 / 100.0, draw.below(1000) + 1)
+                };
+                text += &format!("{at},{p},{p},{p},{p},{v}\n");
+            }
+            std::fs::write(folder.join(format!("{}.csv", s.date)), text).unwrap();
+        }
+    }
+    Source::Data(root.to_owned())
+}
+
+#[test]
+fn minutes_that_are_silent_flat_or_beside_the_session_are_told_apart() {
+    let of = |symbol, leaves, by, flat| Minutes { symbol, leaves, by, flat };
+    let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let plain = 0..0;
+    let first = [
+        of("FILLED", 100..130, 0, false),
+        of("FLAT", plain.clone(), 0, true),
+        of("SHIFTED", plain.clone(), 60, false),
+        of("SILENT", 100..130, 0, false),
+        of("WHOLE", plain.clone(), 0, false),
+    ];
+    let second = [of("FILLED", plain, 0, false), of("SILENT", 100..130, 0, false)];
+    let alpaca = Sim::new(minute_folder(ours.path(), &first), "");
+    let massive = Sim::new(minute_folder(theirs.path(), &second), "");
+    let names: Vec<String> = first.iter().map(|m| m.symbol.to_owned()).collect();
+    let windows = names.iter().map(|n| format!("    {n}: [{{from: 2025-06-23, to: 2025-06-27}}]\n"));
+    let universe = format!("universe:\n  equities_bars_minute:\n{}", windows.collect::<String>());
+
+    let alone = Node::new(&universe, SEEDED_NIGHT).vendor("alpaca", &alpaca.url);
+    at(&alone, SEEDED_NIGHT);
+    let day = day_number(ODD_DAY.parse().unwrap());
+    let shown = |n: &Node| {
+        let all = reasons(&verdicts::ledger(n), Dataset::EquitiesBarsMinute);
+        assert!(all.iter().all(|(_, d, _)| *d == day), "{all:?}");
+        all.into_iter().map(|(s, _, r)| (s, r)).collect::<Vec<_>>()
+    };
+    let is = |s: &str, r: &[&'static str]| (s.to_owned(), r.to_vec());
+    let flat = is("FLAT", &["flat_line"]);
+    let shifted = is("SHIFTED", &["hole", "misread_timestamps"]);
+    assert_eq!(shown(&alone), [is("FILLED", &["hole"]), flat.clone(), shifted.clone(), is("SILENT", &["hole"])]);
+
+    let both = Node::new(&universe, SEEDED_NIGHT).vendor("alpaca", &alpaca.url).vendor("massive", &massive.url);
+    at(&both, SEEDED_NIGHT);
+    let got = shown(&both);
+    assert!(!got.iter().any(|(s, _)| s == "FILLED" || s == "WHOLE"), "another vendor had them: {got:?}");
+    assert!(got.contains(&is("SILENT", &["no_trade_minutes"])), "nobody has them: {got:?}");
+    assert!(
+        got.contains(&flat) && got.iter().any(|(s, r)| s == "SHIFTED" && r.contains(&"misread_timestamps")),
+        "{got:?}"
+    );
 }

@@ -171,7 +171,7 @@ fn check_raw(
 ) -> Result<(), AuditError> {
     let path = node.data.raw().join(&raw.path);
     let Some((first, _)) = raw.pages.first() else { return Ok(()) };
-    let mut lost = |cause: &str, report: &mut DeepReport| {
+    let lost = |cause: &str, report: &mut DeepReport| {
         match forget::<()>(node, rule, first.vendor, raw.dataset, &first.symbol, date_of(raw.day), cause) {
             Err(RawError::Forgotten { .. }) | Ok(()) => {}
             Err(e) => return Err(AuditError::from(e)),

@@ -1,7 +1,7 @@
 //! Holdings and bookmarks after a calendar changed: on the days that differ, and on no others.
 //!
 //! A holding says where in its session the rows of a day lie, so where the session is another, it is counted again from
-//! the raw file. This is the one place where the audit reads data.
+//! the raw file. Beside the deep audit this is the one place where the audit reads data.
 
 use super::AuditError;
 use crate::calendars::{Changed, changes};

@@ -10,7 +10,7 @@ use datanode_schema::names::{Dataset, Reason, Stage, Vendor, Verdict};
 use datanode_schema::paths::DataDir;
 use datanode_schema::records::{CuratedFile, bits};
 use datanode_schema::registry::{Amber, Registry, Required};
-use datanode_schema::trees::{CONTEXTS, CURATED, LEDGER, PACKS, RUNS, TOUCHED, UNJUDGED};
+use datanode_schema::trees::{CONTEXTS, CURATED, LEDGER, PACKS, RUNS, TOUCHED, UNJUDGED, UNRELATED};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
@@ -90,6 +90,10 @@ fn check_finished(node: &Node, run: &RunContext) -> Result<(), ExportError> {
     let unjudged = node.store.load_all(&UNJUDGED, &[])?.len();
     if unjudged > 0 {
         return Err(ExportError::Unfinished { what: format!("{unjudged} curated files"), stage: "qc" });
+    }
+    let unrelated = node.store.len(UNRELATED.name);
+    if unrelated > 0 {
+        return Err(ExportError::Unfinished { what: format!("{unrelated} months of the ledger"), stage: "qc" });
     }
     Ok(())
 }

@@ -86,9 +86,15 @@ impl Corrections {
         };
         for &date in &self.closed {
             known(L::Closed, date)?;
-            if sessions.remove(&date).is_none() {
-                return Err(fault(L::Closed, date, format!("{name} has no session then anyway; remove the line")));
+            // That the tables know it already is no fault: a release learnt of it after the owner did.
+            if !is_weekday(date) {
+                return Err(fault(
+                    L::Closed,
+                    date,
+                    format!("{name} is closed every {}; correct the date", date.format("%A")),
+                ));
             }
+            sessions.remove(&date);
         }
         for &date in &self.open {
             known(L::Open, date)?;
@@ -103,9 +109,7 @@ impl Corrections {
             if self.closed.contains(&date) {
                 return Err(fault(L::Open, date, "it stands under `closed` too; keep one of the two lines".into()));
             }
-            if sessions.insert(date, market.close).is_some() {
-                return Err(fault(L::Open, date, format!("{name} has a session then anyway; remove the line")));
-            }
+            sessions.entry(date).or_insert(market.close);
         }
         for (&date, &close) in &self.early {
             known(L::Early, date)?;
@@ -118,9 +122,6 @@ impl Corrections {
                 let problem =
                     format!("{at} is outside the session; write a time after {open} and no later than {full}");
                 return Err(fault(L::Early, date, problem));
-            }
-            if *before == close {
-                return Err(fault(L::Early, date, format!("{name} closes at {at} then anyway; remove the line")));
             }
             *before = close;
         }
@@ -178,7 +179,7 @@ impl std::fmt::Debug for Corrected {
 static MADE: Mutex<BTreeMap<(&'static str, String), &'static Corrected>> = Mutex::new(BTreeMap::new());
 
 impl Calendar {
-    /// The built-in calendar with these corrections; without any it is the built-in one.
+    /// The built-in calendar with these corrections; where they say nothing that it does not know, it is the built-in one.
     ///
     /// The sessions are computed anew (milliseconds) and kept for the life of the process, about half a megabyte for each
     /// different set of corrections; the same set gives the same calendar again, so reloads of an unchanged file
@@ -206,7 +207,11 @@ impl Calendar {
         if let Some(known) = made.get(&key) {
             return Ok(Calendar::Corrected(known));
         }
-        let table = Table::new(market, &corrections.apply(base.name(), market, sessions)?);
+        let corrected = corrections.apply(base.name(), market, sessions.clone())?;
+        if corrected == sessions {
+            return Ok(base);
+        }
+        let table = Table::new(market, &corrected);
         let mut hash = hex::encode(Sha256::digest(canonical.as_bytes()));
         hash.truncate(8);
         let version = format!("{}+{hash}", base.version());
@@ -276,14 +281,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_release_has_learnt_meanwhile_changes_nothing_and_is_no_fault() {
+        let known = of(&["2025-01-09", "2025-07-04"], &["2025-06-24"], &[("2025-07-03", "13:00")]);
+        assert_eq!(Calendar::Xnys.corrected(&known).unwrap(), Calendar::Xnys);
+        let one_more = of(&["2025-01-09", "2025-06-24"], &[], &[]);
+        let c = Calendar::Xnys.corrected(&one_more).unwrap();
+        assert!(!c.is_session(d("2025-06-24")) && c != Calendar::Xnys);
+    }
+
+    #[test]
     fn what_contradicts_the_tables_is_refused() {
         let fault = |c: &Corrections| {
             let e = Calendar::Xnys.corrected(c).unwrap_err();
             format!("{} {}: {e}", e.list.name(), e.date)
         };
         for (c, says) in [
-            (of(&["2025-07-04"], &[], &[]), "closed 2025-07-04: XNYS has no session then anyway; remove the line"),
-            (of(&["2025-06-28"], &[], &[]), "closed 2025-06-28: XNYS has no session then anyway; remove the line"),
+            (of(&["2025-06-28"], &[], &[]), "closed 2025-06-28: XNYS is closed every Saturday; correct the date"),
             (
                 of(&["1989-12-29"], &[], &[]),
                 "closed 1989-12-29: XNYS knows the years 1990 to 2030 only; remove the line",
@@ -293,7 +306,6 @@ mod tests {
                 of(&[], &["2025-06-28"], &[]),
                 "open 2025-06-28: it is a Saturday, and XNYS never opens then; correct the date",
             ),
-            (of(&[], &["2025-06-24"], &[]), "open 2025-06-24: XNYS has a session then anyway; remove the line"),
             (
                 of(&["2025-06-24"], &["2025-06-24"], &[]),
                 "open 2025-06-24: it stands under `closed` too; keep one of the two lines",
@@ -309,10 +321,6 @@ mod tests {
             (
                 of(&[], &[], &[("2025-06-24", "16:01")]),
                 "early 2025-06-24: 16:01 is outside the session; write a time after 09:30 and no later than 16:00",
-            ),
-            (
-                of(&[], &[], &[("2025-07-03", "13:00")]),
-                "early 2025-07-03: XNYS closes at 13:00 then anyway; remove the line",
             ),
         ] {
             assert_eq!(fault(&c), says);

