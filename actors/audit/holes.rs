@@ -121,8 +121,8 @@ mod tests {
         assert_eq!(found(held(300, &[])), 0, "ninety silent minutes, none of them together");
         assert_eq!(found(held(110, &[(100, 25), (300, 28)])), 0, "it trades every third minute");
         assert_eq!(found(held(180, &[(100, 30)])), 1, "half of the minutes trade: thirty in a row do not stay silent");
-        let off =
-            DatasetRule { qc: datanode_schema::registry::Thresholds { hole_minutes: 0, ..rule.qc }, ..rule.clone() };
+        let mut off = rule.clone();
+        off.qc.hole_minutes = 0;
         assert!(holes(&off, 390, &held(360, &[(100, 30)])).is_empty());
     }
 
