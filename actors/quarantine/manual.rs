@@ -114,8 +114,9 @@ impl Manual {
 pub fn reenter(page: &LedgerPage, first: i32, manual: &Manual, now: i64) -> Option<LedgerPage> {
     let mut days = page.days(first);
     let mut changed = false;
-    for d in days.iter_mut().filter(|d| d.rows > 0) {
-        let reasons = manual.apply(d.day, d.reasons);
+    for d in days.iter_mut() {
+        // Of what is not there nothing is said: it was held while it had rows.
+        let reasons = if d.rows > 0 { manual.apply(d.day, d.reasons) } else { d.reasons & !Reason::BY_HAND };
         if reasons != d.reasons {
             (d.reasons, d.verdict, d.updated_at) = (reasons, Reason::worst(reasons).number(), now);
             changed = true;
@@ -218,18 +219,15 @@ mod tests {
 
     #[test]
     fn a_page_is_entered_again_only_where_something_changes() {
-        let page = LedgerPage::pack(0, &[day(1, 0, 1), day(2, THIN, 1), day(3, Reason::MISSING_SESSION.bit, 0)]);
+        let gone = Reason::MISSING_SESSION.bit;
+        let page = LedgerPage::pack(0, &[day(1, 0, 1), day(2, THIN, 1), day(3, gone | Reason::HELD.bit, 0)]);
         let m = manual(&[hold(2, 3, true, 0)], &[]);
         let got = reenter(&page, 0, &m, 77).unwrap().days(0);
         let of = |d: &LedgerDay| (d.reasons, d.verdict, d.updated_at, d.first_seen);
         assert_eq!(of(&got[0]), (0, Verdict::Green.number(), 1, 1));
         assert_eq!(of(&got[1]), (THIN | Reason::HELD.bit, Verdict::Red.number(), 77, 1));
         assert_eq!(got[1].print, page.days(0)[1].print, "what the rows come to stays");
-        assert_eq!(
-            of(&got[2]),
-            (Reason::MISSING_SESSION.bit, Verdict::Pending.number(), 1, 1),
-            "nothing is there to be held"
-        );
+        assert_eq!(of(&got[2]), (gone, Verdict::Pending.number(), 77, 1), "nothing is there any more to be held");
         assert!(reenter(&reenter(&page, 0, &m, 77).unwrap(), 0, &m, 99).is_none());
         let back = reenter(&LedgerPage::pack(0, &got), 0, &Manual::default(), 88).unwrap().days(0);
         assert_eq!(of(&back[1]), (THIN, Verdict::Amber.number(), 88, 1));

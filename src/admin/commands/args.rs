@@ -213,7 +213,7 @@ mod tests {
             ("incident.open", json!({"artifact": "raw/../../etc/passwd"}), "is no file below the data folder"),
             ("incident.open", json!({"artifact": "AAPL"}), "give DATASET/SYMBOL"),
             ("incident.open", json!({"label": "wrong"}), "Known: invalid, deprecated"),
-            ("incident.open", json!({"kind": "schema"}), "did you mean `unexpected_schema`?"),
+            ("incident.open", json!({"kind": "unexpected_shema"}), "did you mean `unexpected_schema`?"),
             ("incident.list", json!({"open": "yes"}), "give true or false"),
             ("coverage", json!({"by": "year"}), "Known: day, month, symbol"),
         ] {

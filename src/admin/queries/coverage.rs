@@ -115,7 +115,8 @@ fn mask(month: Month, from: i32, to: i32) -> u32 {
         1..=31 => u32::MAX >> (32 - n),
         _ => u32::MAX,
     };
-    below(to.saturating_sub(first).saturating_add(1)) & !below(from.saturating_sub(first))
+    let length = Month(month.0 + 1).first_day() - first;
+    below(to.saturating_sub(first).saturating_add(1).min(length)) & !below(from.saturating_sub(first))
 }
 
 /// Every symbol of a dataset together, by month.
@@ -373,7 +374,7 @@ mod tests {
         let of = |from: &str, to: &str| bits(mask(feb, d(from), d(to))).collect::<Vec<_>>();
         assert_eq!(of("2024-02-03", "2024-02-05"), [2, 3, 4]);
         assert!(of("2024-03-01", "2024-04-05").is_empty() && of("2023-12-01", "2024-01-31").is_empty());
-        assert_eq!(mask(feb, i32::MIN, i32::MAX), u32::MAX);
+        assert_eq!(mask(feb, i32::MIN, i32::MAX), (1 << 29) - 1);
         assert_eq!(of("2024-01-01", "2024-02-01"), [0]);
     }
 

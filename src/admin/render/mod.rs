@@ -151,7 +151,9 @@ mod tests {
     #[test]
     fn every_command_has_a_view() {
         for c in crate::admin::commands::COMMANDS {
-            assert!(c.name == "help" || !blocks(c.name).is_empty(), "{}", c.name);
+            // These three are laid out by functions of their own.
+            let own = ["help", "gaps", "coverage"].contains(&c.name);
+            assert!(own || !blocks(c.name).is_empty(), "{}", c.name);
         }
     }
 
