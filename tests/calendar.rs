@@ -124,7 +124,8 @@ fn closing_a_session_changes_the_partitions_of_that_day_and_taking_it_back_bring
     for (k, d) in &changed {
         let was = &before[k];
         assert_eq!((d.verdict, d.reasons), (Verdict::Red.number(), Reason::OUTSIDE_CALENDAR.bit), "{k:?}");
-        assert_eq!((d.first_seen, d.print, d.rows), (was.first_seen, was.print, was.rows));
+        // Without a session there are no regular hours whose prices come first: the rows are the same.
+        assert_eq!((d.first_seen, d.print.digest, d.rows), (was.first_seen, was.print.digest, was.rows));
         assert!(d.updated_at > was.updated_at);
         assert!(known[&d.context].calendar_version.starts_with(&format!("{}+", Calendar::Xnys.version())));
         assert_eq!(known[&was.context].calendar_version, Calendar::Xnys.version());

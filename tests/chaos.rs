@@ -9,7 +9,7 @@ mod support;
 
 use datanode_schema::clock::date_of;
 use datanode_schema::names::{Dataset, Reason, Verdict};
-use datanode_schema::registry::DEFAULT_CAPABILITIES;
+use datanode_schema::registry::{DEFAULT_CAPABILITIES, DEFAULT_DATASETS};
 use datanode_schema::store::{Store, StoreOptions};
 use datanode_schema::trees::{self, HOLDINGS, LEASES, LEDGER};
 use datanode_vendorsim::{self as sim, Seeded, Source};
@@ -56,6 +56,10 @@ fn node(world: &Sim) -> Node {
     let path = n.root.path().join("capabilities.yaml");
     std::fs::write(&path, small).unwrap();
     n.set("DATANODE__CAPABILITIES", path.to_str().unwrap());
+    // A spot check takes rows that are there already from a second vendor, on purpose.
+    let datasets = n.root.path().join("datasets.yaml");
+    std::fs::write(&datasets, DEFAULT_DATASETS.replace("spot_checks: 5", "spot_checks: 0")).unwrap();
+    n.set("DATANODE__DATASETS", datasets.to_str().unwrap());
     for (vendor, per_second) in LIMITS {
         n.set(&format!("DATANODE__VENDORS__{}__PER_SECOND", vendor.to_uppercase()), per_second);
         n.set(&format!("DATANODE__VENDORS__{}__CONCURRENCY", vendor.to_uppercase()), "4");

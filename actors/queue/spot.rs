@@ -10,7 +10,7 @@ use crate::vendor::{Ask, Purpose};
 use datanode_schema::clock::date_of;
 use datanode_schema::keys::{BookmarkKey, EVERY_SYMBOL, HoldingKey, Month, PageKey};
 use datanode_schema::names::{Dataset, Reason, Vendor};
-use datanode_schema::records::bits;
+use datanode_schema::records::{Demotions, bits};
 use datanode_schema::registry::{DatasetRule, Registry};
 use datanode_schema::trees::{BOOKMARKS, DEMOTIONS, HOLDINGS, LEDGER, SECONDS, SUSPECTS};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -147,7 +147,7 @@ impl Night<'_> {
         Ok(out)
     }
 
-    /// The best of the other vendors that has the day, was not refused it, was not asked today, and has not said that it has
+    /// The best of the other vendors that has the day, refuses nothing of the symbol, was not asked today, and has not said that it has
     /// nothing.
     fn second(&self, symbol: &str, day: i32, held: &BTreeSet<Vendor>) -> Result<Option<Vendor>, QueueError> {
         let store = &self.node.store;
@@ -166,7 +166,9 @@ impl Night<'_> {
             let looked = store.load(&BOOKMARKS, &key)?.map_or(0, |b| b.looked_at);
             let mut refused = looked.div_euclid(86_400) >= i64::from(self.run.today());
             for k in [&key, &every] {
-                refused |= store.load(&DEMOTIONS, k)?.is_some_and(|d| d.refuses(day, now.timestamp()));
+                // Whatever the days: what need not be asked is not asked of who has just refused the symbol.
+                let standing = |d: Demotions| d.windows.iter().any(|w| w.until > now.timestamp());
+                refused |= store.load(&DEMOTIONS, k)?.is_some_and(standing);
             }
             if !refused {
                 return Ok(Some(vendor));
