@@ -116,8 +116,8 @@ pub fn inventory(s: &Seen<'_>) -> Inventory {
 /// The days of a month that lie in `from..=to`.
 fn days_between(month: Month, from: NaiveDate, to: NaiveDate) -> u32 {
     let first = month.first_day();
-    let low = (day_number(from) - first).clamp(0, 32);
-    let high = (day_number(to) - first).clamp(-1, 31);
+    let low = (day_number(from) - first).clamp(0, 31);
+    let high = (day_number(to) - first).clamp(-1, 30);
     if high < low { 0 } else { (u32::MAX << low) & (u32::MAX >> (31 - high)) }
 }
 

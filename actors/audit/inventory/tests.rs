@@ -142,9 +142,9 @@ fn a_hole_is_explained_where_a_second_vendor_has_the_session_and_is_silent_too()
 fn a_month_is_cut_at_the_windows_edges() {
     let m = Month::of(date("2020-01-01"));
     let between = |a, b| days_between(m, date(a), date(b));
-    assert_eq!(between("2019-12-30", "2020-02-02"), u32::MAX);
+    assert_eq!(between("2019-12-30", "2020-02-02"), u32::MAX >> 1);
     assert_eq!(between("2020-01-03", "2020-01-04"), 0b1100);
     assert_eq!(between("2019-12-01", "2020-01-01"), 1);
-    assert_eq!(between("2020-01-31", "2020-03-01"), u32::MAX << 30);
+    assert_eq!(between("2020-01-31", "2020-03-01"), 1 << 30);
     assert_eq!((between("2020-02-01", "2020-03-01"), between("2019-01-01", "2019-12-31")), (0, 0));
 }
