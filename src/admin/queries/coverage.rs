@@ -292,7 +292,7 @@ fn count(store: &Store, prefix: &[u8], (from, to): (i32, i32), months: &mut Mont
 
 /// Months of all symbols, cut to a span.
 fn cut(months: &Months, (from, to): (i32, i32)) -> Months {
-    let of = |(month, days): (&Month, &Box<Days>)| {
+    let of = |month: &Month, days: &Days| {
         let mask = mask(*month, from, to);
         let mut out = Box::new(Days::default());
         for n in bits(mask).filter_map(|n| usize::try_from(n).ok()) {
@@ -302,7 +302,7 @@ fn cut(months: &Months, (from, to): (i32, i32)) -> Months {
         }
         (mask != 0).then_some((*month, out))
     };
-    months.iter().filter_map(of).collect()
+    months.iter().filter_map(|(month, days)| of(month, days)).collect()
 }
 
 fn known(c: Cell) -> Option<Cell> {
