@@ -179,7 +179,9 @@ fn coverage(dataset: Dataset, rule: &DatasetRule, day: i32, rows: &[Row]) -> (u3
                     out |= Reason::HOLE.bit;
                 }
             }
-            if held.regular > minutes {
+            // The holding counts minutes that have a row, these are the rows.
+            let regular = stamps.iter().filter(|t| (s.open..s.close).contains(&DateTime::from_timestamp_nanos(**t)));
+            if regular.count() > usize::try_from(minutes).unwrap_or(usize::MAX) {
                 out |= Reason::TOO_MANY_ROWS.bit;
             }
             (minutes, out | outside_hours(date, rows))
