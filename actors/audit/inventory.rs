@@ -5,20 +5,25 @@
 
 use super::holes::{holes, is_short, union};
 use super::listing::{Expected, explain};
+use crate::queue::{Mask, number_bit};
 use chrono::{DateTime, Duration, NaiveDate, Utc};
 use datanode_schema::calendar::{Calendar, Session};
 use datanode_schema::clock::{date_of, day_number};
 use datanode_schema::keys::Month;
 use datanode_schema::names::{Absence, Explanation, Outcome};
-use datanode_schema::records::{Bookmark, GapPage, GapTask, Holding, HoldingDay, bits};
+use datanode_schema::records::{Answer, Bookmark, Demotions, GapPage, GapTask, Holding, HoldingDay, bits};
 use datanode_schema::registry::{Cadence, DatasetRule, Span};
 use std::collections::BTreeMap;
 
-/// A vendor that can be asked for a symbol, and what it has answered.
+/// A vendor of a symbol, and what it has answered. One that is switched off has no days to be asked for, and its answers stand.
 #[derive(Clone, Debug)]
 pub struct Covered {
-    /// First and last day that it has.
-    pub window: (NaiveDate, NaiveDate),
+    /// Its bit.
+    pub who: Mask,
+    /// First and last day number that it has and gives; the first after the last: none.
+    pub window: (i32, i32),
+    /// What it refused.
+    pub demoted: Demotions,
     /// What it has answered.
     pub bookmark: Bookmark,
 }
@@ -199,17 +204,18 @@ fn task(s: &Seen<'_>, before: Option<&GapTask>, session: &Session, rows: u32, st
     let ready = session.close + Duration::minutes(i64::from(s.rule.ready_after_minutes));
     let early = state == Absence::Missing && s.now < ready;
     task.state = if early { Absence::Pending } else { state }.number();
-    let has = |c: &&Covered| c.window.0 <= session.date && session.date <= c.window.1;
-    let vendors = s.vendors.iter().filter(has).count();
-    settle(s.rule, &mut task, vendors);
+    let (day, now) = (task.day, s.now.timestamp());
+    let has = |c: &&Covered| c.window.0 <= day && day <= c.window.1 && !c.demoted.refuses(day, now);
+    let who = s.vendors.iter().filter(has).fold(0, |all, c| all | c.who);
+    settle(s.rule, &mut task, who);
     task
 }
 
-/// Applies the dataset's no-trade rule: what the evidence makes of a missing session or of a hole. `vendors` is how many enabled
-/// vendors have the session at all.
+/// Applies the dataset's no-trade rule: what the evidence makes of a missing session or of a hole. `who` are the enabled vendors
+/// that have the session at all; where there is none (a night without vendors), what was said goes on to be true.
 ///
 /// For a missing session a vendor agrees by an empty answer; for a hole by one that has rows of the session, and not those.
-pub fn settle(rule: &DatasetRule, task: &mut GapTask, vendors: usize) {
+pub fn settle(rule: &DatasetRule, task: &mut GapTask, who: Mask) {
     let agreeing = if task.state == Absence::Missing.number() {
         Outcome::Empty.number()
     } else if task.state == Absence::Hole.number() {
@@ -219,8 +225,10 @@ pub fn settle(rule: &DatasetRule, task: &mut GapTask, vendors: usize) {
         return;
     };
     let agree = task.answers.iter().filter(|a| a.outcome == agreeing).count();
-    let sole =
-        vendors == 1 && task.answers.iter().any(|a| a.outcome == agreeing && a.days >= rule.no_trade.sole_vendor_days);
+    // One that is asked no more is no witness for the one that is.
+    let is_asked = |a: &&Answer| who == 0 || number_bit(a.vendor) & who != 0;
+    let twice = |a: &Answer| a.outcome == agreeing && a.days >= rule.no_trade.sole_vendor_days;
+    let sole = who.count_ones() <= 1 && task.answers.iter().filter(is_asked).any(twice);
     if agree >= usize::from(rule.no_trade.vendors_agree) || sole {
         task.state = Absence::Explained.number();
         // What explains an absent session is read from the whole symbol, by the audit.
@@ -230,8 +238,9 @@ pub fn settle(rule: &DatasetRule, task: &mut GapTask, vendors: usize) {
         return;
     }
     task.why = 0;
-    let failed = task.answers.iter().filter(|a| a.attempts >= crate::queue::MAX_ATTEMPTS).count();
-    if task.state == Absence::Missing.number() && vendors > 0 && failed >= vendors {
+    let failed = task.answers.iter().filter(is_asked).filter(|a| a.attempts >= crate::queue::MAX_ATTEMPTS).count();
+    let all = if who == 0 { task.answers.len() } else { who.count_ones() as usize };
+    if task.state == Absence::Missing.number() && all > 0 && failed >= all {
         task.state = Absence::Unobtainable.number();
     }
 }

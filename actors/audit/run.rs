@@ -3,14 +3,14 @@
 use super::inventory::{Covered, HeldMonth, Seen, Sessions, inventory};
 use super::recount::recount;
 use crate::node::{Node, RunContext};
+use crate::queue::{bit, window};
 use crate::raw::RawError;
-use chrono::NaiveDate;
-use datanode_schema::keys::{Month, PageKey, SeriesKey};
-use datanode_schema::names::{Absence, Dataset};
-use datanode_schema::records::GapPage;
+use datanode_schema::keys::{EVERY_SYMBOL, Month, PageKey, SeriesKey};
+use datanode_schema::names::{Absence, Dataset, Vendor};
+use datanode_schema::records::{Bookmark, Demotions, GapPage};
 use datanode_schema::registry::{Cadence, DatasetRule, Registry};
 use datanode_schema::store::{Batch, Store, StoreError};
-use datanode_schema::trees::{BOOKMARKS, GAPS, HOLDINGS};
+use datanode_schema::trees::{BOOKMARKS, DEMOTIONS, GAPS, HOLDINGS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
@@ -189,16 +189,32 @@ fn pages(store: &Store, dataset: Dataset, symbol: &str) -> Result<Pages, StoreEr
     Ok(all.into_iter().map(|(k, page)| (k.month, page)).collect())
 }
 
+/// The vendors of a symbol: those that can be asked, and those that were.
 fn vendors(node: &Node, registry: &Registry, dataset: Dataset, symbol: &str) -> Result<Vec<Covered>, StoreError> {
     let marks = node.store.load_all(&BOOKMARKS, &SeriesKey::prefix(dataset, symbol))?;
+    let mut marks: BTreeMap<Vendor, Bookmark> = marks.into_iter().map(|(k, b)| (k.vendor, b)).collect();
+    let mut demoted: BTreeMap<Vendor, Demotions> = BTreeMap::new();
+    if node.store.len(DEMOTIONS.name) > 0 {
+        for of in [symbol, EVERY_SYMBOL] {
+            for (k, d) in node.store.load_all(&DEMOTIONS, &SeriesKey::prefix(dataset, of))? {
+                demoted.entry(k.vendor).or_default().windows.extend(d.windows);
+            }
+        }
+    }
     let ranked = registry.ranked(dataset);
     let enabled = ranked.iter().filter(|(v, _)| node.enabled.contains(v));
-    Ok(enabled
+    let mut out: Vec<Covered> = enabled
         .map(|(v, c)| Covered {
-            window: (c.from.unwrap_or(NaiveDate::MIN), c.to.unwrap_or(NaiveDate::MAX)),
-            bookmark: marks.iter().find(|(k, _)| k.vendor == *v).map(|(_, b)| b.clone()).unwrap_or_default(),
+            who: bit(*v),
+            // As whoever keeps an answer counts them: else what one of the two explains the other takes back.
+            window: window(c, node.clock.now()),
+            demoted: demoted.remove(v).unwrap_or_default(),
+            bookmark: marks.remove(v).unwrap_or_default(),
         })
-        .collect())
+        .collect();
+    let off = |bookmark| Covered { who: 0, window: (0, -1), demoted: Demotions::default(), bookmark };
+    out.extend(marks.into_values().map(off));
+    Ok(out)
 }
 
 fn write_changes(

@@ -117,11 +117,12 @@ fn bar(b: &crate::frame::Bar, bytes: &mut Vec<u8>) -> u64 {
     }
     bytes.extend_from_slice(&b.trades.unwrap_or(-1).to_le_bytes());
     bytes.extend_from_slice(&b.vwap.unwrap_or(f64::NAN).to_le_bytes());
-    if prices.iter().chain([&b.volume]).any(|p| !p.is_finite()) {
+    if prices.iter().chain([&b.volume]).chain(&b.vwap).any(|p| !printable(*p).is_finite()) {
         return Reason::NOT_FINITE.bit;
     }
     let mut out = 0;
-    if prices.iter().any(|p| *p <= 0.0) || b.volume < 0.0 {
+    let negative = b.volume < 0.0 || b.vwap.is_some_and(|v| v < 0.0) || b.trades.is_some_and(|n| n < 0);
+    if prices.iter().any(|p| printable(*p) <= 0.0) || negative {
         out |= Reason::NOT_POSITIVE.bit;
     }
     if b.high < b.open.max(b.close).max(b.low) || b.low > b.open.min(b.close) {
@@ -130,10 +131,16 @@ fn bar(b: &crate::frame::Bar, bytes: &mut Vec<u8>) -> u64 {
     out
 }
 
+/// As a print holds it: a price that overflows there, or vanishes, would be taken for none, and no jump to it be seen.
+#[allow(clippy::cast_possible_truncation, reason = "that is what is looked at")]
+fn printable(v: f64) -> f32 {
+    v as f32
+}
+
 fn value(v: Option<f64>, bytes: &mut Vec<u8>) -> u64 {
     bytes.extend_from_slice(&[u8::from(v.is_some())]);
     bytes.extend_from_slice(&v.unwrap_or(0.0).to_le_bytes());
-    if v.is_some_and(|v| !v.is_finite()) { Reason::NOT_FINITE.bit } else { 0 }
+    if v.is_some_and(|v| !printable(v).is_finite()) { Reason::NOT_FINITE.bit } else { 0 }
 }
 
 /// Expected rows, and what is wrong with how the rows lie in the session.
@@ -172,7 +179,9 @@ fn coverage(dataset: Dataset, rule: &DatasetRule, day: i32, rows: &[Row]) -> (u3
                     out |= Reason::HOLE.bit;
                 }
             }
-            if held.regular > minutes {
+            // The holding counts minutes that have a row, these are the rows.
+            let regular = stamps.iter().filter(|t| (s.open..s.close).contains(&DateTime::from_timestamp_nanos(**t)));
+            if regular.count() > usize::try_from(minutes).unwrap_or(usize::MAX) {
                 out |= Reason::TOO_MANY_ROWS.bit;
             }
             (minutes, out | outside_hours(date, rows))

@@ -69,6 +69,11 @@ fn reason_of(incident: &Incident) -> u64 {
     }
 }
 
+/// Whether a person can have looked at a day when they released it: an end that is open is none of days to come.
+fn had_come(release: &HoldRecord, day: i32) -> bool {
+    i64::from(day) <= release.at.div_euclid(86_400)
+}
+
 /// The reasons of a set that alone would give AMBER.
 fn amber_of(reasons: u64) -> u64 {
     let amber = Reason::ALL.iter().filter(|r| r.verdict == Verdict::Amber).fold(0, |a, r| a | r.bit);
@@ -84,7 +89,7 @@ impl Manual {
         match self.last_word(day) {
             Some(h) if h.holds => found | Reason::HELD.bit,
             // What came up since nobody has looked at: it is held again.
-            Some(h) if Reason::worst(found) == Verdict::Amber && amber_of(found) & !h.lets == 0 => {
+            Some(h) if had_come(h, day) && Reason::worst(found) == Verdict::Amber && amber_of(found) & !h.lets == 0 => {
                 found | Reason::RELEASED.bit
             }
             _ => found,
@@ -169,7 +174,7 @@ mod tests {
     const WRONG: u64 = Reason::OHLC_ORDER.bit;
 
     fn hold(from: i32, to: i32, holds: bool, lets: u64) -> HoldRecord {
-        HoldRecord { from, to, holds, lets, at: 0, by: "uid 1".into(), why: "why".into() }
+        HoldRecord { from, to, holds, lets, at: 10 * 86_400, by: "uid 1".into(), why: "why".into() }
     }
 
     fn manual(holds: &[HoldRecord], labels: &[(i32, i32, u64)]) -> Manual {
@@ -215,6 +220,9 @@ mod tests {
         assert_eq!(m.apply(1, THIN | WRONG), THIN | WRONG, "RED is never released");
         assert_eq!(m.apply(1, 0), 0, "GREEN needs no release");
         assert_eq!(m.apply(10, THIN), THIN);
+        let open = manual(&[hold(0, i32::MAX, false, THIN)], &[]);
+        assert_eq!(open.apply(10, THIN), THIN | Reason::RELEASED.bit);
+        assert_eq!(open.apply(11, THIN), THIN, "the day after the release nobody had seen");
     }
 
     #[test]

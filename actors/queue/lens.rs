@@ -33,7 +33,12 @@ pub type Mask = u16;
 
 /// The bit of a vendor.
 pub fn bit(vendor: Vendor) -> Mask {
-    1u16.checked_shl(u32::from(vendor.number())).unwrap_or(0)
+    number_bit(vendor.number())
+}
+
+/// The bit of a vendor's number.
+pub fn number_bit(number: u8) -> Mask {
+    1u16.checked_shl(u32::from(number)).unwrap_or(0)
 }
 
 /// A vendor that has a dataset.

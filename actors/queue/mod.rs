@@ -25,7 +25,7 @@ mod spot;
 pub use budget::Bucket;
 pub use claims::{Claimed, Claims, Next, Told};
 pub use error::QueueError;
-pub use lens::{Class, MAX_ATTEMPTS, window};
+pub use lens::{Class, MAX_ATTEMPTS, Mask, bit, number_bit, window};
 pub use pace::Lesson;
 pub use purse::{Purse, PurseStanding};
 pub use score::Terms;

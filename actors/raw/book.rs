@@ -4,7 +4,7 @@ use super::RawError;
 use super::evidence::{Said, weigh};
 use super::keep::{Keeping, Part};
 use crate::audit;
-use crate::queue::window;
+use crate::queue::{bit, window};
 use crate::vendor::{Ask, Purpose, Refusal};
 use datanode_schema::clock::{date_of, day_number};
 use datanode_schema::keys::{BookmarkKey, EVERY_SYMBOL, HoldingKey, Month, PageKey};
@@ -209,7 +209,7 @@ impl Keeping<'_> {
                     held: all.as_ref(),
                     session: session.as_ref(),
                     today: self.run.today(),
-                    vendors: ranked.iter().filter(asked).count(),
+                    who: ranked.iter().filter(asked).fold(0, |all, (v, _)| all | bit(*v)),
                 };
                 after.extend(weigh(self.rule, &task, &said));
             }

@@ -1,6 +1,7 @@
 //! What an answer says about gap tasks: filled ones go, the others keep it as evidence.
 
 use crate::audit;
+use crate::queue::Mask;
 use datanode_schema::calendar::Session;
 use datanode_schema::names::{Absence, Outcome, Vendor};
 use datanode_schema::records::{Answer, GapTask, HoldingDay};
@@ -20,8 +21,8 @@ pub struct Said<'a> {
     pub session: Option<&'a Session>,
     /// The UTC day of the run.
     pub today: i32,
-    /// How many enabled vendors have the session at all.
-    pub vendors: usize,
+    /// The enabled vendors that have the session at all.
+    pub who: Mask,
 }
 
 /// The task after the word; None when it is done.
@@ -44,7 +45,7 @@ pub fn weigh(rule: &DatasetRule, task: &GapTask, said: &Said<'_>) -> Option<GapT
         (other, _) => other,
     };
     note(&mut task, said.vendor, outcome, said.today);
-    audit::settle(rule, &mut task, said.vendors);
+    audit::settle(rule, &mut task, said.who);
     Some(task)
 }
 

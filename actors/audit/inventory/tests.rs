@@ -46,7 +46,8 @@ fn covered(from: &str, to: &str, said_at: &str) -> Covered {
     let mut bookmark = Bookmark::default();
     bookmark.cover(day_number(date(from)), day_number(date(to)));
     bookmark.updated_at = said_at.parse::<DateTime<Utc>>().unwrap().timestamp();
-    Covered { window: (date("1990-01-01"), date("2030-01-01")), bookmark }
+    let window = (day_number(date("1990-01-01")), day_number(date("2030-01-01")));
+    Covered { who: 1 << 2, window, demoted: Demotions::default(), bookmark }
 }
 
 #[test]
@@ -100,10 +101,10 @@ fn a_sole_vendor_must_say_so_on_two_days() {
     };
     let answer = |days| Answer { vendor: 2, outcome: Outcome::Empty.number(), days, attempts: 0, last_day: 5 };
     task.answers = vec![answer(1)];
-    settle(&rule, &mut task, 1);
+    settle(&rule, &mut task, 1 << 2);
     assert_eq!(task.state, Absence::Missing.number());
     task.answers = vec![answer(2)];
-    settle(&rule, &mut task, 1);
+    settle(&rule, &mut task, 1 << 2);
     assert_eq!(task.state, Absence::Explained.number());
 }
 
@@ -126,16 +127,17 @@ fn a_hole_is_explained_where_a_second_vendor_has_the_session_and_is_silent_too()
         settle(&rule, &mut t, vendors);
         (Absence::from_number(t.state).unwrap(), Explanation::from_number(t.why))
     };
+    let both = (1 << 2) | (1 << 3);
     let open = (Absence::Hole, None);
-    assert_eq!(settled(vec![answer(2, Outcome::Short, 1)], 2), open);
+    assert_eq!(settled(vec![answer(2, Outcome::Short, 1)], both), open);
     assert_eq!(
-        settled(vec![answer(2, Outcome::Short, 1), answer(3, Outcome::Empty, 3)], 2),
+        settled(vec![answer(2, Outcome::Short, 1), answer(3, Outcome::Empty, 3)], both),
         open,
         "a vendor without the session has not looked at these minutes"
     );
     let agreed = (Absence::Explained, Some(Explanation::NoTrade));
-    assert_eq!(settled(vec![answer(2, Outcome::Short, 1), answer(3, Outcome::Short, 1)], 2), agreed);
-    assert_eq!(settled(vec![answer(2, Outcome::Short, 2)], 1), agreed, "the sole vendor, on two days");
+    assert_eq!(settled(vec![answer(2, Outcome::Short, 1), answer(3, Outcome::Short, 1)], both), agreed);
+    assert_eq!(settled(vec![answer(2, Outcome::Short, 2)], 1 << 2), agreed, "the sole vendor, on two days");
 }
 
 #[test]

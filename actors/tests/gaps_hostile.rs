@@ -1,0 +1,437 @@
+//! What breaks the truth about gaps and verdicts: rows that cannot be and are GREEN, evidence that is forgotten, verdicts that
+//! come and go without a new fact. Each test says what must be true.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod queue_support;
+
+use datanode_actors::audit::{self, AuditCounters, audit};
+use datanode_actors::curate::curate;
+use datanode_actors::frame::{Action, ActionKind, Bar, Cell, Origin, Row, Table};
+use datanode_actors::node::{Node, RunContext};
+use datanode_actors::qc::{judge, qc};
+use datanode_actors::quarantine::Span;
+use datanode_actors::queue::{Claimed, Next, Told, desk};
+use datanode_actors::raw::keep;
+use datanode_actors::vendor::{Fetched, Purpose, Refusal, Rejects};
+use datanode_schema::calendar::Calendar;
+use datanode_schema::clock::{Clock, Hands, day_number};
+use datanode_schema::keys::{Month, PageKey};
+use datanode_schema::names::{Absence, Dataset, Reason, Vendor, Verdict};
+use datanode_schema::records::{Answer, GapPage, GapTask, HoldingDay, LedgerDay, LedgerPage, Print, Silence};
+use datanode_schema::registry::{Amber, DatasetRule, Registry, Sources};
+use datanode_schema::store::Batch;
+use datanode_schema::trees::{CURATED, GAPS, LEDGER, TOUCHED};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+const BARS: Dataset = Dataset::EquitiesBars;
+const MINUTES: Dataset = Dataset::EquitiesBarsMinute;
+
+struct World {
+    dir: tempfile::TempDir,
+    hands: Arc<Hands>,
+    node: Arc<Node>,
+}
+
+fn world(now: &str, vendors: &[Vendor], change: impl Fn(&mut Sources)) -> World {
+    let dir = tempfile::tempdir().unwrap();
+    let unix = now.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp();
+    let hands = Arc::new(Hands { unix: unix.into(), since_boot_ms: 1_000.into() });
+    let node = open(dir.path(), &hands, vendors, change);
+    World { dir, hands, node }
+}
+
+fn open(dir: &Path, hands: &Arc<Hands>, vendors: &[Vendor], change: impl Fn(&mut Sources)) -> Arc<Node> {
+    let mut sources = Sources::read(None, None, None).unwrap();
+    change(&mut sources);
+    let clock = Clock::by_hand(hands.clone());
+    let node = queue_support::node(dir, clock, 60_000, vendors, Registry::parse(&sources).unwrap());
+    node.queue.open(&node).unwrap();
+    node
+}
+
+fn universe(s: &mut Sources, text: &str) {
+    s.universe = ("universe.yaml".into(), format!("universe:\n{text}"));
+}
+
+fn run(node: &Node, id: &str, as_of: &str) -> RunContext {
+    RunContext::new(id.into(), as_of.parse().unwrap(), node.clock.now(), None)
+}
+
+fn day(text: &str) -> i32 {
+    day_number(text.parse().unwrap())
+}
+
+fn bar(price: f64) -> Bar {
+    Bar { open: price, high: price, low: price, close: price, volume: 100.0, trades: None, vwap: None }
+}
+
+impl World {
+    /// The process ends, and another one begins with these vendors and settings.
+    fn again(self, vendors: &[Vendor], change: impl Fn(&mut Sources)) -> World {
+        let Self { dir, hands, node } = self;
+        node.store.clone().close().unwrap();
+        drop(node);
+        let node = open(dir.path(), &hands, vendors, change);
+        World { dir, hands, node }
+    }
+
+    fn a_day_later(&self) {
+        self.hands.unix.fetch_add(86_400, Ordering::Relaxed);
+    }
+
+    fn next(&self, run: &RunContext, vendor: Vendor) -> Option<Claimed> {
+        for _ in 0..20_000 {
+            match self.node.queue.next(&self.node, run, vendor).unwrap() {
+                Next::Work(c) => return Some(*c),
+                Next::Wait(ms) => _ = self.hands.since_boot_ms.fetch_add(ms, Ordering::Relaxed),
+                Next::Done => return None,
+            }
+        }
+        None
+    }
+
+    fn answer(&self, run: &RunContext, c: &Claimed, rows: BTreeMap<String, Vec<(i64, Cell)>>) {
+        let refusal: Option<Refusal> = None;
+        let f = Fetched {
+            ask: c.ask.clone(),
+            rows,
+            refusal,
+            pages: 1,
+            bytes: 1,
+            body_blake3: String::new(),
+            rejects: Rejects::default(),
+            kept_bodies: Vec::new(),
+            fetched_at: self.node.clock.now(),
+            elapsed_ms: 1,
+        };
+        let told = Told::of(&f);
+        let kept = keep(&self.node, run, c, f);
+        self.node.queue.settle(&self.node, c, told).unwrap();
+        kept.unwrap();
+    }
+
+    /// Audit, ingest and backfill with each vendor's answers by day and symbol, audit again. Gives the counters of both audits.
+    fn night(
+        &self,
+        id: &str,
+        as_of: &str,
+        vendors: &[Vendor],
+        says: impl Fn(Vendor, Dataset, &str, i32) -> Option<Cell>,
+    ) -> [AuditCounters; 2] {
+        let run = run(&self.node, id, as_of);
+        let first = audit(&self.node, &run, audit::Scope::Everything).unwrap();
+        for purpose in [Purpose::Ingest, Purpose::Backfill] {
+            self.node.queue.begin(&self.node, &run, purpose).unwrap();
+            for v in vendors {
+                while let Some(c) = self.next(&run, *v) {
+                    let mut rows: BTreeMap<String, Vec<(i64, Cell)>> = BTreeMap::new();
+                    for d in Calendar::Xnys.session_dates(c.ask.from, c.ask.to) {
+                        let d = day_number(d);
+                        for s in c.ask.symbols.iter().filter(|_| c.ask.wants(d)) {
+                            if let Some(cell) = says(*v, c.ask.dataset, s, d) {
+                                rows.entry(s.clone()).or_default().push((i64::from(d), cell));
+                            }
+                        }
+                    }
+                    self.answer(&run, &c, rows);
+                }
+            }
+        }
+        let second = audit(&self.node, &run, audit::Scope::WithGaps).unwrap();
+        [first, second]
+    }
+
+    fn tasks(&self, dataset: Dataset, symbol: &str) -> Vec<GapTask> {
+        let all = self.node.store.load_all(&GAPS, &datanode_schema::keys::SeriesKey::prefix(dataset, symbol)).unwrap();
+        all.into_iter().flat_map(|(k, p)| p.tasks(k.month.first_day())).collect()
+    }
+
+    fn ledger(&self, dataset: Dataset, symbol: &str) -> Vec<LedgerDay> {
+        let prefix = datanode_schema::keys::SeriesKey::prefix(dataset, symbol);
+        let all = self.node.store.load_all(&LEDGER, &prefix).unwrap();
+        all.into_iter().flat_map(|(k, p)| p.days(k.month.first_day())).collect()
+    }
+}
+
+fn rule(dataset: Dataset) -> DatasetRule {
+    Registry::parse(&Sources::read(None, None, None).unwrap()).unwrap().datasets[&dataset].clone()
+}
+
+fn table(rows: Vec<(i64, Cell)>) -> Table {
+    let rows = rows.into_iter().map(|(when, cell)| Row { when, cell, origin: 0 }).collect();
+    Table { rows, origins: vec![Origin { vendor: Vendor::Alpaca, feed: "sip".into(), request_id: "r".into() }] }
+}
+
+fn verdict_of(dataset: Dataset, on: &str, rows: Vec<(i64, Cell)>) -> (Verdict, Vec<&'static str>) {
+    let t = table(rows);
+    let reasons = judge(dataset, &rule(dataset), day(on), &t, &t.rows).reasons;
+    (Reason::worst(reasons), Reason::names(reasons))
+}
+
+/// A print holds prices as f32: what overflows it, or vanishes in it, is taken for "no price", and then no jump and no outlier
+/// is looked for. Such a price is no price.
+#[test]
+fn a_price_that_no_print_can_hold_is_red() {
+    for price in [1e300, 1e39, 1e-300, f64::MIN_POSITIVE / 4.0] {
+        let (verdict, reasons) =
+            verdict_of(BARS, "2025-06-10", vec![(i64::from(day("2025-06-10")), Cell::Bar(bar(price)))]);
+        assert_eq!(verdict, Verdict::Red, "{price:e} is {verdict} {reasons:?}");
+    }
+    let volume = Bar { volume: 1e300, ..bar(10.0) };
+    let (verdict, _) = verdict_of(BARS, "2025-06-10", vec![(i64::from(day("2025-06-10")), Cell::Bar(volume))]);
+    assert_eq!(verdict, Verdict::Red, "a volume of 1e300");
+}
+
+/// The optional columns are curated and shipped as the others are.
+#[test]
+fn an_average_price_and_a_count_of_trades_that_cannot_be_are_red() {
+    let on = "2025-06-10";
+    for b in [
+        Bar { vwap: Some(f64::NAN), ..bar(10.0) },
+        Bar { vwap: Some(f64::INFINITY), ..bar(10.0) },
+        Bar { vwap: Some(-3.0), ..bar(10.0) },
+        Bar { trades: Some(-7), ..bar(10.0) },
+    ] {
+        let (verdict, reasons) = verdict_of(BARS, on, vec![(i64::from(day(on)), Cell::Bar(b))]);
+        assert_eq!(verdict, Verdict::Red, "{b:?} is {verdict} {reasons:?}");
+    }
+}
+
+/// Bars of half a minute in a table of minutes: twice as many rows as the session has minutes.
+#[test]
+fn more_rows_than_the_session_has_minutes_are_seen() {
+    let on = "2025-06-10";
+    let open = Calendar::Xnys.session(on.parse().unwrap()).unwrap().open.timestamp_nanos_opt().unwrap();
+    let rows = (0..780).map(|i| (open + i * 30_000_000_000, Cell::Bar(Bar { volume: 100.0 + i as f64, ..bar(10.0) })));
+    let (verdict, reasons) = verdict_of(MINUTES, on, rows.collect());
+    assert_eq!((verdict, reasons), (Verdict::Red, vec!["too_many_rows"]));
+}
+
+/// The audit and whoever keeps an answer count the vendors that have a session in the same way: a plan that does not reach back so
+/// far is no vendor of the session. Else what was explained in the night is missing at its end, every night anew.
+#[test]
+fn what_the_only_vendor_within_its_plan_explained_stays_explained() {
+    let both = [Vendor::Alpaca, Vendor::Massive];
+    let w = world("2020-02-01T02:00:00Z", &both, |s| {
+        universe(s, "  equities_bars:\n    AAPL: [{from: 2018-01-02, to: 2018-01-05}]\n");
+        s.capabilities.1 = s.capabilities.1.replacen(
+            "{preference: 80, feed: sip, adjustment: raw, max_symbols: 1, max_rows: 50000}",
+            "{preference: 80, feed: sip, adjustment: raw, max_symbols: 1, max_rows: 50000, entitlement: {history_days: 365}}",
+            1,
+        );
+    });
+    let says = |_, _, _: &str, d| (d != day("2018-01-04")).then_some(Cell::Bar(bar(10.0)));
+    for i in 0..3 {
+        w.night(&format!("r{i}"), "2020-01-31", &both, says);
+        w.a_day_later();
+    }
+    let tasks = w.tasks(BARS, "AAPL");
+    assert_eq!(tasks.len(), 1);
+    assert_eq!(Absence::from_number(tasks[0].state), Some(Absence::Explained), "{tasks:?}");
+    let [_, second] = w.night("r3", "2020-01-31", &both, says);
+    assert_eq!(second.pages_written, 0);
+}
+
+/// The only vendor is switched off for a night (its key is renewed, say): what it said goes on to be true.
+#[test]
+fn a_night_without_vendors_takes_no_explanation_back() {
+    let text = |s: &mut Sources| universe(s, "  equities_bars:\n    AAPL: [{from: 2020-01-02, to: 2020-01-10}]\n");
+    let w = world("2020-02-01T02:00:00Z", &[Vendor::Alpaca], text);
+    let says = |_, _, _: &str, d| (d != day("2020-01-07")).then_some(Cell::Bar(bar(10.0)));
+    for i in 0..3 {
+        w.night(&format!("r{i}"), "2020-01-31", &[Vendor::Alpaca], says);
+        w.a_day_later();
+    }
+    let explained = |w: &World| {
+        let states = w.tasks(BARS, "AAPL").into_iter().map(|t| Absence::from_number(t.state).unwrap());
+        states.collect::<Vec<_>>()
+    };
+    assert_eq!(explained(&w), [Absence::Explained]);
+    let w = w.again(&[], text);
+    let [first, second] = w.night("r9", "2020-01-31", &[], says);
+    assert_eq!(explained(&w), [Absence::Explained]);
+    assert_eq!((first.pages_written, second.pages_written), (0, 0));
+}
+
+/// The same for events: twenty years of days on which nothing happened do not become missing sessions.
+#[test]
+fn a_night_without_vendors_does_not_miss_events_that_were_answered_for() {
+    let text = |s: &mut Sources| universe(s, "  corporate_actions:\n    AAPL: [{from: 2019-01-02, to: 2020-01-10}]\n");
+    let w = world("2020-02-01T02:00:00Z", &[Vendor::Alpaca], text);
+    let split = Cell::Action(Action { kind: ActionKind::Split, ratio: Some(2.0), cash: None });
+    let says = |_, _, _: &str, d| (d == day("2019-06-03")).then(|| split.clone());
+    let [_, second] = w.night("r0", "2020-01-31", &[Vendor::Alpaca], says);
+    assert_eq!(second.missing, 0);
+    w.a_day_later();
+    let w = w.again(&[], text);
+    let [first, _] = w.night("r1", "2020-01-31", &[], says);
+    assert_eq!((first.missing, first.pages_written), (0, 0));
+}
+
+/// What another vendor of the past said is no word of the one that is now the only one: it was never asked.
+#[test]
+fn a_vendor_that_was_never_asked_is_no_sole_witness() {
+    let said = |vendor: Vendor| Answer {
+        vendor: vendor.number(),
+        outcome: datanode_schema::names::Outcome::Empty.number(),
+        days: 2,
+        attempts: 0,
+        last_day: day("2020-01-20"),
+    };
+    let text = |s: &mut Sources| universe(s, "  equities_bars:\n    AAPL: [{from: 2020-01-07, to: 2020-01-07}]\n");
+    let w = world("2020-02-01T02:00:00Z", &[Vendor::Massive], text);
+    let key = PageKey { dataset: BARS, symbol: "AAPL".into(), month: Month::of("2020-01-07".parse().unwrap()) };
+    let task = GapTask {
+        day: day("2020-01-07"),
+        state: Absence::Missing.number(),
+        why: 0,
+        expected: 1,
+        rows: 0,
+        discovered_at: 5,
+        answers: vec![said(Vendor::Alpaca)],
+    };
+    let mut batch = Batch::new();
+    batch.put(&GAPS, &key, &GapPage::pack(key.month.first_day(), vec![task])).unwrap();
+    w.node.store.commit(batch).unwrap();
+    audit(&w.node, &run(&w.node, "r1", "2020-01-31"), audit::Scope::Everything).unwrap();
+    assert_eq!(Absence::from_number(w.tasks(BARS, "AAPL")[0].state), Some(Absence::Missing), "Massive may have it");
+}
+
+/// A symbol leaves the universe for a night, by a slip of the editor, and comes back.
+#[test]
+fn a_symbol_that_comes_back_to_the_universe_has_its_evidence_and_what_was_said_by_hand() {
+    let aapl = "    AAPL: [{from: 2020-01-02, to: 2020-01-10}]\n";
+    let other = "    MSFT: [{from: 2020-01-02, to: 2020-01-10}]\n";
+    let whole = |s: &mut Sources| universe(s, &format!("  equities_bars:\n{aapl}{other}"));
+    let w = world("2020-02-01T02:00:00Z", &[Vendor::Alpaca], whole);
+    let says = |_, _, _: &str, d| (d != day("2020-01-07") && d != day("2020-01-09")).then_some(Cell::Bar(bar(10.0)));
+    w.night("r0", "2020-01-31", &[Vendor::Alpaca], says);
+    let given_up = desk::Filter {
+        dataset: Some(BARS),
+        symbol: Some("AAPL".into()),
+        from: Some("2020-01-09".parse().unwrap()),
+        to: Some("2020-01-09".parse().unwrap()),
+    };
+    assert_eq!(desk::cancel(&w.node, &given_up).unwrap(), 1);
+    let before = w.tasks(BARS, "AAPL");
+    let w = w.again(&[Vendor::Alpaca], |s| universe(s, &format!("  equities_bars:\n{other}")));
+    audit(&w.node, &run(&w.node, "r1", "2020-01-31"), audit::Scope::Everything).unwrap();
+    let w = w.again(&[Vendor::Alpaca], whole);
+    audit(&w.node, &run(&w.node, "r2", "2020-01-31"), audit::Scope::Everything).unwrap();
+    assert_eq!(w.tasks(BARS, "AAPL"), before);
+}
+
+/// The one raw file of a month is found damaged and set aside. What was built from it must not go on to ship, and must not
+/// keep packs from being made for ever.
+#[test]
+fn a_curated_file_of_which_raw_has_nothing_left_goes() {
+    let w = world("2020-02-01T02:00:00Z", &[Vendor::Alpaca], |s| {
+        universe(s, "  corporate_actions:\n    AAPL: [{from: 2019-01-02, to: 2020-01-10}]\n");
+    });
+    let split = Cell::Action(Action { kind: ActionKind::Split, ratio: Some(2.0), cash: None });
+    w.night("r0", "2020-01-31", &[Vendor::Alpaca], |_, _, _, d| (d == day("2019-06-03")).then(|| split.clone()));
+    curate(&w.node).unwrap();
+    qc(&w.node).unwrap();
+    assert_eq!(w.node.store.load_all(&CURATED, &[]).unwrap().len(), 1);
+    let raw = w.node.data.raw().join("alpaca/corporate_actions/year=2019/symbol=AAPL/data.parquet");
+    std::fs::write(&raw, b"not a table").unwrap();
+    audit::deep(&w.node).unwrap();
+    assert!(!raw.exists(), "it was set aside");
+    // The vendor has withdrawn the action meanwhile.
+    w.a_day_later();
+    w.night("r1", "2020-01-31", &[Vendor::Alpaca], |_, _, _, _| None);
+    curate(&w.node).unwrap();
+    qc(&w.node).unwrap();
+    assert!(w.node.store.load_all(&TOUCHED, &[]).unwrap().is_empty());
+    let left = w.ledger(Dataset::CorporateActions, "AAPL").iter().filter(|d| d.rows > 0).count();
+    let files = w.node.store.load_all(&CURATED, &[]).unwrap();
+    assert_eq!((left, files.len()), (0, 0), "raw has no row, and the curated file with the split goes on to ship");
+}
+
+/// A symbol left the universe; later its raw file is found damaged. The month is curated without it.
+#[test]
+fn the_ledger_forgets_rows_that_the_curated_file_no_longer_has() {
+    let both = |s: &mut Sources| {
+        universe(
+            s,
+            "  equities_bars:\n    AAPL: [{from: 2020-01-02, to: 2020-01-10}]\n    MSFT: [{from: 2020-01-02, to: 2020-01-10}]\n",
+        );
+    };
+    let one = |s: &mut Sources| universe(s, "  equities_bars:\n    MSFT: [{from: 2020-01-02, to: 2020-01-10}]\n");
+    let w = world("2020-02-01T02:00:00Z", &[Vendor::Alpaca], both);
+    w.night("r0", "2020-01-31", &[Vendor::Alpaca], |_, _, _, _| Some(Cell::Bar(bar(10.0))));
+    curate(&w.node).unwrap();
+    qc(&w.node).unwrap();
+    w.a_day_later();
+    let w = w.again(&[Vendor::Alpaca], one);
+    let raw = w.node.data.raw().join("alpaca/equities_bars/year=2020/symbol=AAPL/data.parquet");
+    std::fs::write(&raw, b"not a table").unwrap();
+    audit::deep(&w.node).unwrap();
+    w.night("r1", "2020-01-31", &[Vendor::Alpaca], |_, _, _, _| None);
+    curate(&w.node).unwrap();
+    qc(&w.node).unwrap();
+    let judged: u64 = ["AAPL", "MSFT"].iter().flat_map(|s| w.ledger(BARS, s)).map(|d| u64::from(d.rows)).sum();
+    let curated: u64 = w.node.store.load_all(&CURATED, &[]).unwrap().iter().map(|(_, f)| f.rows).sum();
+    assert_eq!(judged, curated, "the exporter refuses every pack while these differ, and nothing makes them equal");
+}
+
+/// "What came up since nobody has looked at: it is held again."
+#[test]
+fn a_release_without_an_end_lets_nothing_pass_that_is_of_a_later_day() {
+    let w = world("2020-02-01T02:00:00Z", &[Vendor::Alpaca], |s| {
+        universe(s, "  equities_bars:\n    AAPL: [{from: 2020-01-02}]\n");
+    });
+    let thin = |d: i32| LedgerDay {
+        day: d,
+        verdict: Verdict::Amber.number(),
+        reasons: Reason::OUTLIER.bit,
+        expected: 1,
+        rows: 1,
+        vendor: 2,
+        context: 1,
+        first_seen: 1,
+        updated_at: 1,
+        print: Print::default(),
+    };
+    let put = |d: i32| {
+        let month = Month::of(datanode_schema::clock::date_of(d));
+        let key = PageKey { dataset: BARS, symbol: "AAPL".into(), month };
+        let mut batch = Batch::new();
+        batch.put(&LEDGER, &key, &LedgerPage::pack(month.first_day(), &[thin(d)])).unwrap();
+        w.node.store.commit(batch).unwrap();
+    };
+    put(day("2020-01-10"));
+    let span = Span { dataset: BARS, symbol: "AAPL".into(), from: i32::MIN, to: i32::MAX };
+    w.node.acts.release(&span, Amber::Hold, "uid 1", "looked at the tenth").unwrap();
+    // A month later an outlier of another day, that nobody has seen.
+    put(day("2020-03-10"));
+    w.node.acts.settle_all().unwrap();
+    let of = |d: &str| w.ledger(BARS, "AAPL").into_iter().find(|l| l.day == day(d)).unwrap().reasons;
+    assert_ne!(of("2020-01-10") & Reason::RELEASED.bit, 0);
+    assert_eq!(of("2020-03-10") & Reason::RELEASED.bit, 0, "it ships, and nobody has looked at it");
+}
+
+/// Two vendors; the better one's bars lack half an hour, the other one trades so seldom that not all of its silences are noted.
+#[test]
+fn a_silence_that_was_not_noted_fills_no_hole() {
+    let rule = rule(MINUTES);
+    let minute = |i: u16| (14 * 60 + 30 + i64::from(i)) * 60_000_000_000;
+    // 2020-01-07, in winter: 14:30 UTC. Thin: one bar every 26 minutes, so that fifteen silences of 25 minutes are there.
+    let midnight = i64::from(day("2020-01-07")) * 86_400_000_000_000;
+    let thin: Vec<i64> = (0..15u16).map(|i| midnight + minute(i * 26)).collect();
+    let held = |stamps: &[i64]| datanode_actors::raw::holding_day(MINUTES, Calendar::Xnys, day("2020-01-07"), stamps);
+    let thin = held(&thin);
+    let noted: Vec<Silence> = thin.silent.clone();
+    // The silences that were not noted are those that come last: 13 and 14.
+    let lost = (0..15u16).map(|i| i * 26 + 1).find(|from| !noted.iter().any(|s| s.from == *from)).unwrap();
+    let rest = (0..390u16).filter(|m| !(lost..lost + 25).contains(m));
+    let liquid = held(&rest.map(|m| midnight + minute(m)).collect::<Vec<i64>>());
+    let alone = audit::holes(&rule, 390, &liquid);
+    assert_eq!(alone.len(), 1);
+    let together: HoldingDay = audit::union([liquid, thin]).unwrap();
+    assert_eq!(audit::holes(&rule, 390, &together).len(), 1, "nobody has a row there, and no task is left for it");
+}
