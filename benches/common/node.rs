@@ -22,6 +22,7 @@ type Fallible<T> = Result<T, Box<dyn Error>>;
 pub const VENDORS: [Vendor; 4] = [Vendor::Alpaca, Vendor::Massive, Vendor::Tiingo, Vendor::Files];
 
 /// The one that comes first where all can take a task.
+#[allow(dead_code, reason = "not every harness needs it")]
 pub const BEST: Vendor = Vendor::Files;
 
 /// When it is, for the node.

@@ -38,6 +38,7 @@ impl Simulator {
     }
 
     /// CPU-seconds that it has used.
+    #[allow(dead_code, reason = "not every harness needs it")]
     pub fn cpu(&self) -> f64 {
         cpu_of(self.child.id()).unwrap_or(0.0)
     }
@@ -46,6 +47,7 @@ impl Simulator {
     ///
     /// # Errors
     /// It does not answer.
+    #[allow(dead_code, reason = "not every harness needs it")]
     pub fn reset(&self) -> Result<(), Box<dyn Error>> {
         self.ask("POST", "/__sim/reset").map(drop)
     }

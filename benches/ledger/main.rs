@@ -44,8 +44,8 @@ struct Args {
     #[arg(long, value_delimiter = ',', default_value = "15,30,60")]
     sessions: Vec<usize>,
     /// Sessions of minute bars of 20 symbols, of which one in a hundred is touched
-    #[arg(long, default_value_t = 400)]
-    touched_of: usize,
+    #[arg(long, value_delimiter = ',', default_value = "250,500,1000")]
+    touched_of: Vec<usize>,
     /// cargo bench says so; it changes nothing
     #[arg(long, hide = true)]
     bench: bool,
@@ -79,9 +79,9 @@ fn main() -> Fallible<()> {
         let market = Market { datanode: &datanode, dir: work.path().join(format!("fresh-{sessions}")), symbols: 50 };
         fresh(&market, *sessions, args.reps)?;
     }
-    if args.touched_of > 0 {
-        let market = Market { datanode: &datanode, dir: work.path().join("touched"), symbols: 20 };
-        touch::measure(&market, args.touched_of, args.reps)?;
+    for sessions in &args.touched_of {
+        let market = Market { datanode: &datanode, dir: work.path().join(format!("touched-{sessions}")), symbols: 20 };
+        touch::measure(&market, *sessions, args.reps)?;
     }
     Ok(())
 }

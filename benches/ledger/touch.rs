@@ -3,12 +3,15 @@
 use crate::figure::{Figure, print};
 use crate::{Fallible, Market, stage};
 use datanode_schema::store::{Batch, Store};
-use datanode_schema::trees::{CURATED, TOUCHED, UNJUDGED};
+use datanode_schema::trees::{CURATED, LEDGER, TOUCHED, UNJUDGED};
 use serde_json::Value;
 
-/// Makes every curated file one that was never judged.
+/// Makes every curated file one that was never judged: the ledger is empty again.
 pub fn unjudge(store: &Store) -> Fallible<()> {
     let mut batch = Batch::new();
+    for (key, _) in store.load_all(&LEDGER, &[])? {
+        batch.delete(&LEDGER, &key);
+    }
     for (key, _) in store.load_all(&CURATED, &[])? {
         batch.put(&UNJUDGED, &key, &1)?;
     }
@@ -52,10 +55,10 @@ pub fn measure(market: &Market<'_>, sessions: usize, reps: usize) -> Fallible<()
         some.push(night(market, 100)?);
         none.push(night(market, usize::MAX)?);
     }
-    let part = "a small change";
+    let part = &format!("a small change: {sessions} files");
     let of = |nights: &[Night], f: fn(&Night) -> f64| nights.iter().map(f).collect::<Vec<f64>>();
     let files = |n: &[Night]| n.first().map_or(0.0, |n| n.written);
-    for (what, nights) in [("all files", &all), ("1 % of the files", &some)] {
+    for (what, nights) in [("all files", &all), ("1 % of the files", &some), ("no file", &none)] {
         let note = format!("{} files written and judged; curate and qc", files(nights));
         print(Figure::of(part, what, "s", &of(nights, |n| n.seconds)).map(|f| f.note(note)));
     }
