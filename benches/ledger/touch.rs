@@ -45,7 +45,7 @@ fn night(market: &Market<'_>, step: usize) -> Fallible<Night> {
     Ok(Night { seconds: curate + qc, cpu: m.user + m.sys, written })
 }
 
-/// All of it, one file in a hundred, and a night without a change.
+/// All of it, one file in a hundred, and one file.
 pub fn measure(market: &Market<'_>, sessions: usize, reps: usize) -> Fallible<()> {
     market.collect(sessions)?;
     market.nightly("http://127.0.0.1:9", "curate,qc", "first")?;
@@ -58,7 +58,7 @@ pub fn measure(market: &Market<'_>, sessions: usize, reps: usize) -> Fallible<()
     let part = &format!("a small change: {sessions} files");
     let of = |nights: &[Night], f: fn(&Night) -> f64| nights.iter().map(f).collect::<Vec<f64>>();
     let files = |n: &[Night]| n.first().map_or(0.0, |n| n.written);
-    for (what, nights) in [("all files", &all), ("1 % of the files", &some), ("no file", &none)] {
+    for (what, nights) in [("all files", &all), ("1 % of the files", &some), ("one file", &none)] {
         let note = format!("{} files written and judged; curate and qc", files(nights));
         print(Figure::of(part, what, "s", &of(nights, |n| n.seconds)).map(|f| f.note(note)));
     }
@@ -67,7 +67,7 @@ pub fn measure(market: &Market<'_>, sessions: usize, reps: usize) -> Fallible<()
     print(Figure::of(part, "1 % ÷ all: time of the stages", "%", &share(|n| n.seconds)));
     let cpu: Vec<f64> =
         some.iter().zip(&all).zip(&none).map(|((s, a), n)| 100.0 * (s.cpu - n.cpu) / (a.cpu - n.cpu)).collect();
-    let note = "both less what the same night costs without a change";
+    let note = "both less what the same night costs with one file";
     print(Figure::of(part, "1 % ÷ all: CPU of the process", "%", &cpu).map(|f| f.note(note)));
     Ok(())
 }
