@@ -60,7 +60,12 @@ pub(super) fn enter_absences(node: &Node, registry: &Registry, reopening: &Reope
     }
     for series in relisted {
         let gone = gaps.not_listed.get(&series).map_or(&[][..], Vec::as_slice);
-        let earlier = earlier(registry.universe.spans(series.dataset, &series.symbol), gone);
+        let spans = registry.universe.spans(series.dataset, &series.symbol);
+        // Of a symbol that left the universe nobody keeps gap pages; its rows ship on, and are what they were.
+        if spans.is_empty() {
+            continue;
+        }
+        let earlier = earlier(spans, gone);
         changed += enter_listings(node, &series, gone, &earlier, now)?;
     }
     Ok(changed)

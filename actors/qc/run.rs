@@ -51,7 +51,9 @@ pub fn qc(node: &Node) -> Result<QcCounters, QcError> {
     c.pages_written += absences::enter_absences(node, &registry, &reopening)?;
     reopening.finish(node)?;
     relation::relate_changed(node, &registry, &mut c)?;
-    // What was said by hand, of what was judged, and while it was.
+    // What was said by hand, of what was judged, and while it was. Until the file says what the ledger says nothing more is: the
+    // mark that the file is old would be taken off with what came after its symbol was written.
+    let _still = node.acts.still();
     c.pages_written += node.acts.settle_all()?;
     status::write_if_changed(node, &mut c)?;
     Ok(c)

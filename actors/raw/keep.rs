@@ -209,6 +209,9 @@ impl Keeping<'_> {
             }
         }
         if merged.new == 0 && merged.restated == 0 {
+            // A kill may have come between this very file and the line that was to name it: then this line is the only one.
+            let (sum, _) = files::sha256_file(&target).map_err(io(&target))?;
+            part.files.push(Written { path: file, sha256: hex::encode(sum) });
             return Ok(());
         }
         if merged.restated > 0 {

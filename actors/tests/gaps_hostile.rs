@@ -435,3 +435,167 @@ fn a_silence_that_was_not_noted_fills_no_hole() {
     let together: HoldingDay = audit::union([liquid, thin]).unwrap();
     assert_eq!(audit::holes(&rule, 390, &together).len(), 1, "nobody has a row there, and no task is left for it");
 }
+
+/// The most memory that this process has held so far, in MB.
+fn peak_mb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap_or("VmHWM: 0 kB");
+    line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
+/// The first nights of a large universe: nothing is there yet, and every session is a gap. What QC needs for them is not all of them
+/// at once. `GAP_SYMBOLS=N` for another size; 1,000 symbols of five years are 1,260,000 sessions, a twentieth of what a node is
+/// to hold.
+#[test]
+#[ignore = "some hundred MB and a minute"]
+fn qc_of_a_large_universe_that_is_empty_needs_little_memory_and_a_second_time_writes_nothing() {
+    let n: usize = std::env::var("GAP_SYMBOLS").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000);
+    let lines: String = (0..n).map(|i| format!("    S{i:04}: [{{from: 2015-01-02, to: 2019-12-31}}]\n")).collect();
+    let w = world("2020-02-01T02:00:00Z", &[Vendor::Alpaca], |s| universe(s, &format!("  equities_bars:\n{lines}")));
+    let run = run(&w.node, "r1", "2020-01-31");
+    let c = audit(&w.node, &run, audit::Scope::Everything).unwrap();
+    let before = peak_mb();
+    let began = std::time::Instant::now();
+    let first = qc(&w.node).unwrap();
+    let (took, peak) = (began.elapsed(), peak_mb());
+    let began = std::time::Instant::now();
+    let second = qc(&w.node).unwrap();
+    let again = began.elapsed();
+    println!(
+        "{} sessions: first {took:?} {} pages, {before} -> {peak} MB; second {again:?} {} pages",
+        c.sessions, first.pages_written, second.pages_written
+    );
+    assert_eq!(second.pages_written, 0);
+    assert!(peak - before < 100, "{} MB more for {} sessions", peak - before, c.sessions);
+}
+
+/// A hold is given while QC writes the status file: the pack's file says what its manifest says.
+#[test]
+fn what_is_held_while_the_status_file_is_written_is_in_the_next_one() {
+    let w = world("2020-02-01T02:00:00Z", &[Vendor::Alpaca], |s| {
+        universe(s, "  equities_bars:\n    AAPL: [{from: 2020-01-02}]\n");
+    });
+    let month = Month::of("2020-01-01".parse().unwrap());
+    let entry = LedgerDay {
+        day: month.first_day() + 9,
+        verdict: Verdict::Green.number(),
+        reasons: 0,
+        expected: 1,
+        rows: 1,
+        vendor: 2,
+        context: 1,
+        first_seen: 1,
+        updated_at: 1,
+        print: Print::default(),
+    };
+    let mut batch = Batch::new();
+    let names: Vec<String> =
+        std::iter::once("AAPL".to_owned()).chain((0..20_000).map(|i| format!("S{i:05}"))).collect();
+    for symbol in names {
+        let key = PageKey { dataset: BARS, symbol, month };
+        batch.put(&LEDGER, &key, &LedgerPage::pack(month.first_day(), std::slice::from_ref(&entry))).unwrap();
+        if batch.len() >= 2_000 {
+            w.node.store.commit(std::mem::take(&mut batch)).unwrap();
+        }
+    }
+    w.node.store.commit(batch).unwrap();
+    qc(&w.node).unwrap();
+    let span = Span { dataset: BARS, symbol: "AAPL".into(), from: entry.day, to: entry.day };
+    let mut lost = 0;
+    for i in 0..10u32 {
+        let mut dirty = Batch::new();
+        dirty.put(&datanode_schema::trees::COUNTERS, &"status_dirty".to_owned(), &1).unwrap();
+        w.node.store.commit(dirty).unwrap();
+        let before = std::fs::metadata(w.node.data.partition_status()).ok().and_then(|m| m.modified().ok());
+        std::thread::scope(|s| {
+            s.spawn(|| qc(&w.node).unwrap());
+            s.spawn(|| {
+                for _ in 0..(i * 300_000) {
+                    std::hint::spin_loop();
+                }
+                if i % 2 == 0 {
+                    w.node.acts.hold(&span, "uid 1", "x").unwrap();
+                } else {
+                    w.node.acts.release(&span, Amber::Ship, "uid 1", "x").unwrap();
+                }
+            });
+        });
+        let _ = before;
+        // As the exporter does before it packs.
+        datanode_actors::qc::refresh_status(&w.node).unwrap();
+        let text = String::from_utf8_lossy(&std::fs::read(w.node.data.partition_status()).unwrap()).into_owned();
+        let held = w.ledger(BARS, "AAPL")[0].reasons & Reason::HELD.bit != 0;
+        assert_eq!(held, i % 2 == 0);
+        lost += u32::from(text.contains("held") != held);
+    }
+    assert_eq!(lost, 0, "of 10 acts: the ledger says so, and the file that ships does not");
+}
+
+/// An action that never ships, because a person labelled it invalid, explains no jump.
+#[test]
+fn an_action_that_is_labelled_invalid_explains_no_jump() {
+    let w = world("2020-02-01T02:00:00Z", &[Vendor::Alpaca], |s| {
+        universe(
+            s,
+            "  equities_bars:\n    AAPL: [{from: 2019-12-02, to: 2020-01-10}]\n  corporate_actions:\n    AAPL: [{from: 2019-12-02, to: 2020-01-10}]\n",
+        );
+    });
+    let split = Cell::Action(Action { kind: ActionKind::Split, ratio: Some(2.0), cash: None });
+    let at = day("2020-01-06");
+    w.night("r0", "2020-01-31", &[Vendor::Alpaca], |_, dataset, _, d| match dataset {
+        Dataset::CorporateActions => (d == at).then(|| split.clone()),
+        _ => Some(Cell::Bar(bar(if d < at { 100.0 } else { 50.0 }))),
+    });
+    curate(&w.node).unwrap();
+    qc(&w.node).unwrap();
+    let of = |w: &World| {
+        let l = w.ledger(BARS, "AAPL").into_iter().find(|l| l.day == at).unwrap();
+        Reason::names(l.reasons).join(",")
+    };
+    assert_eq!(of(&w), "jump_confirmed");
+    let what = datanode_actors::quarantine::Opening {
+        artifact: datanode_actors::quarantine::Artifact::parse("corporate_actions/AAPL/2020-01-06").unwrap(),
+        kind: datanode_schema::names::IncidentKind::UnexpectedSchema,
+        label: datanode_schema::names::IncidentLabel::Invalid,
+        note: "no such split".into(),
+        replacement: String::new(),
+        evidence: String::new(),
+    };
+    w.node.acts.open(&what, "uid 1").unwrap();
+    qc(&w.node).unwrap();
+    assert_eq!(of(&w), "unexplained_jump", "the split is RED and never ships");
+}
+
+/// Foreign rows of an earlier listing: the symbol leaves the universe, and its rows go on to ship.
+#[test]
+fn rows_of_an_earlier_listing_stay_marked_when_the_symbol_leaves_the_universe() {
+    let text = |s: &mut Sources| {
+        universe(
+            s,
+            "  equities_bars:\n    AAPL: [{from: 2019-01-02, to: 2020-01-10}]\n    MSFT: [{from: 2020-01-02, to: 2020-01-10}]\n",
+        );
+        s.datasets.1 = s.datasets.1.replace("relisted_after: 60", "relisted_after: 20");
+    };
+    let one = |s: &mut Sources| {
+        universe(s, "  equities_bars:\n    MSFT: [{from: 2020-01-02, to: 2020-01-10}]\n");
+        s.datasets.1 = s.datasets.1.replace("relisted_after: 60", "relisted_after: 20");
+    };
+    let both = [Vendor::Alpaca, Vendor::Massive];
+    let w = world("2020-02-01T02:00:00Z", &both, text);
+    let says = |_, _, _: &str, d| (d < day("2019-03-01") || d > day("2019-06-01")).then_some(Cell::Bar(bar(10.0)));
+    for i in 0..3 {
+        w.night(&format!("r{i}"), "2020-01-31", &both, says);
+        curate(&w.node).unwrap();
+        qc(&w.node).unwrap();
+        w.a_day_later();
+    }
+    let marked = |w: &World| {
+        let all = w.ledger(BARS, "AAPL");
+        all.iter().filter(|d| d.rows > 0 && d.reasons & Reason::EARLIER_LISTING.bit != 0).count()
+    };
+    assert_eq!(marked(&w), 40);
+    let w = w.again(&both, one);
+    audit(&w.node, &run(&w.node, "r9", "2020-01-31"), audit::Scope::Everything).unwrap();
+    qc(&w.node).unwrap();
+    assert_eq!(marked(&w), 40, "the same rows ship as before, as GREEN now");
+}
