@@ -27,6 +27,7 @@
 //! | unrelated | dataset, symbol, month | – | ledger months whose sessions are to be compared with their neighbours again |
 //! | suspects | dataset, symbol, month | – | ledger months with a jump that a second vendor could confirm |
 //! | holds | dataset, symbol, act | days held or released, by whom, why | what people say of partitions |
+//! | retired | dataset, symbol, month | gap pages | the evidence of symbols that left the universe, should they come back |
 //! | incidents | act | artifact, label, note, replacement | what is known to be wrong |
 
 use crate::keys::{BookmarkKey, CalendarKey, CapabilityKey, HoldKey, HoldingKey, PageKey, TouchedKey};
@@ -86,6 +87,9 @@ pub const HOLDS: Table<HoldKey, r::HoldRecord> = Table::new("holds", 23, 1);
 /// See the table above; the key is the number of the act that opened it.
 pub const INCIDENTS: Table<u64, r::Incident> = Table::new("incidents", 24, 1);
 
+/// See the table above.
+pub const RETIRED: Table<PageKey, r::GapPage> = Table::new("retired", 27, 1);
+
 /// Every tree, for opening, checking and rebuilding.
 pub fn all() -> Vec<TableDef> {
     vec![
@@ -115,6 +119,7 @@ pub fn all() -> Vec<TableDef> {
         SUSPECTS.def(),
         HOLDS.def(),
         INCIDENTS.def(),
+        RETIRED.def(),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! The pure part: what several vendors hold of one session together, and which of its silences are holes.
 
 use datanode_schema::calendar::Session;
-use datanode_schema::records::{HoldingDay, LEAST_SILENCE, Silence};
+use datanode_schema::records::{HoldingDay, LEAST_SILENCE, MOST_SILENCES, Silence};
 use datanode_schema::registry::{Cadence, DatasetRule};
 
 /// What the vendors hold of one session together: a minute is silent where all of them are. None where nobody holds a row.
@@ -16,6 +16,9 @@ pub fn union(held: impl IntoIterator<Item = HoldingDay>) -> Option<HoldingDay> {
         let silent = match (a.regular, b.regular) {
             (0, _) => b.silent,
             (_, 0) => a.silent,
+            // One whose silences are not all noted fills nothing for certain.
+            _ if a.silent.len() < MOST_SILENCES && b.silent.len() >= MOST_SILENCES => a.silent,
+            _ if b.silent.len() < MOST_SILENCES && a.silent.len() >= MOST_SILENCES => b.silent,
             _ => both(&a.silent, &b.silent),
         };
         HoldingDay {

@@ -9,8 +9,8 @@ use datanode_schema::keys::{EVERY_SYMBOL, Month, PageKey, SeriesKey};
 use datanode_schema::names::{Absence, Dataset, Vendor};
 use datanode_schema::records::{Bookmark, Demotions, GapPage};
 use datanode_schema::registry::{Cadence, DatasetRule, Registry};
-use datanode_schema::store::{Batch, Store, StoreError};
-use datanode_schema::trees::{BOOKMARKS, DEMOTIONS, GAPS, HOLDINGS};
+use datanode_schema::store::{Batch, Store, StoreError, Table};
+use datanode_schema::trees::{BOOKMARKS, DEMOTIONS, GAPS, HOLDINGS, RETIRED};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
@@ -96,10 +96,11 @@ pub fn audit(node: &Node, run: &RunContext, scope: Scope) -> Result<AuditCounter
     for (dataset, symbol, spans) in registry.universe.iter() {
         let Some(rule) = registry.rule(dataset).filter(|r| r.cadence != Cadence::Snapshot) else { continue };
         known.insert((dataset, symbol));
-        let before = pages(&node.store, dataset, symbol)?;
+        let before = pages(&node.store, &GAPS, dataset, symbol)?;
         if scope == Scope::WithGaps && before.is_empty() {
             continue;
         }
+        let retired = retired(node, dataset, symbol, &mut batch)?;
         let sessions = sessions.entry(dataset).or_insert_with(|| {
             let first =
                 registry.universe.datasets.get(&dataset).and_then(|m| m.values().flatten().map(|s| s.from).min());
@@ -112,7 +113,7 @@ pub fn audit(node: &Node, run: &RunContext, scope: Scope) -> Result<AuditCounter
             as_of: run.as_of,
             now,
             held: &held(&node.store, rule, dataset, symbol)?,
-            before: &before,
+            before: if before.is_empty() { &retired } else { &before },
             vendors: &vendors(node, &registry, dataset, symbol)?,
         };
         let after = inventory(&seen);
@@ -184,9 +185,21 @@ fn held(
 
 type Pages = BTreeMap<Month, GapPage>;
 
-fn pages(store: &Store, dataset: Dataset, symbol: &str) -> Result<Pages, StoreError> {
-    let all = store.load_all(&GAPS, &SeriesKey::prefix(dataset, symbol))?;
+fn pages(store: &Store, tree: &Table<PageKey, GapPage>, dataset: Dataset, symbol: &str) -> Result<Pages, StoreError> {
+    let all = store.load_all(tree, &SeriesKey::prefix(dataset, symbol))?;
     Ok(all.into_iter().map(|(k, page)| (k.month, page)).collect())
+}
+
+/// The evidence of a symbol that has left the universe and is back.
+fn retired(node: &Node, dataset: Dataset, symbol: &str, batch: &mut Batch) -> Result<Pages, StoreError> {
+    if node.store.len(RETIRED.name) == 0 {
+        return Ok(Pages::new());
+    }
+    let pages = pages(&node.store, &RETIRED, dataset, symbol)?;
+    for month in pages.keys() {
+        batch.delete(&RETIRED, &PageKey { dataset, symbol: symbol.to_owned(), month: *month });
+    }
+    Ok(pages)
 }
 
 /// The vendors of a symbol: those that can be asked, and those that were.
@@ -239,17 +252,20 @@ fn write_changes(
     Ok(changed)
 }
 
-/// Tasks of symbols that the universe no longer names.
+/// Tasks of symbols that the universe no longer names are put away: what vendors and people said of them goes on to be true.
 fn drop_unknown(node: &Node, known: &BTreeSet<(Dataset, &str)>, batch: &mut Batch) -> Result<u64, StoreError> {
     let mut gone = Vec::new();
-    node.store.scan(&GAPS, &[], |k, _| {
+    node.store.scan(&GAPS, &[], |k, page| {
         if !known.contains(&(k.dataset, k.symbol.as_str())) {
-            gone.push(k);
+            gone.push((k, page.native()));
         }
         ControlFlow::Continue(())
     })?;
-    for k in &gone {
-        batch.delete(&GAPS, k);
+    for (k, page) in &gone {
+        batch.delete(&GAPS, k).put(&RETIRED, k, page)?;
+        if batch.len() >= COMMIT {
+            node.store.commit(std::mem::take(batch))?;
+        }
     }
     Ok(gone.len() as u64)
 }

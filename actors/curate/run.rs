@@ -17,7 +17,7 @@ use datanode_schema::store::{Batch, StoreError};
 use datanode_schema::trees::{CURATED, HOLDINGS, SECONDS, TOUCHED, UNJUDGED, UNRELATED};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Files that appear together.
 const PUBLISH: usize = 256;
@@ -223,12 +223,14 @@ struct Publishing<'a> {
     found: Vec<Look>,
     noted: &'a BTreeSet<PageKey>,
     looks: &'a Looks,
+    /// Files that are removed once no record is left of them.
+    gone: Vec<PathBuf>,
 }
 
 impl<'a> Publishing<'a> {
     fn new(node: &Node, noted: &'a BTreeSet<PageKey>, looks: &'a Looks) -> Result<Self, CurateError> {
         let files = files::Batch::new(node.data.root()).map_err(io(node.data.root()))?;
-        Ok(Self { files, batch: Batch::new(), found: Vec::new(), noted, looks })
+        Ok(Self { files, batch: Batch::new(), found: Vec::new(), noted, looks, gone: Vec::new() })
     }
 
     /// Notes what second vendors gave of a file, and the months that are to be compared again for what raw noted.
@@ -280,6 +282,11 @@ impl<'a> Publishing<'a> {
         c.conflicts += conflicts;
         self.batch.delete(&TOUCHED, key);
         if rows == 0 {
+            // Raw has nothing left of it: it is taken off the record, and then away.
+            if node.store.get(&CURATED, key, |_| ())?.is_some() {
+                self.batch.delete(&CURATED, key).delete(&UNJUDGED, key);
+                self.gone.push(node.data.curated().join(&key.path));
+            }
             return Ok(());
         }
         let target = node.data.curated().join(&key.path);
@@ -314,7 +321,14 @@ impl<'a> Publishing<'a> {
     fn publish(&mut self, node: &Node) -> Result<(), CurateError> {
         let done = std::mem::replace(self, Self::new(node, self.noted, self.looks)?);
         done.files.publish().map_err(io(node.data.root()))?;
-        Ok(done.looks.commit(node, done.found, done.batch)?)
+        done.looks.commit(node, done.found, done.batch)?;
+        for path in done.gone {
+            match std::fs::remove_file(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(&path)(e)),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 

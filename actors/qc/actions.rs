@@ -12,7 +12,7 @@ use datanode_schema::trees::{ACTIONS, UNRELATED};
 use std::collections::BTreeMap;
 
 /// Datasets whose prices move by actions.
-const PRICED: [Dataset; 2] = [Dataset::EquitiesBars, Dataset::EquitiesBarsMinute];
+pub(crate) const PRICED: [Dataset; 2] = [Dataset::EquitiesBars, Dataset::EquitiesBarsMinute];
 
 /// The actions of each symbol's months in a curated file; none where it is of another dataset.
 pub fn action_pages(dataset: Dataset, symbols: &[(String, Table)]) -> BTreeMap<PageKey, ActionPage> {

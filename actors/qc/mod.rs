@@ -21,6 +21,7 @@ mod reopen;
 mod run;
 mod status;
 
+pub(crate) use actions::PRICED;
 pub use context::Context;
 pub use judge::{Judged, judge};
 pub(crate) use outcome::STATUS_DIRTY;

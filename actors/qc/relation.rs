@@ -7,7 +7,7 @@ use super::relate::{CROSS, Series, reach, relate};
 use crate::node::Node;
 use datanode_schema::clock::day_number;
 use datanode_schema::keys::{HoldingKey, Month, PageKey, SeriesKey};
-use datanode_schema::names::{Dataset, Reason};
+use datanode_schema::names::{Dataset, Reason, Verdict};
 use datanode_schema::records::{LedgerDay, LedgerPage};
 use datanode_schema::registry::{DatasetRule, Registry};
 use datanode_schema::store::{Batch, StoreError};
@@ -135,7 +135,10 @@ impl Around {
             }
             let actions = PageKey { dataset: Dataset::CorporateActions, ..key };
             if prices && let Some(page) = node.store.load(&ACTIONS, &actions)? {
-                a.actions.extend(page.days.into_iter().map(|d| (d.day, d)));
+                // What is RED itself explains nothing.
+                let verdicts = node.store.load(&LEDGER, &actions)?.map(|p| p.days(first)).unwrap_or_default();
+                let red = |day: i32| verdicts.iter().any(|v| v.day == day && v.verdict == Verdict::Red.number());
+                a.actions.extend(page.days.into_iter().filter(|d| !red(d.day)).map(|d| (d.day, d)));
             }
         }
         a.breaks.sort_unstable();

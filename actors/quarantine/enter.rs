@@ -3,7 +3,7 @@
 use super::acts::{Acts, Done, LAST_ACT};
 use super::manual::{Quarantine, reenter};
 use super::{Artifact, QuarantineError};
-use crate::qc::STATUS_DIRTY;
+use crate::qc::{PRICED, STATUS_DIRTY};
 use datanode_schema::acts::{self, Line};
 use datanode_schema::clock::day_number;
 use datanode_schema::failpoint;
@@ -12,7 +12,7 @@ use datanode_schema::keys::{HoldKey, PageKey, SeriesKey};
 use datanode_schema::names::{Act, Dataset, IncidentKind, IncidentLabel, Reason};
 use datanode_schema::records::{HoldRecord, Incident, LedgerPage};
 use datanode_schema::store::{Batch, StoreError};
-use datanode_schema::trees::{COUNTERS, HOLDS, INCIDENTS, LEDGER};
+use datanode_schema::trees::{COUNTERS, HOLDS, INCIDENTS, LEDGER, UNRELATED};
 
 /// Ledger pages of one commit.
 const COMMIT: usize = 200;
@@ -114,6 +114,12 @@ impl Acts {
                 let mut batch = Batch::new();
                 for (k, before, after) in some {
                     batch.guard(&LEDGER, k, Some(before))?.put(&LEDGER, k, after)?;
+                    if k.dataset == Dataset::CorporateActions {
+                        // What an action explains, or explains no more, is for the prices' verdicts to say.
+                        for dataset in PRICED {
+                            batch.put(&UNRELATED, &PageKey { dataset, ..k.clone() }, &self.now())?;
+                        }
+                    }
                 }
                 batch.put(&COUNTERS, &STATUS_DIRTY.to_owned(), &1)?;
                 match self.store.commit(batch) {

@@ -5,16 +5,17 @@
 
 use super::RawError;
 use crate::node::Node;
+use crate::qc::STATUS_DIRTY;
 use crate::quarantine::seen;
 use chrono::{Datelike, NaiveDate};
 use datanode_schema::clock::{date_of, day_number};
-use datanode_schema::keys::{BookmarkKey, SeriesKey, TouchedKey};
-use datanode_schema::names::{Dataset, Vendor};
+use datanode_schema::keys::{BookmarkKey, Month, PageKey, SeriesKey, TouchedKey};
+use datanode_schema::names::{Dataset, Reason, Vendor};
 use datanode_schema::paths::{DataDir, Grain};
-use datanode_schema::records::Holding;
+use datanode_schema::records::{Holding, LedgerPage, Print};
 use datanode_schema::registry::DatasetRule;
-use datanode_schema::store::Batch;
-use datanode_schema::trees::{BOOKMARKS, HOLDINGS, TOUCHED};
+use datanode_schema::store::{Batch, StoreError};
+use datanode_schema::trees::{BOOKMARKS, COUNTERS, CURATED, HOLDINGS, LEDGER, TOUCHED, UNJUDGED};
 
 /// The name of a file that is set aside.
 const ASIDE: &str = "data.damaged.parquet";
@@ -51,7 +52,12 @@ pub fn forget<T>(
         }
         for d in gone {
             let curated = DataDir::curated_file(dataset, rule.curated, date_of(d.day));
-            batch.put(&TOUCHED, &TouchedKey { dataset, path: curated }, &now)?;
+            let key = TouchedKey { dataset, path: curated };
+            // Judged again though it may come out the same: another vendor's rows may stand there.
+            if node.store.get(&CURATED, &key, |_| ())?.is_some() {
+                batch.put(&UNJUDGED, &key, &now)?;
+            }
+            batch.put(&TOUCHED, &key, &now)?;
         }
         if left.is_empty() {
             batch.delete(&HOLDINGS, &key);
@@ -59,6 +65,7 @@ pub fn forget<T>(
             batch.put(&HOLDINGS, &key, &Holding::pack(first, left))?;
         }
     }
+    unjudge(node, dataset, symbol, (from, to), &mut batch)?;
     let key = BookmarkKey { dataset, symbol: symbol.to_owned(), vendor };
     if let Some(mut bookmark) = node.store.load(&BOOKMARKS, &key)? {
         bookmark.uncover(from, to);
@@ -74,4 +81,28 @@ pub fn forget<T>(
         seen::unexpected_file(&node.acts, format!("raw/{file}"), cause);
     }
     Err(RawError::Forgotten { path: path.display().to_string(), cause: cause.to_owned() })
+}
+
+/// Takes the rows of `from..=to` out of the ledger, which keeps when they were first seen: what the curated files still hold of
+/// them is judged again.
+fn unjudge(
+    node: &Node,
+    dataset: Dataset,
+    symbol: &str,
+    (from, to): (i32, i32),
+    batch: &mut Batch,
+) -> Result<(), StoreError> {
+    for month in (Month::of(date_of(from)).0..=Month::of(date_of(to)).0).map(Month) {
+        let key = PageKey { dataset, symbol: symbol.to_owned(), month };
+        let Some(page) = node.store.load(&LEDGER, &key)? else { continue };
+        let first = month.first_day();
+        let mut days = page.days(first);
+        for d in days.iter_mut().filter(|d| d.rows > 0 && from <= d.day && d.day <= to) {
+            d.reasons = (d.reasons & Reason::BY_HAND) | Reason::MISSING_SESSION.bit;
+            (d.rows, d.vendor, d.print) = (0, 0, Print::default());
+            d.verdict = Reason::worst(d.reasons).number();
+        }
+        batch.put(&LEDGER, &key, &LedgerPage::pack(first, &days))?.put(&COUNTERS, &STATUS_DIRTY.to_owned(), &1)?;
+    }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Keeping one answer.
 
 use super::merge::merge;
-use super::versions::keep_version;
+use super::versions::{keep_version, restated_before};
 use super::{RawError, forget, holding_day};
 use crate::frame::{Cell, Origin, Table, encode_raw, read_raw, session_day};
 use crate::node::{Node, RunContext};
@@ -194,7 +194,13 @@ impl Keeping<'_> {
         } else {
             Table::default()
         };
-        let merged = merge(&mut table, rows, origin);
+        // Kept before, up to a crash: the same question of the same run.
+        let again = table.origins.iter().any(|o| o.request_id == origin.request_id).then(|| rows.clone());
+        let mut merged = merge(&mut table, rows, origin);
+        if let Some(rows) = again.filter(|_| merged.restated == 0) {
+            merged.restated_at = restated_before(&target, ask.dataset, &rows, origin, &table);
+            part.restated += merged.restated_at.len() as u64;
+        }
         part.restated += merged.restated;
         part.duplicates += merged.duplicates_at.len() as u64;
         self.hold(ask, part, days, &table);
