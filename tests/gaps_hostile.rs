@@ -5,9 +5,10 @@
 
 mod support;
 
-use datanode_schema::names::Reason;
+use datanode_schema::names::{Dataset, Reason};
 use datanode_vendorsim::{Seeded, Source};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use support::{Node, SEEDED_NIGHT, Sim, stage, verdicts};
 
 const UNIVERSE: &str = "universe:\n  equities_bars:\n    AAAA: [{from: 2025-06-02}]\n";
@@ -38,6 +39,26 @@ fn a_kill_between_a_raw_file_and_its_manifest_line_makes_no_foreign_file() {
     n.unset("DATANODE_KILL_AT");
     n.nightly(&[]).exits(0);
     assert_eq!(findings(&n, "2025-06-28T23:30:00Z"), json!([]));
+}
+
+/// The same, and the night is not begun again: another one comes. Each row still leads to the line of its request.
+#[test]
+fn after_a_kill_and_another_night_every_row_leads_to_its_line() {
+    let sim = market(11);
+    let mut n = Node::new(UNIVERSE, FRIDAY).vendors(&["alpaca"], &sim);
+    n.set("DATANODE_KILL_AT", "files.renamed:1");
+    assert_eq!(n.nightly(&[]).code, None, "killed");
+    n.unset("DATANODE_KILL_AT");
+    n.run(&[&["nightly", "--json"], &MONDAY[..]].concat()).exits(0);
+    let told: BTreeSet<String> = n.lines().into_iter().map(|l| l.request_id).collect();
+    let curated = n.data().join("data_layer/curated");
+    let mut unknown = 0;
+    for file in support::tree(&curated).into_keys() {
+        for (_, table) in datanode_actors::frame::read_curated(&curated.join(file), Dataset::EquitiesBars).unwrap() {
+            unknown += table.origins.iter().filter(|o| !told.contains(&*o.request_id)).count();
+        }
+    }
+    assert_eq!(unknown, 0, "requests of which rows speak and no manifest does");
 }
 
 /// The restatement is on the disk, its commit is not: that the values were others before must still be known.
