@@ -1,4 +1,4 @@
-//! Publishing files: temps written, one sync, renames, one sync. Only then may the store say that they exist.
+//! Publishing files: temps written and lines appended, one sync, renames, one sync. Only then may the store say that they exist.
 //!
 //! Temps live in `<data_dir>/tmp`, on the same file system, so that what a crash leaves behind is one folder to empty.
 
@@ -46,7 +46,7 @@ impl Batch {
         std::fs::write(self.temp_for(target), bytes)
     }
 
-    /// Appends a line to a file, after the renames and before the second sync.
+    /// Appends a line to a file, before the first sync.
     pub fn append(&mut self, target: PathBuf, line: Vec<u8>) {
         self.appends.push((target, line));
     }
@@ -64,6 +64,10 @@ impl Batch {
         if self.is_empty() {
             return Ok(());
         }
+        // A line before the files that it tells of: what lies in a file is never without its line, whenever a crash comes.
+        for (target, line) in &self.appends {
+            append(target, line)?;
+        }
         if !self.moves.is_empty() {
             crate::failpoint::pass("files.before_sync");
             sync_file_system(&self.tmp)?;
@@ -79,9 +83,6 @@ impl Batch {
             std::fs::rename(temp, target)?;
         }
         crate::failpoint::pass("files.renamed");
-        for (target, line) in &self.appends {
-            append(target, line)?;
-        }
         sync_file_system(&self.tmp)?;
         crate::failpoint::pass("files.published");
         Ok(())

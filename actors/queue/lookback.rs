@@ -16,7 +16,8 @@ use std::ops::ControlFlow;
 
 type Group = (Dataset, Vendor, Vec<i32>);
 
-/// The asks of tonight, by vendor; what came in or was asked for again today (UTC) is left alone.
+/// The asks of tonight, by vendor; a symbol that was looked at today (UTC) is left alone. What came in
+/// today says nothing of that: a kill may have come between it and the look.
 pub(super) fn plan(node: &Node, run: &RunContext) -> Result<BTreeMap<Vendor, VecDeque<Ask>>, QueueError> {
     let registry = node.registry();
     let mut groups: BTreeMap<Group, Vec<String>> = BTreeMap::new();
@@ -28,7 +29,7 @@ pub(super) fn plan(node: &Node, run: &RunContext) -> Result<BTreeMap<Vendor, Vec
         days.retain(|d| first <= *d && *d <= last);
         for (vendor, held) in held(node, dataset, symbol, &days)? {
             let key = BookmarkKey { dataset, symbol: symbol.to_owned(), vendor };
-            let looked = node.store.load(&BOOKMARKS, &key)?.map_or(0, |b| b.updated_at.max(b.looked_at));
+            let looked = node.store.load(&BOOKMARKS, &key)?.map_or(0, |b| b.looked_at);
             let demoted = node.store.load(&DEMOTIONS, &key)?.unwrap_or_default();
             let Some(c) = registry.capability(vendor, dataset).filter(|_| node.enabled.contains(&vendor)) else {
                 continue;

@@ -35,7 +35,8 @@ impl Keeping<'_> {
             Outcome::Filled | Outcome::Short | Outcome::Empty => {
                 let mut b: Bookmark = self.node.store.load(&BOOKMARKS, &key)?.unwrap_or_default();
                 self.cover(ask, part, &mut b);
-                if ask.purpose.is_second_look() {
+                // The first answer is as good as a second look.
+                if ask.purpose.is_second_look() || b.answers == 0 {
                     b.looked_at = now;
                 }
                 b.rows += part.rows;

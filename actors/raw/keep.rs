@@ -184,16 +184,20 @@ impl Keeping<'_> {
         let target = self.node.data.raw().join(&file);
         let first = rows.first().map_or(ask.from, |(when, _)| date_of(session_day(ask.dataset, *when)));
         let lost = |cause: &str| forget(self.node, self.rule, ask.vendor, ask.dataset, &part.symbol, first, cause);
+        let known = self.days_held(ask, &part.symbol, first)?;
         let mut table = if target.is_file() {
             match read_raw(&target, ask.dataset, ask.vendor) {
                 Ok(t) => t,
                 Err(e) => lost(&e.cause)?,
             }
-        } else if self.is_held(ask, &part.symbol, first)? {
+        } else if !known.is_empty() {
             lost("the file is gone")?
         } else {
             Table::default()
         };
+        // A kill left rows of an answer that was never kept: no line names their request, and this answer says them again, or the
+        // next one does.
+        table.rows.retain(|r| known.contains(&session_day(ask.dataset, r.when)));
         // Kept before, up to a crash: the same question of the same run.
         let again = table.origins.iter().any(|o| o.request_id == origin.request_id).then(|| rows.clone());
         let mut merged = merge(&mut table, rows, origin);
@@ -229,17 +233,19 @@ impl Keeping<'_> {
         Ok(())
     }
 
-    /// Whether the holdings say that the raw file of `date` has rows.
-    fn is_held(&self, ask: &Ask, symbol: &str, date: NaiveDate) -> Result<bool, RawError> {
-        let mut held = false;
+    /// The days of which the raw file of `date` has rows, as the holdings say.
+    fn days_held(&self, ask: &Ask, symbol: &str, date: NaiveDate) -> Result<BTreeSet<i32>, RawError> {
+        let mut held = BTreeSet::new();
+        let here = |day: &i32| match self.rule.grain {
+            Grain::Day => *day == day_number(date),
+            Grain::Year => date_of(*day).year() == date.year(),
+        };
         self.node.store.scan(&HOLDINGS, &SeriesKey::prefix(ask.dataset, symbol), |k, page| {
-            let here = |day: i32| match self.rule.grain {
-                Grain::Day => day == day_number(date),
-                Grain::Year => date_of(day).year() == date.year(),
-            };
-            let first = k.month.first_day();
-            held = k.vendor == ask.vendor && bits(page.days_with_rows()).any(|n| here(first + n));
-            if held { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if k.vendor == ask.vendor {
+                let first = k.month.first_day();
+                held.extend(bits(page.days_with_rows()).map(|n| first + n).filter(here));
+            }
+            ControlFlow::Continue(())
         })?;
         Ok(held)
     }

@@ -563,7 +563,7 @@ fn an_action_that_is_labelled_invalid_explains_no_jump() {
     };
     w.node.acts.open(&what, "uid 1").unwrap();
     qc(&w.node).unwrap();
-    assert_eq!(of(&w), "unexplained_jump", "the split is RED and never ships");
+    assert!(of(&w).contains("unexplained_jump"), "the split is RED and never ships");
 }
 
 /// Foreign rows of an earlier listing: the symbol leaves the universe, and its rows go on to ship.
