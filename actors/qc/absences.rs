@@ -7,7 +7,7 @@ use super::reopen::Reopening;
 use crate::node::Node;
 use datanode_schema::clock::day_number;
 use datanode_schema::keys::{Month, PageKey, SeriesKey};
-use datanode_schema::names::{Absence, Dataset, Explanation, Reason};
+use datanode_schema::names::{Absence, Explanation, Reason};
 use datanode_schema::records::{GapPage, GapTask, LedgerDay, LedgerPage, Print};
 use datanode_schema::registry::{Registry, Span};
 use datanode_schema::store::{Batch, StoreError};
@@ -15,58 +15,87 @@ use datanode_schema::trees::{COUNTERS, GAPS, LEDGER, UNRELATED};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-/// What the gap pages say.
+/// What the gap pages of one symbol say.
 #[derive(Default)]
 struct Gaps {
-    /// By page: the days without rows, as entries, and a bit for each day with rows whose holes are explained.
-    pages: BTreeMap<PageKey, (Vec<LedgerDay>, u32)>,
+    /// By month: the days without rows, as entries, and a bit for each day with rows whose holes are explained.
+    pages: BTreeMap<Month, (Vec<LedgerDay>, u32)>,
     /// Days between two listings.
-    not_listed: BTreeMap<SeriesKey, Vec<i32>>,
+    not_listed: Vec<i32>,
 }
 
-/// Brings the ledger into line with the queue's absences; how many pages changed.
+/// Brings the ledger into line with the queue's absences; how many pages changed. One symbol at a time: at first nothing is there, and
+/// the absences of a large universe together are gigabytes.
 pub(super) fn enter_absences(node: &Node, registry: &Registry, reopening: &Reopening) -> Result<u64, QcError> {
-    let now = node.clock.now().timestamp();
-    let mut gaps = read_gaps(node, &reopening.contexts)?;
-    let mut relisted: BTreeSet<SeriesKey> = gaps.not_listed.keys().cloned().collect();
-    // Pages that have what the queue no longer knows of.
-    let bits = Reason::NO_TRADE_MINUTES.bit;
-    node.store.scan(&LEDGER, &[], |k, page| {
-        if page.groups.iter().any(|g| g.rows.to_native() == 0 || g.reasons.to_native() & bits != 0) {
-            gaps.pages.entry(k.clone()).or_default();
-        }
-        if page.groups.iter().any(|g| g.reasons.to_native() & Reason::EARLIER_LISTING.bit != 0) {
-            relisted.insert(SeriesKey { dataset: k.dataset, symbol: k.symbol });
-        }
-        ControlFlow::Continue(())
-    })?;
     let mut batch = Batch::new();
     let mut changed = 0;
-    for (key, (mut days, explained)) in gaps.pages {
-        let mut page: LedgerPage = node.store.load(&LEDGER, &key)?.unwrap_or_default();
-        reopening.settle(&key, &page, &mut days);
-        let first = key.month.first_day();
-        let entered = enter(&mut page, first, days, |d| d.rows == 0);
-        if amend(&mut page, first, now, |d| agreed(d, first, explained)) || entered {
-            changed += 1;
-            put(&mut batch, &key, &page)?;
-        }
-        if batch.len() >= COMMIT {
+    for series in to_look_at(node)? {
+        let (gaps, relisted) = read_gaps(node, &series, reopening)?;
+        changed += enter_pages(node, &series, gaps.pages, reopening, &mut batch)?;
+        if batch.len() >= COMMIT || (relisted && !batch.is_empty()) {
             node.store.commit(std::mem::take(&mut batch))?;
+        }
+        let spans = registry.universe.spans(series.dataset, &series.symbol);
+        // Of a symbol that left the universe nobody keeps gap pages; its rows ship on, and are what they were.
+        if relisted && !spans.is_empty() {
+            let earlier = earlier(spans, &gaps.not_listed);
+            changed += enter_listings(node, &series, &gaps.not_listed, &earlier, node.clock.now().timestamp())?;
         }
     }
     if !batch.is_empty() {
         node.store.commit(batch)?;
     }
-    for series in relisted {
-        let gone = gaps.not_listed.get(&series).map_or(&[][..], Vec::as_slice);
-        let spans = registry.universe.spans(series.dataset, &series.symbol);
-        // Of a symbol that left the universe nobody keeps gap pages; its rows ship on, and are what they were.
-        if spans.is_empty() {
-            continue;
+    Ok(changed)
+}
+
+/// Reasons that come from the queue, of sessions with rows.
+const OF_QUEUE: u64 = Reason::NO_TRADE_MINUTES.bit | Reason::EARLIER_LISTING.bit;
+
+/// Symbols that have gaps, or of which the ledger says something that the queue may no longer know of.
+fn to_look_at(node: &Node) -> Result<BTreeSet<SeriesKey>, StoreError> {
+    let mut out: BTreeSet<SeriesKey> = BTreeSet::new();
+    let mut last: Option<SeriesKey> = None;
+    // Pages come by symbol: most are of the one before.
+    let mut add = |k: PageKey| {
+        if last.as_ref().is_none_or(|l| l.dataset != k.dataset || l.symbol != k.symbol) {
+            let series = SeriesKey { dataset: k.dataset, symbol: k.symbol };
+            out.insert(series.clone());
+            last = Some(series);
         }
-        let earlier = earlier(spans, gone);
-        changed += enter_listings(node, &series, gone, &earlier, now)?;
+    };
+    node.store.scan(&GAPS, &[], |k, _| {
+        add(k);
+        ControlFlow::Continue(())
+    })?;
+    node.store.scan(&LEDGER, &[], |k, page| {
+        if page.groups.iter().any(|g| g.rows.to_native() == 0 || g.reasons.to_native() & OF_QUEUE != 0) {
+            add(k);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(out)
+}
+
+/// Enters a symbol's absences.
+fn enter_pages(
+    node: &Node,
+    series: &SeriesKey,
+    pages: BTreeMap<Month, (Vec<LedgerDay>, u32)>,
+    reopening: &Reopening,
+    batch: &mut Batch,
+) -> Result<u64, QcError> {
+    let now = node.clock.now().timestamp();
+    let mut changed = 0;
+    for (month, (mut days, explained)) in pages {
+        let key = PageKey { dataset: series.dataset, symbol: series.symbol.clone(), month };
+        let mut page: LedgerPage = node.store.load(&LEDGER, &key)?.unwrap_or_default();
+        reopening.settle(&key, &page, &mut days);
+        let first = month.first_day();
+        let entered = enter(&mut page, first, days, |d| d.rows == 0);
+        if amend(&mut page, first, now, |d| agreed(d, first, explained)) || entered {
+            changed += 1;
+            put(batch, &key, &page)?;
+        }
     }
     Ok(changed)
 }
@@ -81,11 +110,14 @@ fn put(batch: &mut Batch, key: &PageKey, page: &LedgerPage) -> Result<(), StoreE
     Ok(())
 }
 
-fn read_gaps(node: &Node, contexts: &BTreeMap<Dataset, u64>) -> Result<Gaps, StoreError> {
+/// What the queue says of a symbol, a page for each month of which the ledger may say otherwise; and whether there is, or was, an
+/// earlier listing.
+fn read_gaps(node: &Node, series: &SeriesKey, reopening: &Reopening) -> Result<(Gaps, bool), StoreError> {
     let now = node.clock.now().timestamp();
+    let context = reopening.contexts.get(&series.dataset).copied().unwrap_or(0);
+    let prefix = SeriesKey::prefix(series.dataset, &series.symbol);
     let mut out = Gaps::default();
-    node.store.scan(&GAPS, &[], |k, page| {
-        let context = contexts.get(&k.dataset).copied().unwrap_or(0);
+    node.store.scan(&GAPS, &prefix, |k, page| {
         let (mut days, mut explained) = (Vec::new(), 0u32);
         let first = k.month.first_day();
         for t in page.native().tasks(first) {
@@ -97,8 +129,7 @@ fn read_gaps(node: &Node, contexts: &BTreeMap<Dataset, u64>) -> Result<Gaps, Sto
             }
             let Some(reason) = reason(&t) else { continue };
             if reason == Reason::NOT_LISTED {
-                let series = SeriesKey { dataset: k.dataset, symbol: k.symbol.clone() };
-                out.not_listed.entry(series).or_default().push(t.day);
+                out.not_listed.push(t.day);
             }
             days.push(LedgerDay {
                 day: t.day,
@@ -113,10 +144,19 @@ fn read_gaps(node: &Node, contexts: &BTreeMap<Dataset, u64>) -> Result<Gaps, Sto
                 print: Print::default(),
             });
         }
-        out.pages.insert(k, (days, explained));
+        out.pages.insert(k.month, (days, explained));
         ControlFlow::Continue(())
     })?;
-    Ok(out)
+    let mut relisted = !out.not_listed.is_empty();
+    node.store.scan(&LEDGER, &prefix, |k, page| {
+        let has = |bits: u64| page.groups.iter().any(|g| g.reasons.to_native() & bits != 0);
+        if has(Reason::NO_TRADE_MINUTES.bit) || page.groups.iter().any(|g| g.rows.to_native() == 0) {
+            out.pages.entry(k.month).or_default();
+        }
+        relisted |= has(Reason::EARLIER_LISTING.bit);
+        ControlFlow::Continue(())
+    })?;
+    Ok((out, relisted))
 }
 
 /// The reason of a session without rows.

@@ -746,3 +746,19 @@ fn what_is_misread_of_a_whole_universe_is_reported_in_linear_time() {
     println!("1,000 symbols: {few:.2} s; 4,000 symbols: {many:.2} s");
     assert!(many < 8.0 * few, "four times as many symbols took {:.1} times as long", many / few);
 }
+
+/// Both vendors are late with the newest session of a symbol that trades every day: an hour after each other they say "nothing", and
+/// two agree. The lookback is there for late rows: the next night they are there to be had.
+#[test]
+fn the_newest_session_that_two_late_vendors_lacked_is_asked_for_again() {
+    let both = [Vendor::Alpaca, Vendor::Massive];
+    let w = world("2020-01-11T02:00:00Z", &both, |s| {
+        universe(s, "  equities_bars:\n    AAPL: [{from: 2019-12-02}]\n");
+    });
+    w.night("r0", "2020-01-10", &both, |_, _, _, d| (d != day("2020-01-10")).then_some(Cell::Bar(bar(10.0))));
+    for (i, as_of) in ["2020-01-13", "2020-01-14", "2020-01-15"].into_iter().enumerate() {
+        w.hands.unix.fetch_add(if i == 0 { 3 } else { 1 } * 86_400, Ordering::Relaxed);
+        w.night(&format!("n{i}"), as_of, &both, |_, _, _, _| Some(Cell::Bar(bar(10.0))));
+    }
+    assert_eq!(w.tasks(BARS, "AAPL"), [], "three nights in which both vendors had the tenth, and nobody asked");
+}
