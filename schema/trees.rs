@@ -28,6 +28,7 @@
 //! | suspects | dataset, symbol, month | – | ledger months with a jump that a second vendor could confirm |
 //! | holds | dataset, symbol, act | days held or released, by whom, why | what people say of partitions |
 //! | retired | dataset, symbol, month | gap pages | the evidence of symbols that left the universe, should they come back |
+//! | restating | dataset, raw file | sessions | restatements on their way into a file |
 //! | incidents | act | artifact, label, note, replacement | what is known to be wrong |
 
 use crate::keys::{BookmarkKey, CalendarKey, CapabilityKey, HoldKey, HoldingKey, PageKey, TouchedKey};
@@ -90,6 +91,9 @@ pub const INCIDENTS: Table<u64, r::Incident> = Table::new("incidents", 24, 1);
 /// See the table above.
 pub const RETIRED: Table<PageKey, r::GapPage> = Table::new("retired", 27, 1);
 
+/// See the table above; the path is that of the raw file, the value day numbers with commas between them.
+pub const RESTATING: Table<TouchedKey, String> = Table::new("restating", 28, 1);
+
 /// Every tree, for opening, checking and rebuilding.
 pub fn all() -> Vec<TableDef> {
     vec![
@@ -120,6 +124,7 @@ pub fn all() -> Vec<TableDef> {
         HOLDS.def(),
         INCIDENTS.def(),
         RETIRED.def(),
+        RESTATING.def(),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! Keeping one answer.
 
 use super::merge::merge;
-use super::versions::{keep_version, restated_before};
+use super::versions::keep_version;
 use super::{RawError, forget, holding_day};
 use crate::frame::{Cell, Origin, Table, encode_raw, read_raw, session_day};
 use crate::node::{Node, RunContext};
@@ -19,7 +19,7 @@ use datanode_schema::paths::{DataDir, Grain};
 use datanode_schema::records::{HoldingDay, bits};
 use datanode_schema::registry::{DatasetRule, Registry};
 use datanode_schema::store::{Batch, StoreError};
-use datanode_schema::trees::{HOLDINGS, LEASES, TOUCHED};
+use datanode_schema::trees::{HOLDINGS, LEASES, RESTATING, TOUCHED};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -53,11 +53,15 @@ pub fn keep(node: &Node, run: &RunContext, claimed: &Claimed, fetched: Fetched) 
             ..Default::default()
         },
         touched: BTreeSet::new(),
+        restating: Batch::new(),
     };
     k.batch.guard(&LEASES, &claimed.id, Some(&claimed.lease))?;
     k.batch.delete(&LEASES, &claimed.id);
     k.answer(fetched)?;
-    let Keeping { files, batch, counters, .. } = k;
+    let Keeping { files, batch, counters, restating, .. } = k;
+    if !restating.is_empty() {
+        node.store.commit(restating)?;
+    }
     files.publish().map_err(io(node.data.root()))?;
     match node.store.commit(batch) {
         Ok(_) => Ok(counters),
@@ -75,6 +79,8 @@ pub(super) struct Keeping<'a> {
     pub(super) batch: Batch,
     pub(super) counters: VendorCounters,
     pub(super) touched: BTreeSet<TouchedKey>,
+    /// What is to be in the store before the files are others.
+    restating: Batch,
 }
 
 /// One symbol's part of an answer, on its way.
@@ -198,26 +204,18 @@ impl Keeping<'_> {
         // A kill left rows of an answer that was never kept: no line names their request, and this answer says them again, or the
         // next one does.
         table.rows.retain(|r| known.contains(&session_day(ask.dataset, r.when)));
-        // Kept before, up to a crash: the same question of the same run.
-        let again = table.origins.iter().any(|o| o.request_id == origin.request_id).then(|| rows.clone());
-        let mut merged = merge(&mut table, rows, origin);
-        if let Some(rows) = again.filter(|_| merged.restated == 0) {
-            merged.restated_at = restated_before(&target, ask.dataset, &rows, origin, &table);
-            part.restated += merged.restated_at.len() as u64;
-        }
+        let merged = merge(&mut table, rows, origin);
         part.restated += merged.restated;
         part.duplicates += merged.duplicates_at.len() as u64;
         self.hold(ask, part, days, &table);
-        for (stamps, note) in [
-            (&merged.restated_at, (|h| &mut h.restated) as fn(&mut HoldingDay) -> &mut u32),
-            (&merged.duplicates_at, |h| &mut h.duplicates),
-        ] {
-            for when in stamps {
-                if let Some(h) = part.held.get_mut(&session_day(ask.dataset, *when)) {
-                    *note(h) += 1;
-                }
+        let day = |when: &i64| session_day(ask.dataset, *when);
+        for d in merged.duplicates_at.iter().map(day) {
+            if let Some(h) = part.held.get_mut(&d) {
+                h.duplicates += 1;
             }
         }
+        let restated: Vec<i32> = merged.restated_at.iter().map(day).collect();
+        self.note_restated(ask, part, &file, &restated)?;
         if merged.new == 0 && merged.restated == 0 {
             // A kill may have come between this very file and the line that was to name it: then this line is the only one.
             let (sum, _) = files::sha256_file(&target).map_err(io(&target))?;
@@ -230,6 +228,30 @@ impl Keeping<'_> {
         let bytes = encode_raw(&file, ask.dataset, &table)?;
         part.files.push(Written { path: file, sha256: sha256_hex(&bytes) });
         self.files.add(target, &bytes).map_err(io(self.node.data.root()))?;
+        Ok(())
+    }
+
+    /// Notes which sessions are restated. It is in the store before the file is another: after a kill in between the values would
+    /// only say the same again.
+    fn note_restated(&mut self, ask: &Ask, part: &mut Part, file: &str, days: &[i32]) -> Result<(), RawError> {
+        let key = TouchedKey { dataset: ask.dataset, path: file.to_owned() };
+        let mut all: BTreeSet<i32> = days.iter().copied().collect();
+        if let Some(before) = self.node.store.load(&RESTATING, &key)? {
+            all.extend(before.split(',').filter_map(|d| d.parse::<i32>().ok()));
+        }
+        if all.is_empty() {
+            return Ok(());
+        }
+        for d in &all {
+            let rows = days.iter().filter(|x| *x == d).count().max(1);
+            if let Some(h) = part.held.get_mut(d) {
+                h.restated = u32::try_from(rows).unwrap_or(u32::MAX);
+            }
+        }
+        // A year of sessions at six bytes fits a record.
+        let text: Vec<String> = all.iter().map(i32::to_string).collect();
+        self.restating.put(&RESTATING, &key, &text.join(","))?;
+        self.batch.delete(&RESTATING, &key);
         Ok(())
     }
 
