@@ -214,7 +214,8 @@ fn task(s: &Seen<'_>, before: Option<&GapTask>, session: &Session, rows: u32, st
 /// Applies the dataset's no-trade rule: what the evidence makes of a missing session or of a hole. `who` are the enabled vendors
 /// that have the session at all; where there is none (a night without vendors), what was said goes on to be true.
 ///
-/// For a missing session a vendor agrees by an empty answer; for a hole by one that has rows of the session, and not those.
+/// What is said before the second UTC day after the session is no last word: the vendors may be late. For a missing session a
+/// vendor agrees by an empty answer; for a hole by one that has rows of the session, and not those.
 pub fn settle(rule: &DatasetRule, task: &mut GapTask, who: Mask) {
     let agreeing = if task.state == Absence::Missing.number() {
         Outcome::Empty.number()
@@ -224,10 +225,12 @@ pub fn settle(rule: &DatasetRule, task: &mut GapTask, who: Mask) {
         task.why = 0;
         return;
     };
-    let agree = task.answers.iter().filter(|a| a.outcome == agreeing).count();
+    // A vendor may be late, and two as well: what was said on the evening of the session itself is asked once more.
+    let in_time = |a: &Answer| a.outcome == agreeing && a.last_day > task.day + 1;
+    let agree = task.answers.iter().filter(|a| in_time(a)).count();
     // One that is asked no more is no witness for the one that is.
     let is_asked = |a: &&Answer| who == 0 || number_bit(a.vendor) & who != 0;
-    let twice = |a: &Answer| a.outcome == agreeing && a.days >= rule.no_trade.sole_vendor_days;
+    let twice = |a: &Answer| in_time(a) && a.days >= rule.no_trade.sole_vendor_days;
     let sole = who.count_ones() <= 1 && task.answers.iter().filter(is_asked).any(twice);
     if agree >= usize::from(rule.no_trade.vendors_agree) || sole {
         task.state = Absence::Explained.number();
