@@ -1,5 +1,5 @@
-//! The lookback: the newest sessions are asked for once more, a night later, of the vendor that gave them. Late rows and
-//! restatements come in this way.
+//! The lookback: the newest sessions are asked for once more, a night later, of the vendors that gave them or had nothing of
+//! them. Late rows and restatements come in this way.
 
 use super::QueueError;
 use super::lens::{last_sessions, window};
@@ -7,10 +7,10 @@ use super::score::Shape;
 use crate::node::{Node, RunContext};
 use crate::vendor::{Ask, Purpose};
 use datanode_schema::clock::date_of;
-use datanode_schema::keys::{BookmarkKey, HoldingKey, Month};
-use datanode_schema::names::{Dataset, Vendor};
-use datanode_schema::records::bits;
-use datanode_schema::trees::{BOOKMARKS, DEMOTIONS, HOLDINGS};
+use datanode_schema::keys::{BookmarkKey, HoldingKey, Month, PageKey};
+use datanode_schema::names::{Absence, Dataset, Explanation, Vendor};
+use datanode_schema::records::{GapTask, bits};
+use datanode_schema::trees::{BOOKMARKS, DEMOTIONS, GAPS, HOLDINGS};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 
@@ -68,7 +68,8 @@ pub(super) fn plan(node: &Node, run: &RunContext) -> Result<BTreeMap<Vendor, Vec
     Ok(out)
 }
 
-/// Which of the days each vendor has given.
+/// Which of the days each vendor has given, or said that nothing traded: two vendors that are late on one evening agree as two do that
+/// are right. A symbol that is listed no more is not asked for so.
 fn held(
     node: &Node,
     dataset: Dataset,
@@ -85,6 +86,19 @@ fn held(
             }
             ControlFlow::Continue(())
         })?;
+        let page = PageKey { dataset, symbol: symbol.to_owned(), month };
+        let tasks = node.store.load(&GAPS, &page)?.map(|p| p.tasks(month.first_day())).unwrap_or_default();
+        let quiet = |t: &&GapTask| {
+            t.rows == 0
+                && t.state == Absence::Explained.number()
+                && t.why == Explanation::NoTrade.number()
+                && days.contains(&t.day)
+        };
+        for t in tasks.iter().filter(quiet) {
+            for v in t.answers.iter().filter_map(|a| Vendor::from_number(a.vendor)) {
+                out.entry(v).or_default().insert(t.day);
+            }
+        }
     }
     Ok(out)
 }
