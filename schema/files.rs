@@ -65,6 +65,7 @@ impl Batch {
             return Ok(());
         }
         // A line before the files that it tells of: what lies in a file is never without its line, whenever a crash comes.
+        crate::failpoint::pass("files.before_lines");
         for (target, line) in &self.appends {
             append(target, line)?;
         }

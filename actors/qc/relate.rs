@@ -138,7 +138,8 @@ fn steps(series: &Series<'_>) -> Vec<Step> {
             None => (Step { listed: s.day, ..Step::default() }, 0.0),
         };
         splits += factor;
-        let volume = ln(f64::from(s.print.volume)).map(|v| v - splits);
+        // Nothing traded counts as one share: of a liquid symbol that is far from everything before.
+        let volume = ln(f64::from(s.print.volume).max(1.0)).map(|v| v - splits);
         let no_value = no_value(series.dataset, s);
         let same = match before.filter(|_| !broken) {
             // A day without an observation is not looked at, and breaks no row of equal ones.
