@@ -292,7 +292,12 @@ fn what_is_hostile_is_refused_and_nothing_is_written() {
 #[test]
 fn a_crash_at_any_point_of_an_act_leaves_it_done_or_never_begun() {
     let sim = Sim::seeded(1, 1, "");
-    for (at, done) in [("files.before_lines:1", false), ("files.published:1", true), ("acts.written:1", true), ("acts.entered:1", true)] {
+    for (at, done) in [
+        ("files.before_lines:1", false),
+        ("files.published:1", true),
+        ("acts.written:1", true),
+        ("acts.entered:1", true),
+    ] {
         let n = node(&sim);
         n.nightly(&[]).exits(0);
         {

@@ -65,6 +65,10 @@ pub fn upload_whole(acts: &Acts, export_id: &str, destination: &str) {
     acts.mended(IncidentKind::ChecksumMismatch, &Artifact::Pack(export_id.to_owned()), &why);
 }
 
+/// So many incidents of misread sessions one stage opens; the partitions are RED by their reason, whether an incident names them or
+/// not.
+const MOST_MISREAD: usize = 200;
+
 /// QC calls this when its verdicts are entered: `newly` are the partitions (symbol, day number) of a dataset that got the reason
 /// `misread_timestamps` and had it not before, `no_longer` those that lost it. Sessions that follow one another become one incident.
 pub fn misread(
@@ -79,9 +83,15 @@ pub fn misread(
         let (from, to) = (Some(date_of(from)), Some(date_of(to)));
         Artifact::Partitions { dataset, symbol: symbol.to_owned(), from, to }
     };
-    for (symbol, from, to) in runs(calendar, newly) {
-        let note = "the sessions lie whole hours beside their time".to_owned();
-        acts.report(opening(of(&symbol, from, to), kind, IncidentLabel::Invalid, note, String::new()));
+    let found = runs(calendar, newly);
+    for (symbol, from, to) in found.iter().take(MOST_MISREAD) {
+        let note = match found.len().saturating_sub(MOST_MISREAD) {
+            0 => "the sessions lie whole hours beside their time".to_owned(),
+            more => format!(
+                "the sessions lie whole hours beside their time, and those of {more} others: a change of clocks?"
+            ),
+        };
+        acts.report(opening(of(symbol, *from, *to), kind, IncidentLabel::Invalid, note, String::new()));
     }
     for (symbol, from, to) in runs(calendar, no_longer) {
         acts.mended(kind, &of(&symbol, from, to), "they were judged again, and lie at their time");

@@ -443,32 +443,6 @@ fn peak_mb() -> u64 {
     line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
-/// The first nights of a large universe: nothing is there yet, and every session is a gap. What QC needs for them is not all of them
-/// at once. `GAP_SYMBOLS=N` for another size; 1,000 symbols of five years are 1,260,000 sessions, a twentieth of what a node is
-/// to hold.
-#[test]
-#[ignore = "some hundred MB and a minute"]
-fn qc_of_a_large_universe_that_is_empty_needs_little_memory_and_a_second_time_writes_nothing() {
-    let n: usize = std::env::var("GAP_SYMBOLS").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000);
-    let lines: String = (0..n).map(|i| format!("    S{i:04}: [{{from: 2015-01-02, to: 2019-12-31}}]\n")).collect();
-    let w = world("2020-02-01T02:00:00Z", &[Vendor::Alpaca], |s| universe(s, &format!("  equities_bars:\n{lines}")));
-    let run = run(&w.node, "r1", "2020-01-31");
-    let c = audit(&w.node, &run, audit::Scope::Everything).unwrap();
-    let before = peak_mb();
-    let began = std::time::Instant::now();
-    let first = qc(&w.node).unwrap();
-    let (took, peak) = (began.elapsed(), peak_mb());
-    let began = std::time::Instant::now();
-    let second = qc(&w.node).unwrap();
-    let again = began.elapsed();
-    println!(
-        "{} sessions: first {took:?} {} pages, {before} -> {peak} MB; second {again:?} {} pages",
-        c.sessions, first.pages_written, second.pages_written
-    );
-    assert_eq!(second.pages_written, 0);
-    assert!(peak - before < 100, "{} MB more for {} sessions", peak - before, c.sessions);
-}
-
 /// A hold is given while QC writes the status file: the pack's file says what its manifest says.
 #[test]
 fn what_is_held_while_the_status_file_is_written_is_in_the_next_one() {
@@ -727,24 +701,6 @@ fn a_volume_of_zero_is_an_outlier_of_a_liquid_symbol() {
     };
     let got = relate(&series, 18_049, 18_049);
     assert_eq!(Reason::names(got[0].1), ["outlier"]);
-}
-
-/// A change of clocks that a vendor missed is a whole universe's: one incident each, and none costs more because of the others.
-#[test]
-#[ignore = "measures"]
-fn what_is_misread_of_a_whole_universe_is_reported_in_linear_time() {
-    let took = |n: usize| {
-        let w = world("2020-02-01T02:00:00Z", &[Vendor::Alpaca], |s| {
-            universe(s, "  equities_bars:\n    AAPL: [{from: 2020-01-02}]\n");
-        });
-        let newly: Vec<(String, i32)> = (0..n).map(|i| (format!("S{i:05}"), day("2020-01-07"))).collect();
-        let began = std::time::Instant::now();
-        datanode_actors::quarantine::seen::misread(&w.node.acts, MINUTES, Calendar::Xnys, &newly, &[]);
-        began.elapsed().as_secs_f64()
-    };
-    let (few, many) = (took(1_000), took(4_000));
-    println!("1,000 symbols: {few:.2} s; 4,000 symbols: {many:.2} s");
-    assert!(many < 8.0 * few, "four times as many symbols took {:.1} times as long", many / few);
 }
 
 /// Both vendors are late with the newest session of a symbol that trades every day: an hour after each other they say "nothing", and

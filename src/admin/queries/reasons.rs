@@ -59,7 +59,7 @@ impl Facts<'_> {
             _ => &[],
         };
         let said = |n: &&str| self.thresholds.get(n).map(|v| format!("{n} {v}"));
-        let words: Vec<String> = names.iter().filter_map(|n| said(n)).collect();
+        let words: Vec<String> = names.iter().filter_map(said).collect();
         (!words.is_empty()).then(|| words.join(", "))
     }
 
