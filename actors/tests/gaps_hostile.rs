@@ -436,13 +436,6 @@ fn a_silence_that_was_not_noted_fills_no_hole() {
     assert_eq!(audit::holes(&rule, 390, &together).len(), 1, "nobody has a row there, and no task is left for it");
 }
 
-/// The most memory that this process has held so far, in MB.
-fn peak_mb() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap_or("VmHWM: 0 kB");
-    line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) / 1024
-}
-
 /// A hold is given while QC writes the status file: the pack's file says what its manifest says.
 #[test]
 fn what_is_held_while_the_status_file_is_written_is_in_the_next_one() {
