@@ -12,13 +12,14 @@ use datanode_schema::clock::day_number;
 use datanode_schema::keys::DecidedBy;
 use datanode_schema::names::{Dataset, Reason, Verdict};
 use datanode_schema::records::{CalendarYear, HoldingDay, LedgerDay};
-use datanode_schema::store::{Batch, Store, StoreOptions};
-use datanode_schema::trees::{self, CALENDARS, CONTEXTS, COUNTERS, HOLDINGS, LEDGER};
+use datanode_schema::store::Batch;
+use datanode_schema::trees::{CALENDARS, CONTEXTS, COUNTERS, HOLDINGS, LEDGER};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
+use support::verdicts::state as open;
 use support::{ADMIN, DATANODE, Live, Node, Ran, SEEDED_NIGHT, Sim, counts, python, real_data, run, stage};
 
 /// A Tuesday of the generated market, within its minutes.
@@ -51,10 +52,6 @@ fn correct(n: &Node, lines: &str) {
 fn night(n: &Node, of_july: u32) -> Value {
     let now = format!("2025-07-{of_july:02}T23:00:00Z");
     n.run(&["nightly", "--json", "--now", &now, "--as-of", "2025-06-30"]).exits(0).json()
-}
-
-fn open(n: &Node) -> Store {
-    Store::open(&n.data().join("state"), &trees::all(), &StoreOptions::default()).unwrap()
 }
 
 type Ledger = BTreeMap<(Dataset, String, i32), LedgerDay>;

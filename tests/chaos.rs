@@ -10,11 +10,11 @@ mod support;
 use datanode_schema::clock::date_of;
 use datanode_schema::names::{Dataset, Reason, Verdict};
 use datanode_schema::registry::{DEFAULT_CAPABILITIES, DEFAULT_DATASETS};
-use datanode_schema::store::{Store, StoreOptions};
-use datanode_schema::trees::{self, HOLDINGS, LEASES, LEDGER};
+use datanode_schema::trees::{HOLDINGS, LEASES, LEDGER};
 use datanode_vendorsim::{self as sim, Seeded, Source};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use support::verdicts::state;
 use support::{Draw, Live, Node, Sim, counts, market, stage};
 
 const SYMBOLS: usize = 12;
@@ -67,11 +67,6 @@ fn node(world: &Sim) -> Node {
     n.set("DATANODE__HTTP__TIMEOUT_SECONDS", "1");
     n.set("DATANODE__QUEUE__LEASE_SECONDS", "2");
     n
-}
-
-fn state(n: &Node) -> Store {
-    let options = StoreOptions { free_space_floor: 0, ..StoreOptions::default() };
-    Store::open(&n.data().join("state"), &trees::all(), &options).unwrap()
 }
 
 /// Partitions that are not GREEN, with their reasons and what the manifests tell of them.

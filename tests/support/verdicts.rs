@@ -4,14 +4,27 @@ use super::Node;
 use datanode_schema::clock::date_of;
 use datanode_schema::names::{Dataset, Reason, Verdict};
 use datanode_schema::records::LedgerDay;
-use datanode_schema::store::{Store, StoreOptions};
+use datanode_schema::store::{Store, StoreError, StoreOptions};
 use datanode_schema::trees::{self, LEDGER};
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// The state of a node that has ended. A program that another test of this process starts in this very moment holds our last
+/// lock until it is itself: that passes.
+pub fn state(n: &Node) -> Store {
+    let options = StoreOptions { free_space_floor: 0, ..StoreOptions::default() };
+    let began = Instant::now();
+    loop {
+        match Store::open(&n.data().join("state"), &trees::all(), &options) {
+            Err(StoreError::Busy { .. }) if began.elapsed() < Duration::from_secs(20) => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
+    }
+}
 
 /// Every entry, by dataset and symbol, by day.
 pub fn ledger(n: &Node) -> BTreeMap<(Dataset, String), Vec<LedgerDay>> {
-    let options = StoreOptions { free_space_floor: 0, ..StoreOptions::default() };
-    let store = Store::open(&n.data().join("state"), &trees::all(), &options).unwrap();
+    let store = state(n);
     let mut out: BTreeMap<(Dataset, String), Vec<LedgerDay>> = BTreeMap::new();
     for (k, page) in store.load_all(&LEDGER, &[]).unwrap() {
         out.entry((k.dataset, k.symbol)).or_default().extend(page.days(k.month.first_day()));
