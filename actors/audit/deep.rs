@@ -214,7 +214,7 @@ fn check_raw(
         holding_day(raw.dataset, rule.calendar(), day, here)
     };
     let held: usize = raw.pages.iter().map(|(_, days)| days.len()).sum();
-    let wrong = raw.pages.iter().any(|(_, days)| days.iter().any(|d| *d != with_notes_of(is(d.day), d)));
+    let wrong = raw.pages.iter().any(|(_, days)| days.iter().any(|d| *d != is(d.day).with_notes_of(d)));
     if wrong || held != stamps.len() {
         let mut all: Vec<i32> = stamps.keys().copied().collect();
         all.extend(raw.pages.iter().flat_map(|(_, days)| days.iter().map(|d| d.day)));
@@ -226,11 +226,6 @@ fn check_raw(
         });
     }
     Ok(())
-}
-
-/// What the rows do not tell is taken as it is.
-fn with_notes_of(is: HoldingDay, held: &HoldingDay) -> HoldingDay {
-    HoldingDay { duplicates: held.duplicates, restated: held.restated, ..is }
 }
 
 /// Writes the holdings of `days` as `is` gives them.
@@ -251,24 +246,20 @@ fn mend_holdings(
         let key = HoldingKey { month, ..of.clone() };
         let before: Holding = node.store.load(&HOLDINGS, &key)?.unwrap_or_default();
         let first = month.first_day();
-        let (old, mut all): (Vec<_>, Vec<_>) = before.days(first).into_iter().partition(|d| days.contains(&d.day));
-        for day in days {
-            let fresh = match old.iter().find(|d| d.day == day) {
-                Some(o) => with_notes_of(is(day), o),
-                None => is(day),
-            };
-            let known = all.iter().any(|d| d.day == day);
-            if fresh.rows > 0 && !known {
-                all.push(fresh);
-            }
-            let path = DataDir::curated_file(raw.dataset, rule.curated, date_of(day));
-            batch.put(&TOUCHED, &TouchedKey { dataset: raw.dataset, path }, &now)?;
-        }
-        if all.is_empty() {
+        let old = before.days(first);
+        let again = |day: &i32| match old.iter().find(|d| d.day == *day) {
+            Some(o) => is(*day).with_notes_of(o),
+            None => is(*day),
+        };
+        let page = before.with(first, days.iter().map(again));
+        if page.groups.is_empty() {
             batch.delete(&HOLDINGS, &key);
         } else {
-            all.sort_by_key(|d| d.day);
-            batch.put(&HOLDINGS, &key, &Holding::pack(first, all))?;
+            batch.put(&HOLDINGS, &key, &page)?;
+        }
+        for day in days {
+            let path = DataDir::curated_file(raw.dataset, rule.curated, date_of(day));
+            batch.put(&TOUCHED, &TouchedKey { dataset: raw.dataset, path }, &now)?;
         }
     }
     node.store.commit(batch)?;

@@ -121,7 +121,7 @@ fn day_again(node: &Node, rule: &DatasetRule, key: &HoldingKey, held: &HoldingDa
     let stamps: Vec<i64> = here.collect();
     let again = holding_day(key.dataset, rule.calendar(), held.day, &stamps);
     // What came twice or otherwise is not in the file any more.
-    Ok(HoldingDay { duplicates: held.duplicates, restated: held.restated, ..again })
+    Ok(again.with_notes_of(held))
 }
 
 /// What was said of a day without a session says nothing of a session: of events, where an answer without rows is

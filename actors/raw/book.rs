@@ -144,11 +144,9 @@ impl Keeping<'_> {
         for (month, days) in months {
             let key = HoldingKey { dataset: ask.dataset, symbol: part.symbol.clone(), month, vendor: ask.vendor };
             let before: Holding = self.node.store.load(&HOLDINGS, &key)?.unwrap_or_default();
-            let (old, mut all): (Vec<_>, Vec<_>) =
-                before.days(month.first_day()).into_iter().partition(|d| part.held.contains_key(&d.day));
-            all.extend(days.into_iter().map(|d| with_notes(d, &old)));
-            all.sort_by_key(|d| d.day);
-            self.batch.put(&HOLDINGS, &key, &Holding::pack(month.first_day(), all))?;
+            let old = before.days(month.first_day());
+            let fresh = days.into_iter().map(|d| with_notes(d, &old));
+            self.batch.put(&HOLDINGS, &key, &before.with(month.first_day(), fresh))?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use super::grouped::{Grouped, bits, group};
 use rkyv::{Archive, Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Consecutive minutes of a regular session without a row.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -95,6 +96,23 @@ impl Holding {
         let mut out: Vec<HoldingDay> = self.groups.iter().flat_map(|g| g.unpack(first)).collect();
         out.sort_by_key(|d| d.day);
         out
+    }
+}
+
+impl HoldingDay {
+    /// What the rows say now, with what they do not tell: copies that were dropped and values that were others before.
+    pub fn with_notes_of(self, held: &HoldingDay) -> Self {
+        Self { duplicates: held.duplicates, restated: held.restated, ..self }
+    }
+}
+
+impl Holding {
+    /// The page with `fresh` in the place of its days; one without rows is held no more. `first` is the day number of the month's
+    /// first day.
+    pub fn with(&self, first: i32, fresh: impl IntoIterator<Item = HoldingDay>) -> Self {
+        let days = self.days(first).into_iter().chain(fresh).map(|d| (d.day, d));
+        let all: BTreeMap<i32, HoldingDay> = days.collect();
+        Self::pack(first, all.into_values().filter(|d| d.rows > 0))
     }
 }
 
