@@ -352,8 +352,9 @@ fn a_vendor_that_refuses_a_key_is_demoted_and_the_other_fills() {
     let n = alone(&sim, &["alpaca", "massive"], UNIVERSE);
     let done = n.nightly(&[]).exits(0).json();
     let alpaca = sim.stats.vendor(sim::Vendor::Alpaca);
-    // One request, and as many probes as are under way at once.
-    assert!(alpaca.requests <= 1 + 4, "{} requests to a vendor that said 403", alpaca.requests);
+    // One request, and probes of a day each until its first and its last are refused: where one of these is slow, each of the
+    // other three workers may have gone on to its next.
+    assert!(alpaca.requests <= 1 + 4 + 4, "{} requests to a vendor that said 403", alpaca.requests);
     let lines = n.lines();
     let first = of(&lines, Vendor::Alpaca, "AAAA")[0];
     assert_eq!(first.outcome, Outcome::NotEntitled);
