@@ -4,7 +4,7 @@
 //! `vendor` asks · `queue` says what · `raw` keeps · `audit` compares with the calendar · `curate` merges · `qc` judges ·
 //! `quarantine` keeps what people say of all that · `export` packs · `seal` and `vault` encrypt and keep · `ship` delivers and removes · `books` collects what is not asked
 //! for but looked at · `schedule` leads them through a
-//! nightly cycle. `frame` is the one place that names polars; `node` is what all of them
+//! nightly cycle. `objects` is what buckets and folders have in common. `frame` is the one place that names polars; `node` is what all of them
 //! share, `parallel` how some of them use two cores, `calendars` what has changed in them since something was decided by them.
 
 pub mod audit;
@@ -15,7 +15,9 @@ pub mod export;
 pub mod frame;
 pub mod live;
 pub mod node;
+pub mod objects;
 pub mod parallel;
+pub mod publishing;
 pub mod qc;
 pub mod quarantine;
 pub mod queue;

@@ -1,10 +1,10 @@
 //! What every stage shares: the store, the folder, the clock, the registry, and the run that is under way.
 
 use crate::live::{Configured, Live};
+use crate::publishing::Publishing;
 use crate::quarantine::Acts;
 use crate::queue::Claims;
 use crate::raw::Turns;
-use crate::seal::{Identity, Recipient};
 use chrono::{DateTime, NaiveDate, Utc};
 use datanode_schema::clock::{Clock, day_number};
 use datanode_schema::names::Vendor;
@@ -14,39 +14,8 @@ use datanode_schema::registry::Registry;
 use datanode_schema::store::{Store, StoreError};
 use datanode_schema::trees::PACKS;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-/// What ships.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ShipMode {
-    /// The plaintext pack.
-    Plain,
-    /// The sealed pack.
-    Sealed,
-    /// Both.
-    Both,
-}
-
-/// Sealing, shipping and retention, as configured.
-pub struct Publishing {
-    /// Who may open what is sealed; the node's own key first.
-    pub recipients: Vec<Recipient>,
-    /// The node's key.
-    pub identity: Identity,
-    /// Plaintext bytes of a chunk.
-    pub chunk_bytes: usize,
-    /// The folder that packs are brought to; None: they stay where they are.
-    pub destination: Option<PathBuf>,
-    /// What is brought there.
-    pub ship_mode: ShipMode,
-    /// Packs that are kept, counted from the newest.
-    pub keep_packs: usize,
-    /// Days that a removed vault object waits in the trash.
-    pub trash_days: u32,
-}
 
 /// One node.
 pub struct Node {

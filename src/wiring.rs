@@ -3,7 +3,9 @@
 use crate::config::{FRED_KEY, Settings, VendorSettings};
 use crate::failure::{Code, Failure};
 use crate::secrets;
-use datanode_actors::node::{Node, NodeParts, Publishing, RunCaps};
+use datanode_actors::node::{Node, NodeParts, RunCaps};
+use datanode_actors::objects::Access;
+use datanode_actors::publishing::{Destination, Destinations, ExportRules, Keep, Publishing};
 use datanode_actors::queue::Purse;
 use datanode_actors::seal::{Identity, Recipient};
 use datanode_actors::vendor::fetch::Fetcher;
@@ -249,16 +251,59 @@ fn publishing(settings: &Settings) -> Result<Publishing, Failure> {
     for r in settings.seal.recipients.split(',').map(str::trim).filter(|r| !r.is_empty()) {
         recipients.push(r.parse::<Recipient>().map_err(|e| Failure::usage(format!("seal.recipients: {e}")))?);
     }
-    let folder = &settings.ship.folder;
+    let (e, r) = (&settings.export, &settings.retention);
     Ok(Publishing {
         recipients,
         identity,
         chunk_bytes: settings.seal.chunk_mib as usize * 1024 * 1024,
-        destination: (!folder.as_os_str().is_empty()).then(|| folder.clone()),
-        ship_mode: settings.ship.mode,
-        keep_packs: settings.retention.keep_packs,
-        trash_days: settings.retention.trash_days,
+        export: ExportRules { scope: e.scope, full_every_days: e.full_every_days, archive: e.archive },
+        destinations: Destinations::new(destinations(settings)?),
+        keep: Keep { last: r.keep_packs, days: r.keep_days, monthly: r.keep_monthly },
+        trash_days: r.trash_days,
     })
+}
+
+/// The destinations of the settings, their secrets resolved; that of `ship.folder` first.
+///
+/// # Errors
+/// A reference that leads to nothing.
+pub fn destinations(settings: &Settings) -> Result<Vec<Destination>, Failure> {
+    let ship = &settings.ship;
+    let mut out = Vec::new();
+    if !ship.folder.as_os_str().is_empty() {
+        out.push(Destination {
+            name: "folder".to_owned(),
+            access: Access { url: ship.folder.display().to_string(), ..Access::default() },
+            mode: ship.mode,
+            accept_unsafe: false,
+            bytes_per_second: 0,
+            parallel: 4,
+            keep: None,
+        });
+    }
+    for (name, d) in &ship.destinations {
+        let secret = |part: &str, reference: &str| {
+            secrets::resolve(&format!("ship.destinations.{name}.{part}"), reference).map_err(Failure::usage)
+        };
+        let any = d.keep_packs > 0 || d.keep_days > 0 || d.keep_monthly > 0;
+        out.push(Destination {
+            name: name.clone(),
+            access: Access {
+                url: d.url.clone(),
+                endpoint: d.endpoint.clone(),
+                region: d.region.clone(),
+                key: secret("key", &d.key)?,
+                secret: secret("secret", &d.secret)?,
+                token: secret("token", &d.token)?,
+            },
+            mode: d.mode,
+            accept_unsafe: d.accept_unsafe_bucket,
+            bytes_per_second: d.kib_per_second.saturating_mul(1024),
+            parallel: d.parallel,
+            keep: any.then_some(Keep { last: d.keep_packs, days: d.keep_days, monthly: d.keep_monthly }),
+        });
+    }
+    Ok(out)
 }
 
 /// Makes a key and writes it, 0600; an existing file is never replaced.

@@ -1,5 +1,6 @@
 //! `manifest.json`. What is read is checked before anything is done with it.
 
+use super::ExportId;
 use chrono::NaiveDate;
 use datanode_schema::names::Verdict;
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,9 @@ pub struct PackFile {
     pub dataset: String,
     /// First and last session in it.
     pub window: TimeWindow,
+    /// In a delta: the earlier pack whose folder has the file, under the same path. None: this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<String>,
 }
 
 /// A partition that was held out.
@@ -120,7 +124,7 @@ pub struct PackManifest {
     pub files: Vec<PackFile>,
     /// Verdicts.
     pub qc: QcSummary,
-    /// The pack that a delta builds on.
+    /// The pack before this one, where this one is a delta: its files and those that it names are not here again.
     pub base_export_id: Option<String>,
     /// For people.
     pub notes: Option<String>,
@@ -167,8 +171,21 @@ impl PackManifest {
                 return fail(format!("files: {:?} has no SHA-256", f.path));
             }
         }
-        if !is_export_id(&m.export_id, &m.source) {
+        let Some(id) = ExportId::parse(&m.export_id).filter(|id| id.source == m.source) else {
             return fail(format!("export_id {:?} is not YYYYMMDDTHHMMSSZ_{}_full|delta", m.export_id, m.source));
+        };
+        if id.is_delta != m.base_export_id.is_some() {
+            return fail("base_export_id belongs to a delta, and only to a delta".to_owned());
+        }
+        let before =
+            |other: &String| ExportId::parse(other).is_some_and(|o| o.source == id.source && other < &m.export_id);
+        if let Some(bad) = m.base_export_id.iter().find(|b| !before(b)) {
+            return fail(format!("base_export_id {bad:?} is no earlier pack of {}", m.source));
+        }
+        for f in &m.files {
+            if f.held_by.as_ref().is_some_and(|p| !id.is_delta || !before(p)) {
+                return fail(format!("files: {:?} is held by {:?}, which is no earlier pack", f.path, f.held_by));
+            }
         }
         Ok(m)
     }
@@ -198,12 +215,6 @@ pub(super) fn is_sha256(s: &str) -> bool {
     s.len() == 64 && s.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-fn is_export_id(id: &str, source: &str) -> bool {
-    let Some((stamp, rest)) = id.split_once('_') else { return false };
-    let stamp_ok = stamp.len() == 16 && chrono::NaiveDateTime::parse_from_str(stamp, "%Y%m%dT%H%M%SZ").is_ok();
-    stamp_ok && !source.is_empty() && (rest == format!("{source}_full") || rest == format!("{source}_delta"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,18 +225,5 @@ mod tests {
             assert!(safe_path(bad).is_err(), "{bad:?}");
         }
         assert!(safe_path("data/equities_bars/year=2020/month=01/data.parquet").is_ok());
-    }
-
-    #[test]
-    fn an_export_id_has_its_form() {
-        assert!(is_export_id("20260302T230000Z_home_full", "home"));
-        for bad in [
-            "20260302T230000Z_home_all",
-            "2026-03-02_home_full",
-            "20260302T230000Z_other_full",
-            "20261302T230000Z_home_full",
-        ] {
-            assert!(!is_export_id(bad, "home"), "{bad}");
-        }
     }
 }

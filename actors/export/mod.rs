@@ -7,12 +7,14 @@
 pub mod actor;
 mod error;
 mod gather;
+mod id;
 mod manifest;
 mod run;
 mod sums;
 mod verify;
 
 pub use error::ExportError;
+pub use id::ExportId;
 pub use manifest::{
     CalendarOf, Excluded, ManifestError, PackFile, PackManifest, Producer, QcSummary, SCHEMA_VERSION, TimeWindow,
     safe_path,

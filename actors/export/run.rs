@@ -130,6 +130,7 @@ fn plan_files(node: &Node, g: &Gathered, c: &mut ExportCounters) -> Result<Vec<P
         rows: g.qc.green + g.qc.amber + g.qc.red + g.qc.pending,
         dataset: "qc".to_owned(),
         window,
+        held_by: None,
     };
     out.push(Planned { file, from: From::Link(status) });
     out.sort_by(|a, b| a.file.path.as_bytes().cmp(b.file.path.as_bytes()));
@@ -154,7 +155,7 @@ fn plan_file(
     let window = TimeWindow { start: date_of(file.from), end: date_of(file.to) };
     if left_out.is_empty() {
         let sha256 = hex::encode(file.sha256);
-        let file = PackFile { path, sha256, bytes: file.bytes, rows: file.rows, dataset, window };
+        let file = PackFile { path, sha256, bytes: file.bytes, rows: file.rows, dataset, window, held_by: None };
         return Ok(Some(Planned { file, from: From::Link(source) }));
     }
     let kept = without(key.dataset, read_curated(&source, key.dataset)?, left_out);
@@ -169,7 +170,7 @@ fn plan_file(
     let edge = |d: Option<&i32>| d.map_or(window.start, |d| date_of(*d));
     let window = TimeWindow { start: edge(days.iter().min()), end: edge(days.iter().max()) };
     let sha256 = hex::encode(sha256_of(&encoded));
-    let file = PackFile { path, sha256, bytes: encoded.len() as u64, rows, dataset, window };
+    let file = PackFile { path, sha256, bytes: encoded.len() as u64, rows, dataset, window, held_by: None };
     Ok(Some(Planned { file, from: From::Bytes(encoded) }))
 }
 

@@ -1,7 +1,8 @@
 //! Bringing a pack to the destination folder.
 
 use crate::export::{MANIFEST_FILE, SUMS_FILE};
-use crate::node::{Node, ShipMode};
+use crate::node::Node;
+use crate::publishing::ShipMode;
 use crate::quarantine::{Acts, seen};
 use crate::seal::{PackUid, SealError};
 use crate::vault::Vault;
@@ -50,14 +51,16 @@ pub struct ShipCounters {
 /// [`ShipError`]; doing it again goes on where it stopped.
 pub fn ship(node: &Node, export_id: &str) -> Result<ShipCounters, ShipError> {
     let mut c = ShipCounters::default();
-    let Some(destination) = &node.publishing.destination else { return Ok(c) };
+    let all = node.publishing.destinations.current();
+    let Some(first) = all.first() else { return Ok(c) };
+    let destination = Path::new(&first.access.url);
     let Some(pack) = node.store.load(&PACKS, &export_id.to_owned())? else { return Ok(c) };
     let temps = destination.join(".datanode-tmp");
     let way = Way { acts: &node.acts, export_id, temps: &temps };
     if temps.exists() {
         std::fs::remove_dir_all(&temps).map_err(io(&temps))?;
     }
-    let mode = node.publishing.ship_mode;
+    let mode = first.mode;
     if mode != ShipMode::Sealed && !delivered(node, destination, "plain", export_id)? {
         let to = destination.join("exports").join(&node.source).join(format!("export_{export_id}"));
         let from = node.data.pack(&node.source, export_id);

@@ -36,7 +36,7 @@ pub fn retain(node: &Node, current: &str) -> Result<RetentionCounters, ShipError
     let mut packs = node.standing_packs()?;
     // The run's own pack comes first, whatever the clock said when the others were made.
     packs.sort_by_key(|(id, _)| id != current);
-    let keep = node.publishing.keep_packs.max(1).min(packs.len());
+    let keep = node.publishing.keep.last.max(1).min(packs.len());
     let (kept, gone) = packs.split_at(keep);
     let mut c = RetentionCounters { kept: kept.len() as u64, ..Default::default() };
     let kept_dates: BTreeSet<i32> = kept.iter().map(|(_, p)| p.as_of).collect();

@@ -1,6 +1,7 @@
 //! A node without vendors and without settings: the queue alone, over a real store.
 
-use datanode_actors::node::{Node, NodeParts, Publishing, RunCaps, RunContext, ShipMode};
+use datanode_actors::node::{Node, NodeParts, RunCaps, RunContext};
+use datanode_actors::publishing::Publishing;
 use datanode_actors::queue::Claimed;
 use datanode_actors::seal::Identity;
 use datanode_actors::vendor::{Fetched, Rejects};
@@ -49,7 +50,6 @@ pub fn open(dir: &Path, plan: &Plan<'_>) -> Fallible<Arc<Node>> {
     sources.capabilities = ("vendor_capabilities.yaml".into(), capabilities(plan)?);
     // One good, empty answer ends a task: what is measured is the queue, and not how often a vendor is believed.
     sources.datasets.1 = sources.datasets.1.replace("vendors_agree: 2", "vendors_agree: 1");
-    let identity = Identity::generate();
     Ok(Arc::new(Node::new(NodeParts {
         store: Store::open(&dir.join("state"), &trees::all(), &StoreOptions::default())?,
         data: DataDir::new(dir),
@@ -61,15 +61,7 @@ pub fn open(dir: &Path, plan: &Plan<'_>) -> Fallible<Arc<Node>> {
         source: "bench".into(),
         config_sha256: String::new(),
         threads: 2,
-        publishing: Publishing {
-            recipients: vec![identity.to_public()],
-            identity,
-            chunk_bytes: 1 << 20,
-            destination: None,
-            ship_mode: ShipMode::Both,
-            keep_packs: 1,
-            trash_days: 1,
-        },
+        publishing: Publishing::for_key(Identity::generate()),
         registry: Registry::parse(&sources)?,
     })))
 }

@@ -6,8 +6,9 @@
 mod settings;
 
 pub use settings::{
-    BooksSettings, FRED_KEY, HttpSettings, LogSettings, NodeSettings, QueueSettings, RetentionSettings,
-    ScheduleSettings, SealSettings, Settings, ShipSettings, StoreSettings, VendorSettings, VendorsSettings,
+    BooksSettings, Cadence, DestinationSettings, ExportSettings, FRED_KEY, HttpSettings, LogSettings, NodeSettings,
+    OffloadSettings, QueueSettings, RetentionSettings, ScheduleSettings, SealSettings, ServeSettings, Settings,
+    ShipSettings, StoreSettings, VendorSettings, VendorsSettings,
 };
 
 use serde_json::Value;
@@ -74,8 +75,8 @@ struct Anchored {
 }
 
 /// Settings that are paths.
-const PATHS: [&str; 7] =
-    ["data_dir", "universe", "datasets", "capabilities", "calendars", "seal.key_file", "ship.folder"];
+const PATHS: [&str; 8] =
+    ["data_dir", "universe", "datasets", "capabilities", "calendars", "seal.key_file", "ship.folder", "offload.config"];
 
 impl config::Source for Anchored {
     fn clone_into_box(&self) -> Box<dyn config::Source + Send + Sync> {
@@ -97,9 +98,12 @@ impl config::Source for Anchored {
 /// Names the first key of `tree` that `known` does not have, and the nearest one that it has.
 fn find_unknown(tree: &Value, known: &Value, at: &str) -> Result<(), String> {
     let (Some(tree), Some(known)) = (tree.as_object(), known.as_object()) else { return Ok(()) };
+    // The names are the owner's; what is said of each is not.
+    let any =
+        (at == "ship.destinations").then(|| serde_json::to_value(DestinationSettings::default()).unwrap_or_default());
     for (key, value) in tree {
         let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
-        match known.get(key) {
+        match any.as_ref().or_else(|| known.get(key)) {
             Some(k) => find_unknown(value, k, &path)?,
             None => {
                 let nearest = known.keys().min_by_key(|k| strsim::damerau_levenshtein(k, key));
@@ -131,7 +135,7 @@ fn check(s: &Settings) -> Result<(), ConfigError> {
     if !(1..=16).contains(&s.seal.chunk_mib) {
         return wrong("seal.chunk_mib: from 1 to 16");
     }
-    let ranges: [(&str, u64, u64, u64); 13] = [
+    let ranges: [(&str, u64, u64, u64); 17] = [
         ("books.top", s.books.top as u64, 0, 10_000),
         ("books.cadence_seconds", u64::from(s.books.cadence_seconds), 1, 3_600),
         ("books.rediscover_minutes", u64::from(s.books.rediscover_minutes), 1, 10_080),
@@ -144,6 +148,10 @@ fn check(s: &Settings) -> Result<(), ConfigError> {
         ("queue.max_run_requests", s.queue.max_run_requests, 0, MAX_RUN_REQUESTS),
         ("queue.max_lookback_days", u64::from(s.queue.max_lookback_days), 0, MAX_LOOKBACK_DAYS),
         ("retention.trash_days", u64::from(s.retention.trash_days), 0, 3_650),
+        ("export.full_every_days", u64::from(s.export.full_every_days), 1, 366),
+        ("retention.keep_days", u64::from(s.retention.keep_days), 0, 36_600),
+        ("retention.keep_monthly", u64::from(s.retention.keep_monthly), 0, 1_200),
+        ("offload.keep_days", u64::from(s.offload.keep_days), 1, 36_600),
         ("retention.keep_packs", s.retention.keep_packs as u64, 1, 100_000),
     ];
     for (name, value, least, most) in ranges {
@@ -151,6 +159,7 @@ fn check(s: &Settings) -> Result<(), ConfigError> {
             return Err(ConfigError(format!("{name} is {value}: from {least} to {most}")));
         }
     }
+    check_destinations(&s.ship)?;
     let v = &s.vendors;
     for v in [&v.files, &v.alpaca, &v.massive, &v.fred, &v.tiingo] {
         if v.concurrency.is_some_and(|c| c > 64) {
@@ -164,6 +173,28 @@ fn check(s: &Settings) -> Result<(), ConfigError> {
         return wrong("log.level: error, warn, info, debug, trace, or a filter such as datanode_actors=debug");
     }
     s.schedule.at().map_err(ConfigError)?;
+    Ok(())
+}
+
+fn check_destinations(s: &ShipSettings) -> Result<(), ConfigError> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    for (name, d) in &s.destinations {
+        let wrong = |m: &str| Err(ConfigError(format!("ship.destinations.{name}{m}")));
+        if !name.bytes().all(plain) || name == "folder" {
+            return wrong(": lower-case letters, digits, - and _ only; `folder` is that of ship.folder");
+        }
+        if d.url.is_empty() {
+            return wrong(".url is empty; write s3://bucket/prefix, gs://…, az://…, or a folder");
+        }
+        if d.url.starts_with("http") {
+            return wrong(
+                ".url: nothing can be written over plain HTTP; for an S3-compatible service write s3://bucket and its address as endpoint",
+            );
+        }
+        if !(1..=64).contains(&d.parallel) {
+            return wrong(".parallel: from 1 to 64");
+        }
+    }
     Ok(())
 }
 
@@ -200,6 +231,8 @@ mod tests {
         }
         let mut all = Vec::new();
         leaves(&known, &mut all);
+        let destination = serde_json::to_value(DestinationSettings::default()).unwrap();
+        leaves(&destination, &mut all);
         for k in all {
             assert!(in_file.contains(k), "{k} is not in the generated file");
         }

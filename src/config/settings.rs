@@ -2,8 +2,9 @@
 
 use chrono::NaiveTime;
 use datanode_actors::books::Rank;
-use datanode_actors::node::ShipMode;
+use datanode_actors::publishing::{ExportScope, ShipMode};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// All settings.
@@ -23,9 +24,12 @@ pub struct Settings {
     pub http: HttpSettings,
     pub books: BooksSettings,
     pub vendors: VendorsSettings,
+    pub export: ExportSettings,
     pub seal: SealSettings,
     pub ship: ShipSettings,
     pub retention: RetentionSettings,
+    pub offload: OffloadSettings,
+    pub serve: ServeSettings,
     pub log: LogSettings,
 }
 
@@ -44,9 +48,12 @@ impl Default for Settings {
             http: HttpSettings::default(),
             books: BooksSettings::default(),
             vendors: VendorsSettings::default(),
+            export: ExportSettings::default(),
             seal: SealSettings::default(),
             ship: ShipSettings::default(),
             retention: RetentionSettings::default(),
+            offload: OffloadSettings::default(),
+            serve: ServeSettings::default(),
             log: LogSettings::default(),
         }
     }
@@ -88,12 +95,55 @@ section! { /// `[books]`
 }
 section! { /// `[seal]`
 SealSettings { key_file: PathBuf = PathBuf::new(), recipients: String = String::new(), chunk_mib: u32 = 8 } }
+section! { /// `[export]`
+ExportSettings {
+    cadence: Cadence = Cadence::Nightly, scope: ExportScope = ExportScope::Full, full_every_days: u32 = 7, archive: bool = false,
+} }
 section! { /// `[ship]`
-ShipSettings { folder: PathBuf = PathBuf::new(), mode: ShipMode = ShipMode::Both } }
+ShipSettings {
+    folder: PathBuf = PathBuf::new(),
+    mode: ShipMode = ShipMode::Both,
+    destinations: BTreeMap<String, DestinationSettings> = BTreeMap::new(),
+} }
+section! { /// `[ship.destinations.NAME]`
+DestinationSettings {
+    url: String = String::new(),
+    endpoint: String = String::new(),
+    region: String = String::new(),
+    key: String = String::new(),
+    secret: String = String::new(),
+    token: String = String::new(),
+    mode: ShipMode = ShipMode::Both,
+    accept_unsafe_bucket: bool = false,
+    kib_per_second: u64 = 0,
+    parallel: usize = 4,
+    keep_packs: usize = 0,
+    keep_days: u32 = 0,
+    keep_monthly: u32 = 0,
+} }
 section! { /// `[retention]`
-RetentionSettings { keep_packs: usize = 30, trash_days: u32 = 7 } }
+RetentionSettings { keep_packs: usize = 30, keep_days: u32 = 0, keep_monthly: u32 = 0, trash_days: u32 = 7 } }
+section! { /// `[offload]`
+OffloadSettings {
+    remote: String = String::new(),
+    program: PathBuf = PathBuf::from("rclone"),
+    config: PathBuf = PathBuf::new(),
+    keep_days: u32 = 14,
+} }
+section! { /// `[serve]`
+ServeSettings { listen: String = String::new() } }
 section! { /// `[log]`
 LogSettings { level: String = "info".into(), format: String = "human".into() } }
+
+/// How often a pack is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cadence {
+    /// At `schedule.nightly_at`.
+    Nightly,
+    /// And every hour.
+    Hourly,
+}
 
 /// `[vendors.*]`
 #[derive(Clone, Debug, Serialize, Deserialize)]

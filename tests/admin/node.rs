@@ -5,7 +5,8 @@ use datanode::admin::{AdminContext, Desk, bind, serve};
 use datanode::config::Settings;
 use datanode::reload::Reloader;
 use datanode::wiring::Wired;
-use datanode_actors::node::{NodeParts, Publishing, RunCaps, ShipMode};
+use datanode_actors::node::{NodeParts, RunCaps};
+use datanode_actors::publishing::Publishing;
 use datanode_actors::seal::Identity;
 use datanode_schema::clock::{Clock, day_number};
 use datanode_schema::keys::{BookmarkKey, Month, PageKey};
@@ -119,7 +120,6 @@ fn context(folder: &std::path::Path, store: Store) -> AdminContext {
     }
     let settings = Settings { universe, data_dir: folder.to_owned(), ..Settings::default() };
     let clock = Clock::frozen(NOW.parse().unwrap());
-    let identity = Identity::generate();
     let actors = Arc::new(datanode_actors::node::Node::new(NodeParts {
         store: store.clone(),
         data: DataDir::new(folder),
@@ -131,15 +131,7 @@ fn context(folder: &std::path::Path, store: Store) -> AdminContext {
         source: "test".into(),
         config_sha256: "0".repeat(64),
         threads: 1,
-        publishing: Publishing {
-            recipients: vec![identity.to_public()],
-            identity,
-            chunk_bytes: 1 << 20,
-            destination: None,
-            ship_mode: ShipMode::Both,
-            keep_packs: 1,
-            trash_days: 1,
-        },
+        publishing: Publishing::for_key(Identity::generate()),
         registry: datanode::wiring::registry(&settings).unwrap(),
     }));
     let wired = Wired { node: actors.clone(), fetchers: Vec::new() };

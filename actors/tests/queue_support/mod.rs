@@ -1,6 +1,7 @@
 //! A node for tests of the queue: a store in a folder, and nothing that is published.
 
-use datanode_actors::node::{Node, NodeParts, Publishing, RunCaps, ShipMode};
+use datanode_actors::node::{Node, NodeParts, RunCaps};
+use datanode_actors::publishing::Publishing;
 use datanode_actors::seal::Identity;
 use datanode_schema::clock::Clock;
 use datanode_schema::names::Vendor;
@@ -14,7 +15,6 @@ use std::sync::Arc;
 /// The node of `dir`; its queue is not open yet.
 pub fn node(dir: &Path, clock: Clock, lease_ms: u64, vendors: &[Vendor], registry: Registry) -> Arc<Node> {
     let options = StoreOptions { free_space_floor: 0, ..StoreOptions::default() };
-    let identity = Identity::generate();
     Arc::new(Node::new(NodeParts {
         store: Store::open(&dir.join("state"), &trees::all(), &options).unwrap(),
         data: DataDir::new(dir),
@@ -26,15 +26,7 @@ pub fn node(dir: &Path, clock: Clock, lease_ms: u64, vendors: &[Vendor], registr
         source: "test".into(),
         config_sha256: String::new(),
         threads: 1,
-        publishing: Publishing {
-            recipients: vec![identity.to_public()],
-            identity,
-            chunk_bytes: 1 << 20,
-            destination: None,
-            ship_mode: ShipMode::Both,
-            keep_packs: 1,
-            trash_days: 1,
-        },
+        publishing: Publishing::for_key(Identity::generate()),
         registry,
     }))
 }

@@ -1,0 +1,232 @@
+//! From a URL and secrets to a bucket.
+
+use super::ObjectError;
+use object_store::ObjectStore;
+use object_store::aws::{AmazonS3Builder, Checksum};
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::http::HttpBuilder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as Key;
+use object_store::{ClientOptions, ObjectStoreExt, RetryConfig};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use url::Url;
+use zeroize::Zeroizing;
+
+/// Where a bucket is, and how one gets in. Without `key` and `token` requests are not signed.
+#[derive(Clone, Default)]
+pub struct Access {
+    /// See the module's doc.
+    pub url: String,
+    /// The address of an S3-compatible service, or of an emulator; empty: the provider's own.
+    pub endpoint: String,
+    /// S3: the region; empty: us-east-1.
+    pub region: String,
+    /// S3: access key id. Azure: account name.
+    pub key: Zeroizing<String>,
+    /// S3: secret access key. GCS: the service account's JSON. Azure: access key.
+    pub secret: Zeroizing<String>,
+    /// S3: session token. HTTP: bearer token.
+    pub token: Zeroizing<String>,
+}
+
+/// What kind of store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BucketKind {
+    /// A folder of this machine.
+    Folder,
+    /// S3 or compatible.
+    S3,
+    /// Google Cloud Storage.
+    Gcs,
+    /// Azure Blob Storage.
+    Azure,
+    /// Plain HTTP(S): get, no list, no put.
+    Http,
+}
+
+/// A store with a prefix.
+#[derive(Clone)]
+pub struct Bucket {
+    /// What kind.
+    pub kind: BucketKind,
+    /// As configured; it holds no secret.
+    pub url: String,
+    /// The store.
+    pub store: Arc<dyn ObjectStore>,
+    prefix: Key,
+}
+
+/// A connection that cannot be made in this time is given up.
+const CONNECT: Duration = Duration::from_secs(10);
+/// An answer of which nothing comes for so long is given up; it is no limit for a whole object.
+const SILENCE: Duration = Duration::from_secs(60);
+
+impl Access {
+    /// The bucket.
+    ///
+    /// # Errors
+    /// The URL is none of the known forms, or a secret has not the form that the store needs.
+    pub fn open(&self) -> Result<Bucket, ObjectError> {
+        let wrong = |why: &str| ObjectError::usage(&self.url, "cannot be used", why);
+        let Some(url) = self.parsed()? else {
+            return self.folder(PathBuf::from(&self.url));
+        };
+        let kind = match url.scheme() {
+            "file" => return self.folder(url.to_file_path().map_err(|()| wrong("not a path on this machine"))?),
+            "s3" => BucketKind::S3,
+            "gs" => BucketKind::Gcs,
+            "az" => BucketKind::Azure,
+            "http" | "https" => BucketKind::Http,
+            _ => return Err(wrong("known are s3://, gs://, az://, https://, http://, file:// and plain paths")),
+        };
+        let prefix = Key::from_url_path(url.path()).map_err(|e| wrong(&e.to_string()))?;
+        let host = url.host_str().unwrap_or_default();
+        if host.is_empty() {
+            return Err(wrong("it names no bucket"));
+        }
+        // A second call finds the provider installed; that is fine.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let store = match kind {
+            BucketKind::S3 => self.s3(host),
+            BucketKind::Gcs => self.gcs(host),
+            BucketKind::Azure => self.azure(host),
+            BucketKind::Http | BucketKind::Folder => self.http(&url),
+        };
+        let store = store.map_err(|e| ObjectError::of(&self.url, "cannot be used", &e))?;
+        // The HTTP store's own base has the path already.
+        let prefix = if kind == BucketKind::Http { Key::default() } else { prefix };
+        Ok(Bucket { kind, url: self.url.clone(), store, prefix })
+    }
+
+    /// None for a plain path.
+    fn parsed(&self) -> Result<Option<Url>, ObjectError> {
+        if self.url.is_empty() {
+            return Err(ObjectError::usage(&self.url, "no URL", "write s3://bucket/prefix, or a folder"));
+        }
+        if !self.url.contains("://") {
+            return Ok(None);
+        }
+        let url = Url::parse(&self.url).map_err(|e| ObjectError::usage(&self.url, "not a URL", e.to_string()))?;
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+            let url = format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
+            return Err(ObjectError::usage(&url, "cannot be used", "secrets and queries do not belong into a URL"));
+        }
+        Ok(Some(url))
+    }
+
+    fn folder(&self, path: PathBuf) -> Result<Bucket, ObjectError> {
+        if !path.is_dir() {
+            return Err(ObjectError::usage(&self.url, "no such folder", "make it, or mount what it is on"));
+        }
+        let store = LocalFileSystem::new_with_prefix(&path)
+            .map_err(|e| ObjectError::of(&self.url, "cannot be used", &e))?
+            .with_fsync(true);
+        let prefix = Key::default();
+        Ok(Bucket { kind: BucketKind::Folder, url: self.url.clone(), store: Arc::new(store), prefix })
+    }
+
+    fn client(&self) -> ClientOptions {
+        let options = ClientOptions::new()
+            .with_timeout_disabled()
+            .with_connect_timeout(CONNECT)
+            .with_read_timeout(SILENCE)
+            .with_http1_only();
+        // The address says whether it is encrypted: an endpoint of http:// is meant.
+        options.with_allow_http(self.endpoint.starts_with("http://") || self.url.starts_with("http://"))
+    }
+
+    fn s3(&self, bucket: &str) -> object_store::Result<Arc<dyn ObjectStore>> {
+        let mut b = AmazonS3Builder::new()
+            .with_bucket_name(bucket)
+            .with_region(if self.region.is_empty() { "us-east-1" } else { &self.region })
+            .with_checksum_algorithm(Checksum::SHA256)
+            .with_retry(retry())
+            .with_client_options(self.client());
+        if !self.endpoint.is_empty() {
+            b = b.with_endpoint(&self.endpoint);
+        }
+        b = if self.key.is_empty() {
+            b.with_skip_signature(true)
+        } else {
+            b.with_access_key_id(self.key.as_str()).with_secret_access_key(self.secret.as_str())
+        };
+        if !self.token.is_empty() {
+            b = b.with_token(self.token.as_str());
+        }
+        Ok(Arc::new(b.build()?))
+    }
+
+    fn gcs(&self, bucket: &str) -> object_store::Result<Arc<dyn ObjectStore>> {
+        let b = GoogleCloudStorageBuilder::new()
+            .with_bucket_name(bucket)
+            .with_retry(retry())
+            .with_client_options(self.client());
+        let b = if self.endpoint.is_empty() { b } else { b.with_base_url(&self.endpoint) };
+        let b = if self.secret.is_empty() {
+            b.with_skip_signature(true)
+        } else {
+            b.with_service_account_key(self.secret.as_str())
+        };
+        Ok(Arc::new(b.build()?))
+    }
+
+    fn azure(&self, container: &str) -> object_store::Result<Arc<dyn ObjectStore>> {
+        let b = MicrosoftAzureBuilder::new()
+            .with_container_name(container)
+            .with_account(self.key.as_str())
+            .with_retry(retry())
+            .with_client_options(self.client());
+        let b = if self.endpoint.is_empty() { b } else { b.with_endpoint(self.endpoint.clone()) };
+        let b =
+            if self.secret.is_empty() { b.with_skip_signature(true) } else { b.with_access_key(self.secret.as_str()) };
+        Ok(Arc::new(b.build()?))
+    }
+
+    fn http(&self, url: &Url) -> object_store::Result<Arc<dyn ObjectStore>> {
+        let mut options = self.client();
+        if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", self.token.as_str()))
+            && !self.token.is_empty()
+        {
+            value.set_sensitive(true);
+            options = options.with_default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)]));
+        }
+        Ok(Arc::new(
+            HttpBuilder::new().with_url(url.as_str()).with_retry(retry()).with_client_options(options).build()?,
+        ))
+    }
+}
+
+/// A hiccup is waited out here; a longer outage ends the attempt, and the next run goes on.
+fn retry() -> RetryConfig {
+    RetryConfig { max_retries: 6, retry_timeout: Duration::from_secs(60), ..RetryConfig::default() }
+}
+
+impl Bucket {
+    /// The whole key of an object that [`super::layout`] names.
+    pub fn key(&self, name: &str) -> Key {
+        let parts = self.prefix.parts().chain(name.split('/').filter(|p| !p.is_empty()).map(Into::into));
+        parts.collect()
+    }
+
+    /// An object of at most `most` bytes, whole; None where there is none.
+    ///
+    /// # Errors
+    /// The store's, or the object is longer.
+    pub async fn read(&self, name: &str, most: u64) -> Result<Option<bytes::Bytes>, ObjectError> {
+        let failed = |e: &object_store::Error| ObjectError::of(&self.url, format!("get {name}"), e);
+        let got = match self.store.get(&self.key(name)).await {
+            Ok(got) => got,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(e) => return Err(failed(&e)),
+        };
+        if got.meta.size > most {
+            let why = format!("{} bytes, more than {most} are refused", got.meta.size);
+            return Err(ObjectError::usage(&self.url, format!("get {name}"), why));
+        }
+        got.bytes().await.map(Some).map_err(|e| failed(&e))
+    }
+}

@@ -1,0 +1,19 @@
+//! Buckets and folders as one thing: what the exporter ships to, retention removes from, and consumers pull from.
+//!
+//! `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, `https://host/prefix` (reading only), `file:///folder` or a
+//! plain path. This folder is the only place that names `object_store`'s builders.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `access` | from a URL and secrets to a [`Bucket`] |
+//! | `error` | what a store's answer means, and what to do |
+//! | `layout` | which object is where |
+//! | `pointer` | the registry pointer: which pack a consumer is to use |
+
+mod access;
+mod error;
+pub mod layout;
+pub mod pointer;
+
+pub use access::{Access, Bucket, BucketKind};
+pub use error::{Fault, ObjectError};
