@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod s3;
 pub mod verdicts;
 
 use datanode_schema::manifest::{self, Line};
