@@ -12,7 +12,7 @@ use datanode_actors::qc::QcError;
 use datanode_actors::quarantine::QuarantineError;
 use datanode_actors::raw::RawError;
 use datanode_actors::schedule::actor::{RunNow, Scheduler};
-use datanode_actors::schedule::{CycleError, CyclePlan, RunSummary, StageDone, Stages, cycle};
+use datanode_actors::schedule::{CycleError, CyclePlan, Rhythm, RunSummary, StageDone, Stages, cycle};
 use datanode_actors::seal::Kind;
 use datanode_actors::seal::stage::SealStageError;
 use std::future::Future;
@@ -90,13 +90,9 @@ impl Appliance {
     ///
     /// # Errors
     /// Leases of an earlier process could not be voided.
-    pub fn start(
-        wired: Wired,
-        nightly_at: chrono::NaiveTime,
-        ingest_every: Option<std::time::Duration>,
-    ) -> Result<Self, Failure> {
+    pub fn start(wired: Wired, rhythm: Rhythm, ingest_every: Option<std::time::Duration>) -> Result<Self, Failure> {
         let stages = Stages::start(&wired.node, wired.fetchers).map_err(Failure::failed)?;
-        let scheduler = Scheduler::new(wired.node, stages, nightly_at, ingest_every);
+        let scheduler = Scheduler::new(wired.node, stages, rhythm, ingest_every);
         let busy = scheduler.busy.clone();
         Ok(Self(scheduler.start(), busy))
     }

@@ -9,6 +9,7 @@ pub mod actor;
 mod archive;
 mod base;
 mod check;
+mod diff;
 mod error;
 mod gather;
 mod id;
@@ -23,6 +24,7 @@ mod weight;
 
 pub use archive::archive_path;
 pub use check::{MAX_TEXT, ManifestError, read_text, safe_path};
+pub use diff::{ExclusionChange, FileChange, PackDiff};
 pub use error::ExportError;
 pub use id::ExportId;
 pub use manifest::{

@@ -24,6 +24,15 @@ pub enum PackProblem {
     Integrity(String),
 }
 
+impl PackProblem {
+    /// What is wrong, for people.
+    pub fn words(&self) -> &str {
+        match self {
+            Self::Contract(w) | Self::Integrity(w) => w,
+        }
+    }
+}
+
 /// What verifying found.
 #[derive(Clone, Debug, Default)]
 pub struct PackReport {
