@@ -102,7 +102,10 @@ fn a_delta_holds_what_is_new_and_names_who_holds_the_rest() {
     assert_eq!(own, held(&m3)[""], "its folder holds its own files and no other");
     assert!(own.iter().any(|p| p.contains("date=2025-06-26")) && own.len() < m3.files.len() / 2, "{own:?}");
     let c = stage(&third, "export");
-    assert_eq!((c["held"].as_u64(), c["files"].as_u64()), (Some((m3.files.len() - own.len()) as u64), Some(m3.files.len() as u64)));
+    assert_eq!(
+        (c["held"].as_u64(), c["files"].as_u64()),
+        (Some((m3.files.len() - own.len()) as u64), Some(m3.files.len() as u64))
+    );
 
     for (pack, day) in [(&one, 24), (&two, 25), (&three, 26)] {
         sha256sum(pack);
@@ -116,14 +119,13 @@ fn a_delta_holds_what_is_new_and_names_who_holds_the_rest() {
     assert_eq!(listed, 3);
 
     // The same state as one full pack says the same.
-    let mut whole = node(&sim);
+    let whole = node(&sim);
     night(&whole, 24, &[]).exits(0);
     night(&whole, 25, &[]).exits(0);
     let full = night(&whole, 26, &[]).exits(0).json();
     let other = whole.pack(&full);
     let d = n.run(&["pack", "diff", three.to_str().unwrap(), other.to_str().unwrap()]).exits(0);
     assert!(d.out.starts_with("same "), "{}", d.out);
-    whole.set("UNUSED", "");
 
     // With the others' files beside it, it is a pack that needs no other; with some of them it is none.
     let to = n.root.path().join("whole");
@@ -142,8 +144,18 @@ fn a_delta_holds_what_is_new_and_names_who_holds_the_rest() {
     // Sealed and opened again it is the delta that was sealed.
     let (vault, key, opened) = (n.data().join("vault"), n.data().join("keys/node.key"), n.root.path().join("opened"));
     let uid = stage(&third, "seal")["pack_uid"].as_str().unwrap();
-    n.run(&["pack", "open", vault.to_str().unwrap(), "--to", opened.to_str().unwrap(), "--id", uid, "--key", key.to_str().unwrap()])
-        .exits(0);
+    n.run(&[
+        "pack",
+        "open",
+        vault.to_str().unwrap(),
+        "--to",
+        opened.to_str().unwrap(),
+        "--id",
+        uid,
+        "--key",
+        key.to_str().unwrap(),
+    ])
+    .exits(0);
     assert_eq!(differences(&three, &opened), Vec::<String>::new());
 
     // Nothing new: no new pack.
@@ -164,7 +176,18 @@ fn a_full_pack_is_made_where_a_delta_cannot_be_built() {
         let dir = n.root.path().join("case");
         copy(&ready, &dir);
         change(&dir.join("exports/datanode"));
-        let args = ["--data-dir", dir.to_str().unwrap(), "nightly", "--json", "--now", now, "--as-of", "2025-06-26", "--stages", "export"];
+        let args = [
+            "--data-dir",
+            dir.to_str().unwrap(),
+            "nightly",
+            "--json",
+            "--now",
+            now,
+            "--as-of",
+            "2025-06-26",
+            "--stages",
+            "export",
+        ];
         let ran = run(n.command(&args).envs(more.iter().copied()).env("DATANODE__LOG__LEVEL", "info")).exits(0);
         let id = ran.json()["export_id"].as_str().unwrap().to_owned();
         let pack = dir.join("exports/datanode").join(format!("export_{id}"));
@@ -231,7 +254,8 @@ fn the_archive_is_the_pack_in_one_file_that_tar_and_sha256sum_agree_with() {
     let inside = to.join(pack.file_name().unwrap());
     sha256sum(&inside);
     assert_eq!(differences(&pack, &inside), Vec::<String>::new());
-    let listed = run(Command::new("tar").args(["--zstd", "--numeric-owner", "--utc", "-tv", "-f"]).arg(&file)).exits(0).out;
+    let listed =
+        run(Command::new("tar").args(["--zstd", "--numeric-owner", "--utc", "-tv", "-f"]).arg(&file)).exits(0).out;
     for line in listed.lines() {
         assert!(line.starts_with("-rw-r--r-- 0/0") && line.contains("2025-07-10 23:00"), "{line}");
     }
@@ -262,14 +286,20 @@ fn the_same_state_and_id_give_the_same_bytes_in_every_process_zone_folder_and_af
         let (now, as_of) = (format!("2025-07-{:02}T23:30:00Z", day - 20), format!("2025-06-{day}"));
         let places: [(&str, &[(&str, &str)], bool); 3] = [
             ("utc", &[("TZ", "UTC"), ("LC_ALL", "C")], false),
-            ("deeper/in/another/folder", &[("TZ", "Asia/Kathmandu"), ("LC_ALL", "tr_TR.UTF-8"), ("DATANODE__NODE__THREADS", "1")], false),
+            (
+                "deeper/in/another/folder",
+                &[("TZ", "Asia/Kathmandu"), ("LC_ALL", "tr_TR.UTF-8"), ("DATANODE__NODE__THREADS", "1")],
+                false,
+            ),
             ("rebuilt", &[("TZ", "America/New_York")], true),
         ];
         let mut made: Vec<PathBuf> = Vec::new();
         for (name, env, rebuilt) in places {
             let dir = n.root.path().join(format!("{day}")).join(name);
             copy(&n.data(), &dir);
-            let at = |args: &[&str]| run(n.command(&[&["--data-dir", dir.to_str().unwrap()], args].concat()).envs(env.iter().copied()));
+            let at = |args: &[&str]| {
+                run(n.command(&[&["--data-dir", dir.to_str().unwrap()], args].concat()).envs(env.iter().copied()))
+            };
             if rebuilt {
                 at(&["rebuild"]).exits(0);
             }
@@ -286,9 +316,32 @@ fn the_same_state_and_id_give_the_same_bytes_in_every_process_zone_folder_and_af
 }
 
 #[test]
-fn files_written_anew_are_written_once_and_linked_from_then_on() {
-    let sim = Sim::seeded(3, 4, "alpaca: {rules: [{match: {symbols: [AAAA]}, action: {corrupt: ohlc}}]}");
-    let _ = sim;
+fn what_is_written_anew_without_red_rows_is_written_once_and_linked_from_then_on() {
+    let sim = Sim::seeded(3, 12, "alpaca: {rules: [{action: {bad_bar: high_below_low}}]}");
+    let n = node(&sim);
+    let first = night(&n, 25, &[]).exits(0).json();
+    let second = night(&n, 26, &[]).exits(0).json();
+    let (one, two) = (n.pack(&first), n.pack(&second));
+    let curated = |path: &str| n.data().join("data_layer/curated").join(path.strip_prefix("data/").unwrap());
+    let sum = |p: &Path| datanode_schema::files::sha256_file(p).unwrap().0;
+    let files = manifest(&two).files;
+    let anew: Vec<&String> = files
+        .iter()
+        .filter(|f| f.dataset != "qc")
+        .map(|f| &f.path)
+        .filter(|p| sum(&curated(p)) != sum(&two.join(p)))
+        .collect();
+    let (known, fresh): (Vec<&String>, Vec<&String>) =
+        anew.iter().copied().partition(|p| one.join(p).is_file() && sum(&one.join(p)) == sum(&two.join(p)));
+    assert!(!known.is_empty(), "a session with RED rows is in both packs: {anew:?}");
+    let ino = |p: PathBuf| std::fs::metadata(p).unwrap().ino();
+    for p in &known {
+        assert_eq!(ino(one.join(p)), ino(two.join(p)), "{p} is written once");
+    }
+    assert_eq!(stage(&second, "export")["rewritten"], fresh.len() as u64);
+    for p in files.iter().filter(|f| f.dataset != "qc").map(|f| &f.path).filter(|p| !anew.contains(p)) {
+        assert_eq!(ino(curated(p)), ino(two.join(p)), "{p} is a link of the curated file");
+    }
 }
 
 #[test]
@@ -298,8 +351,9 @@ fn a_pack_whose_run_never_came_back_is_entered_by_the_next_export_or_removed() {
         let n = node(&sim);
         night(&n, 24, &[]).exits(0);
         night(&n, 25, &BEFORE).exits(0);
-        let mut c = n.command(&["nightly", "--now", "2025-07-05T23:00:00Z", "--as-of", "2025-06-25", "--stages", "export"]);
-        let killed = run(c.env("DATANODE_FAILPOINT", "export.renamed"));
+        let mut c =
+            n.command(&["nightly", "--now", "2025-07-05T23:00:00Z", "--as-of", "2025-06-25", "--stages", "export"]);
+        let killed = run(c.env("DATANODE_KILL_AT", "export.renamed:1"));
         assert_eq!(killed.code, None, "killed by itself: {}", killed.err);
         let orphan = n.data().join("exports/datanode/export_20250705T230000Z_datanode_full");
         assert!(orphan.join("manifest.json").is_file());
@@ -322,4 +376,211 @@ fn a_pack_whose_run_never_came_back_is_entered_by_the_next_export_or_removed() {
         }
         verifies(&n, &n.data());
     }
+}
+
+/// A manifest that breaks one rule of the schema, by the rule's name.
+fn mutations(full: &Value, delta: &Value) -> Vec<(&'static str, Value)> {
+    let mut out: Vec<(&'static str, Value)> = Vec::new();
+    let mut of = |base: &Value, name: &'static str, change: &dyn Fn(&mut Value)| {
+        let mut m = base.clone();
+        change(&mut m);
+        assert_ne!(m, *base, "{name} changes nothing");
+        out.push((name, m));
+    };
+    fn set(pointer: &'static str, to: Value) -> impl Fn(&mut Value) {
+        move |m| *m.pointer_mut(pointer).unwrap() = to.clone()
+    }
+    fn without(pointer: &'static str, key: &'static str) -> impl Fn(&mut Value) {
+        move |m| drop(m.pointer_mut(pointer).unwrap().as_object_mut().unwrap().remove(key))
+    }
+    of(full, "another version", &set("/schema_version", json!(2)));
+    of(full, "a version in words", &set("/schema_version", json!("1")));
+    of(full, "a field that is not known", &|m| m["surprise"] = json!(true));
+    of(full, "a field of a file that is not known", &|m| m["files"][0]["mode"] = json!(7));
+    for key in [
+        "schema_version",
+        "export_id",
+        "created_at_utc",
+        "source",
+        "time_window",
+        "producer",
+        "repo_head",
+        "calendar",
+        "config_sha256",
+        "files",
+        "qc",
+        "base_export_id",
+        "notes",
+    ] {
+        of(full, "a field is missing", &without("", key));
+    }
+    for key in ["path", "sha256", "bytes", "rows", "dataset", "window"] {
+        of(full, "a field of a file is missing", &without("/files/0", key));
+    }
+    of(full, "a field of the producer is missing", &without("/producer", "git_sha"));
+    for id in [
+        "x",
+        "20250732T230000Z_datanode_full",
+        "20250702T230000Z_Datanode_full",
+        "20250702T230000Z_datanode_all",
+        "2025-07-02_datanode_full",
+    ] {
+        of(full, "an id of another form", &set("/export_id", json!(id)));
+    }
+    for t in ["2025-07-02", "2025-07-02T23:00:00+00:00", "2025-07-02T24:00:00Z", "2025-07-02 23:00:00Z"] {
+        of(full, "a time of another form", &set("/created_at_utc", json!(t)));
+    }
+    for p in [
+        "",
+        "/etc/passwd",
+        "data/../x",
+        "data//x",
+        "data/./x",
+        "data/x/..",
+        "exports/x",
+        "data",
+        "data/a\u{0}b",
+        "data/a\\b",
+        "data/ä",
+        "data/a b",
+    ] {
+        of(full, "a path that is none", &set("/files/0/path", json!(p)));
+    }
+    of(full, "a path of ten thousand bytes", &set("/files/0/path", json!(format!("data/{}", "a/".repeat(4997)) + "x")));
+    of(full, "a component of 256 bytes", &set("/files/0/path", json!(format!("data/{}", "a".repeat(256)))));
+    for h in ["", "00", &"G".repeat(64), &"A".repeat(64), &"0".repeat(65)] {
+        of(full, "a hash that is none", &set("/files/0/sha256", json!(h)));
+    }
+    for n in [json!(-1), json!(1.5), json!("1"), json!(null), json!(1u64 << 53), json!(1e300)] {
+        of(full, "bytes out of range", &set("/files/0/bytes", n.clone()));
+        of(full, "rows out of range", &set("/files/0/rows", n.clone()));
+        of(full, "a count out of range", &set("/qc/green", n));
+    }
+    for d in ["2025-6-2", "2025-06-32", "+025-06-02", "2025-06-02T00:00:00Z"] {
+        of(full, "a date of another form", &set("/files/0/window/start", json!(d)));
+    }
+    of(full, "no dataset", &set("/files/0/dataset", json!("Équities")));
+    of(full, "a configuration that is no hash", &set("/config_sha256", json!("x")));
+    of(full, "a calendar that is no hash", &set("/calendar/sha256", json!("x")));
+    of(full, "a commit that is none", &set("/producer/git_sha", json!("main")));
+    of(full, "a head that is none", &set("/repo_head", json!("HEAD")));
+    of(full, "no producer", &set("/producer/host_id", json!("")));
+    of(full, "a producer of a kilobyte", &set("/producer/host_id", json!("x".repeat(1024))));
+    of(full, "notes of a megabyte", &set("/notes", json!("x".repeat(1 << 20))));
+    of(full, "files that are no list", &set("/files", json!({})));
+    of(full, "GREEN is not held out", &set("/qc/excluded/0/status", json!("GREEN")));
+    of(full, "held out for no reason", &set("/qc/excluded/0/reasons", json!([])));
+    of(full, "a reason that is none", &set("/qc/excluded/0/reasons/0", json!("Because")));
+    for p in ["x", "a/b", "a/b/c", "a/b/2025-06-02/d", "a//2025-06-02", "a/b/2025-6-02"] {
+        of(full, "a partition that is none", &set("/qc/excluded/0/partition", json!(p)));
+    }
+    of(full, "a full pack with a base", &set("/base_export_id", json!("20250101T000000Z_datanode_full")));
+    of(full, "a full pack with a file elsewhere", &|m| {
+        m["files"][0]["held_by"] = json!("20250101T000000Z_datanode_full")
+    });
+    of(full, "a holder that is null", &|m| m["files"][0]["held_by"] = json!(null));
+    of(delta, "a delta without a base", &set("/base_export_id", json!(null)));
+    of(delta, "a delta with a base of another form", &set("/base_export_id", json!("latest")));
+    of(delta, "a holder of another form", &|m| {
+        let files = m["files"].as_array_mut().unwrap();
+        *files.iter_mut().find_map(|f| f.get_mut("held_by")).unwrap() = json!("../x");
+    });
+    out
+}
+
+#[test]
+fn real_manifests_are_valid_by_the_published_schema_and_what_it_refuses_we_refuse() {
+    let sim = Sim::seeded(3, 12, "alpaca: {rules: [{action: {bad_bar: high_below_low}}]}");
+    let mut n = node(&sim);
+    let full = n.pack(&night(&n, 25, &[]).exits(0).json());
+    n.set("DATANODE__EXPORT__SCOPE", "delta");
+    let delta = n.pack(&night(&n, 26, &[]).exits(0).json());
+    let dir = n.root.path().join("mutations");
+    std::fs::create_dir(&dir).unwrap();
+    let printed = n.run(&["pack", "schema"]).exits(0).out;
+    assert_eq!(printed, MANIFEST_SCHEMA, "the schema that is printed is the one that is published");
+    let schema = dir.join("schema.json");
+    std::fs::write(&schema, printed).unwrap();
+    let value =
+        |pack: &Path| -> Value { serde_json::from_slice(&std::fs::read(pack.join("manifest.json")).unwrap()).unwrap() };
+    let (f, d) = (value(&full), value(&delta));
+    assert!(
+        !f["qc"]["excluded"].as_array().unwrap().is_empty() && d["export_id"].as_str().unwrap().ends_with("_delta")
+    );
+    let mut names = BTreeMap::new();
+    let mut good = f.clone();
+    good["notes"] = json!("for people");
+    good["producer"]["git_sha"] = json!("cb5d3cb");
+    good["repo_head"] = json!("0".repeat(40));
+    for (i, m) in [f.clone(), d.clone(), good].into_iter().enumerate() {
+        names.insert(dir.join(format!("good-{i}.json")), ("good", m));
+    }
+    for (i, (name, m)) in mutations(&f, &d).into_iter().enumerate() {
+        names.insert(dir.join(format!("bad-{i:03}.json")), (name, m));
+    }
+    let (mut ours, mut bad) = (BTreeMap::new(), 0);
+    for (path, (name, m)) in &names {
+        let text = serde_json::to_vec(m).unwrap();
+        std::fs::write(path, &text).unwrap();
+        let parsed = PackManifest::parse(&text);
+        assert_eq!(
+            parsed.is_ok(),
+            *name == "good",
+            "{name}: {parsed:?}\n{}",
+            m.to_string().chars().take(300).collect::<String>()
+        );
+        bad += usize::from(*name != "good");
+        ours.insert(path.clone(), parsed.is_ok());
+    }
+    assert!(bad > 80, "{bad} mutations");
+    let paths: Vec<&Path> = std::iter::once(schema.as_path()).chain(names.keys().map(PathBuf::as_path)).collect();
+    let Some(ran) = python("check_schema.py", &paths) else { return };
+    let theirs = ran.exits(0).json();
+    for (path, ok) in &ours {
+        let said = &theirs[path.to_str().unwrap()];
+        assert_eq!(said.is_null(), *ok, "{}: the schema says {said}", names[path].0);
+    }
+}
+
+#[test]
+fn diff_tells_files_rows_verdicts_window_and_configuration_and_refuses_what_is_no_pack() {
+    let sim = Sim::seeded(3, 6, "alpaca: {rules: [{action: {bad_bar: high_below_low}}]}");
+    let mut n = node(&sim);
+    let one = n.pack(&night(&n, 25, &[]).exits(0).json());
+    n.set("DATANODE__NODE__HOST_ID", "other");
+    let two = n.pack(&night(&n, 26, &[]).exits(0).json());
+    let (a, b) = (one.to_str().unwrap(), two.to_str().unwrap());
+    let d = n.run(&["pack", "diff", a, b, "--json"]).exits(0).json();
+    assert_eq!(d["same"], false);
+    let files = d["files"].as_array().unwrap();
+    let new = files.iter().find(|f| f["path"].as_str().unwrap().contains("date=2025-06-26")).unwrap();
+    assert_eq!((&new["change"], &new["rows"][0]), (&json!("added"), &json!(null)));
+    assert!(new["rows"][1].as_u64().unwrap() > 0 && new["bytes"][1].as_u64().unwrap() > 0);
+    let month = files.iter().find(|f| f["path"].as_str().unwrap().contains("equities_bars/")).unwrap();
+    assert!(month["change"] == "changed" && month["bytes"][1] != month["bytes"][0], "{month}");
+    assert!(
+        d["excluded"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|e| e["before"].is_null() && e["after"].as_str().unwrap().starts_with("RED ")),
+        "{d}"
+    );
+    let said: Vec<&str> = d["said"].as_array().unwrap().iter().map(|s| s[0].as_str().unwrap()).collect();
+    assert_eq!(said, ["window", "verdicts", "producer"]);
+    let back = n.run(&["pack", "diff", b, a]).exits(0).out;
+    assert!(
+        back.contains("removed  data/equities_bars_minute/date=2025-06-26") && back.contains("window   2025"),
+        "{back}"
+    );
+    assert!(n.run(&["pack", "diff", a, a]).exits(0).out.starts_with("same "));
+
+    n.run(&["pack", "diff", a, n.root.path().to_str().unwrap()]).exits(5).says(&["no pack"]);
+    let broken = n.root.path().join("broken");
+    copy(&one, &broken);
+    let victim = tree(&broken).into_keys().find(|f| f.starts_with("data/")).unwrap();
+    std::fs::write(broken.join(&victim), "x").unwrap();
+    n.run(&["pack", "diff", broken.to_str().unwrap(), b]).exits(3).says(&[&victim]);
+    std::fs::write(broken.join("SHA256SUMS.stable.txt"), format!("{}  ../x\n", "0".repeat(64))).unwrap();
+    n.run(&["pack", "diff", a, broken.to_str().unwrap()]).exits(4).says(&["../x"]);
 }

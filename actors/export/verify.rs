@@ -127,6 +127,10 @@ fn check_manifest(text: &[u8], named: &BTreeMap<String, String>, report: &mut Pa
             return Claims::default();
         }
     };
+    if altered {
+        report.problems.push(PackProblem::Integrity(format!("{MANIFEST_FILE}: altered: its SHA-256 is another")));
+    }
+    (report.files, report.bytes) = (1, text.len() as u64);
     report.export_id.clone_from(&m.export_id);
     report.rows = m.data_rows();
     let held = m.files.iter().filter(|f| f.held_by.is_some());
@@ -207,9 +211,10 @@ impl Found<'_> {
     }
 }
 
-/// Every listed file against its sum and its length.
+/// Every listed file against its sum and its length; the manifest was compared when it was read.
 fn compare(dir: &Path, found: &Found<'_>, claims: &Claims, threads: usize, report: &mut PackReport) {
-    let files: Vec<(&String, &String)> = found.named.iter().filter(|(path, _)| !found.is_strange(path)).collect();
+    let files: Vec<(&String, &String)> =
+        found.named.iter().filter(|(path, _)| *path != MANIFEST_FILE && !found.is_strange(path)).collect();
     let shares = parallel::each(threads.max(1), &files, |share| {
         let mut mine = (0u64, 0u64, Vec::new());
         while let Some((path, sum)) = share.next() {
