@@ -45,9 +45,9 @@ pub fn run_cycle(wired: Wired, plan: &CyclePlan, progress: impl Fn(&StageDone)) 
         signals.abort();
         done
     })?;
-    let summary = result.map_err(of_cycle);
-    store.close().map_err(crate::wiring::of_store)?;
-    summary
+    // Why the cycle stopped outranks that the state could not be closed after it.
+    let closed = store.close().map_err(crate::wiring::of_store);
+    result.map_err(of_cycle).and_then(|summary| closed.map(|()| summary))
 }
 
 /// Runs a future inside an actix system.

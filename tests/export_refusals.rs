@@ -350,10 +350,10 @@ impl Drop for Small {
 
 #[test]
 fn a_disk_that_is_full() {
-    let sim = Sim::seeded(20, 6, "");
+    let sim = Sim::seeded(60, 6, "");
     let mut node = Node::new(&sim.universe, SEEDED_NIGHT).vendors(&["alpaca", "fred"], &sim);
     node.set("DATANODE__STORE__FREE_SPACE_FLOOR_MIB", "0");
-    let Some(_disk) = Small::mount(&node.data(), 64) else { return };
+    let Some(_disk) = Small::mount(&node.data(), 160) else { return };
     node.run(&[&["nightly"], &FIRST[..]].concat()).exits(0);
     node.run(&[&["nightly"], &NEXT[..], &["--stages", "ingest,audit,backfill,curate,qc"]].concat()).exits(0);
     node.set("DATANODE__EXPORT__ARCHIVE", "true");
@@ -362,9 +362,9 @@ fn a_disk_that_is_full() {
     let free = nix::sys::statvfs::statvfs(&c.data()).unwrap();
     let left = free.blocks_available() * free.fragment_size();
     let filler = c.data().join("filler");
-    run(Command::new("fallocate").arg("-l").arg((left - 400 * 1024).to_string()).arg(&filler)).exits(0);
+    run(Command::new("fallocate").arg("-l").arg((left - 1_400 * 1024).to_string()).arg(&filler)).exits(0);
     c.refuses(1, &[".tar.zst", "No space left on device", "check the disk's free space"]);
     std::fs::remove_file(&filler).unwrap();
     let pack = c.exports();
-    assert!(datanode_actors::export::archive_path(&pack).metadata().unwrap().len() > 800 * 1024);
+    assert!(datanode_actors::export::archive_path(&pack).metadata().unwrap().len() > 1_800 * 1024);
 }

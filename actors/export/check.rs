@@ -60,8 +60,8 @@ impl PackManifest {
         if text.len() as u64 > MAX_TEXT {
             return fail(format!("{} bytes; more than {MAX_TEXT} are refused", text.len()));
         }
-        weight::weigh(text).map_err(ManifestError)?;
-        let m: Self = serde_json::from_slice(text).map_err(|e| ManifestError(e.to_string()))?;
+        weight::weigh(text).map_err(|e| ManifestError(brief(&e)))?;
+        let m: Self = serde_json::from_slice(text).map_err(|e| ManifestError(brief(&e.to_string())))?;
         if m.schema_version != SCHEMA_VERSION {
             return fail(format!("schema_version {} where {SCHEMA_VERSION} is known", m.schema_version));
         }
@@ -224,6 +224,16 @@ fn short(text: &str) -> String {
         out.push('…');
     }
     out
+}
+
+/// A parser's words without the middle, where they repeat megabytes of what they were given.
+fn brief(words: &str) -> String {
+    let n = words.chars().count();
+    if n <= 500 {
+        return words.to_owned();
+    }
+    let (first, last): (String, String) = (words.chars().take(200).collect(), words.chars().skip(n - 200).collect());
+    format!("{first} … {last}")
 }
 
 /// Whether a path stays inside the folder that it is joined to.

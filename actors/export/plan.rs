@@ -3,7 +3,7 @@
 use super::base::Base;
 use super::gather::Gathered;
 use super::{ExportCounters, ExportError, PackFile, TimeWindow};
-use crate::frame::{Table, encode_curated, read_curated, session_day};
+use crate::frame::{CuratedEncoder, read_curated_part, session_day};
 use crate::node::Node;
 use datanode_schema::clock::date_of;
 use datanode_schema::files::{sha256_file, sha256_of, sha256_plain};
@@ -104,18 +104,10 @@ fn plan_file(
         let file = PackFile { path, sha256, bytes: file.bytes, rows: file.rows, dataset, window, held_by: None };
         return Ok(Some(Planned { file, from: From::Link(source) }));
     }
-    let kept = without(key.dataset, read_curated(&source, key.dataset)?, left_out);
-    let rows: u64 = kept.iter().map(|(_, t)| t.rows.len() as u64).sum();
-    if rows == 0 {
-        return Ok(None);
-    }
-    let view: Vec<(&str, &Table)> = kept.iter().map(|(s, t)| (s.as_str(), t)).collect();
-    let encoded = encode_curated(&path, key.dataset, &view)?;
-    let days = || kept.iter().flat_map(|(_, t)| t.rows.iter().map(|r| session_day(key.dataset, r.when)));
-    let edge = |d: Option<i32>, known| d.map_or(known, date_of);
-    let window = TimeWindow { start: edge(days().min(), window.start), end: edge(days().max(), window.end) };
-    let sha256 = hex::encode(sha256_of(&encoded));
-    let file = PackFile { path, sha256, bytes: encoded.len() as u64, rows, dataset, window, held_by: None };
+    let Some(kept) = without(&source, key.dataset, &path, file.rows, left_out)? else { return Ok(None) };
+    let window = TimeWindow { start: date_of(kept.first), end: date_of(kept.last) };
+    let (sha256, bytes) = (hex::encode(sha256_of(&kept.encoded)), kept.encoded.len() as u64);
+    let file = PackFile { path, sha256, bytes, rows: kept.rows, dataset, window, held_by: None };
     // A night on which nothing of it changed writes it no second time.
     let before = base.and_then(|b| b.place_of(node, &file));
     if let Some(there) = before.filter(|p| sha256_plain(p).is_ok_and(|(sum, _)| hex::encode(sum) == file.sha256)) {
@@ -124,24 +116,54 @@ fn plan_file(
     let target = building.join(&file.path);
     let parent = target.parent().unwrap_or(building);
     std::fs::create_dir_all(parent).map_err(super::io(parent))?;
-    std::fs::write(&target, encoded).map_err(super::io(&target))?;
+    std::fs::write(&target, kept.encoded).map_err(super::io(&target))?;
     Ok(Some(Planned { file, from: From::Written }))
 }
 
+/// A file without what is held out.
+struct Kept {
+    encoded: Vec<u8>,
+    rows: u64,
+    /// First and last day number.
+    first: i32,
+    last: i32,
+}
+
+/// Encodes a curated file anew, a row group at a time, without the partitions in `left_out`; None where nothing is left.
 fn without(
+    source: &Path,
     dataset: Dataset,
-    symbols: Vec<(String, Table)>,
+    name: &str,
+    rows: u64,
     left_out: &BTreeSet<(String, i32)>,
-) -> Vec<(String, Table)> {
-    let mut out = Vec::new();
-    for (symbol, mut table) in symbols {
-        let days: BTreeSet<i32> = left_out.iter().filter(|(s, _)| *s == symbol).map(|(_, d)| *d).collect();
-        table.rows.retain(|r| !days.contains(&session_day(dataset, r.when)));
-        if !table.rows.is_empty() {
-            out.push((symbol, table));
+) -> Result<Option<Kept>, ExportError> {
+    let mut encoder = CuratedEncoder::new(name, dataset);
+    let mut kept = Kept { encoded: Vec::new(), rows: 0, first: i32::MAX, last: i32::MIN };
+    let mut read = 0;
+    while read < rows {
+        let part = read_curated_part(source, dataset, read)?;
+        if part.is_empty() {
+            let cause = format!("{read} rows where {rows} were written");
+            return Err(ExportError::Damaged { path: source.display().to_string(), cause });
+        }
+        for (symbol, mut table) in part {
+            read += table.rows.len() as u64;
+            let of = (symbol.clone(), i32::MIN)..=(symbol.clone(), i32::MAX);
+            let days: BTreeSet<i32> = left_out.range(of).map(|(_, d)| *d).collect();
+            table.rows.retain(|r| !days.contains(&session_day(dataset, r.when)));
+            for r in &table.rows {
+                let day = session_day(dataset, r.when);
+                (kept.first, kept.last) = (kept.first.min(day), kept.last.max(day));
+            }
+            kept.rows += table.rows.len() as u64;
+            encoder.push(symbol, table)?;
         }
     }
-    out
+    if kept.rows == 0 {
+        return Ok(None);
+    }
+    kept.encoded = encoder.finish()?;
+    Ok(Some(kept))
 }
 
 /// Links every file of the folder that is not there yet.

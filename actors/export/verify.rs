@@ -81,7 +81,14 @@ pub fn verify_pack(dir: &Path, threads: usize) -> Option<PackReport> {
             }
         },
         Ok(Err(_)) => report.problems.push(PackProblem::Integrity(format!("{SUMS_FILE}: altered: not text"))),
-        Err(e) => report.problems.push(unread(SUMS_FILE, &e)),
+        Err(e) => {
+            report.problems.push(unread(SUMS_FILE, &e));
+            if e.kind() == io::ErrorKind::Other {
+                // Something that nobody may read stands there: there is nothing to compare with.
+                report.problems.extend(manifest_text.as_ref().err().map(|e| unread(MANIFEST_FILE, e)));
+                return Some(report);
+            }
+        }
     }
     let claims = match &manifest_text {
         Ok(text) => check_manifest(text, &named, &mut report),
