@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{Node, Ran, SEEDED_NIGHT, Sim, copy, differences, python, run, stage, tree};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use support::{ADMIN, Live, Node, Ran, SEEDED_NIGHT, Sim, copy, differences, python, run, stage, tree};
 
 /// All stages before the pack.
 const BEFORE: [&str; 2] = ["--stages", "ingest,audit,backfill,curate,qc"];
@@ -157,6 +159,16 @@ fn a_delta_holds_what_is_new_and_names_who_holds_the_rest() {
     ])
     .exits(0);
     assert_eq!(differences(&three, &opened), Vec::<String>::new());
+
+    // A pack alone is good without the others; a data folder is not.
+    let (holder, aside) =
+        (n.data().join("exports/datanode").join(format!("export_{first}")), n.root.path().join("aside"));
+    std::fs::rename(&holder, &aside).unwrap();
+    n.run(&["pack", "verify", n.data().to_str().unwrap()])
+        .exits(3)
+        .says(&[&format!("held by {first}, where it is not")]);
+    verifies(&n, &three);
+    std::fs::rename(&aside, &holder).unwrap();
 
     // Nothing new: no new pack.
     let again = n.run(&["nightly", "--json", "--now", "2025-07-08T23:00:00Z", "--as-of", "2025-06-26"]).exits(0).json();
@@ -583,4 +595,53 @@ fn diff_tells_files_rows_verdicts_window_and_configuration_and_refuses_what_is_n
     n.run(&["pack", "diff", broken.to_str().unwrap(), b]).exits(3).says(&[&victim]);
     std::fs::write(broken.join("SHA256SUMS.stable.txt"), format!("{}  ../x\n", "0".repeat(64))).unwrap();
     n.run(&["pack", "diff", a, broken.to_str().unwrap()]).exits(4).says(&["../x"]);
+}
+
+#[test]
+fn a_second_pack_of_a_session_replaces_its_dated_folder_whole() {
+    let sim = Sim::seeded(2, 3, "");
+    let mut n = node(&sim);
+    let first = n.pack(&night(&n, 26, &[]).exits(0).json());
+    let dated = n.data().join("exports/nightly/2025-06-26");
+    assert_eq!(differences(&first, &dated), Vec::<String>::new());
+    std::fs::write(dated.join("left by somebody"), "x").unwrap();
+    n.set("DATANODE__NODE__HOST_ID", "another");
+    let s = n.run(&["nightly", "--json", "--now", "2025-07-06T23:00:01Z", "--as-of", "2025-06-26"]).exits(0).json();
+    let second = n.pack(&s);
+    assert_ne!(first, second, "a second later it has an id of its own");
+    assert_eq!(differences(&second, &dated), Vec::<String>::new(), "and nothing is left of the first");
+    verifies(&n, &first);
+}
+
+#[test]
+fn run_makes_whole_cycles_by_the_hour_where_it_is_told_to() {
+    let sim = Sim::seeded(2, 2, "");
+    for (cadence, expected) in [("hourly", 1), ("nightly", 0)] {
+        let mut n = node(&sim);
+        n.set("DATANODE__EXPORT__CADENCE", cadence);
+        n.set("DATANODE__SCHEDULE__NIGHTLY_AT", "04:17");
+        n.set("DATANODE__SCHEDULE__INGEST_EVERY_MINUTES", "0");
+        // A second before a minute that is of the hour, and not of the night.
+        let mut c = n.command(&["run", "--now", "2025-07-02T22:16:59Z"]);
+        let live = Live::of(c.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        let status = || run(&mut n.program(ADMIN, &["--json", "status"]));
+        let (began, limit) = (Instant::now(), Duration::from_secs(if expected == 1 { 60 } else { 4 }));
+        let mut last = Value::Null;
+        while began.elapsed() < limit {
+            let ran = status();
+            if ran.code == Some(0) {
+                last = ran.json();
+                if last["last_run"]["finished_at"].is_string() && last["live"]["busy"] == false {
+                    break;
+                }
+            }
+        }
+        let next = last["live"]["next_nightly"].as_str().unwrap();
+        assert_eq!(next, if expected == 1 { "2025-07-02T22:17:00Z" } else { "2025-07-03T04:17:00Z" }, "{last}");
+        live.signal(nix::sys::signal::Signal::SIGTERM);
+        live.wait().exits(0);
+        let packs = n.run(&["pack", "list", "--json"]).exits(0).out;
+        assert_eq!(packs.lines().count(), expected, "{cadence}: {last}");
+        assert!(expected == 0 || packs.contains("20250702T221659Z_datanode_full"), "{packs}");
+    }
 }

@@ -32,7 +32,7 @@ pub use manifest::{
 };
 pub use run::{ExportCounters, export};
 pub use sums::{MANIFEST_FILE, SUMS_FILE, format_sums, parse_sums};
-pub use verify::{PackProblem, PackReport, verify_pack};
+pub use verify::{PackProblem, PackReport, verify_holders, verify_pack};
 
 use std::path::{Path, PathBuf};
 

@@ -107,6 +107,28 @@ pub fn verify_pack(dir: &Path, threads: usize) -> Option<PackReport> {
     Some(report)
 }
 
+/// What is wrong with the files of a delta that lie in earlier packs, whose folders are below `home`. Their bytes are compared
+/// where those packs are verified: here, that each is there and means the same file.
+pub fn verify_holders(pack: &Path, home: &Path) -> Vec<PackProblem> {
+    let read = |folder: &Path| PackManifest::parse(&read_text(&folder.join(MANIFEST_FILE)).ok()?).ok();
+    // A manifest that cannot be read is told by `verify_pack`.
+    let Some(m) = read(pack) else { return Vec::new() };
+    let mut out = Vec::new();
+    for id in m.holders() {
+        let folder = home.join(format!("export_{id}"));
+        let holder = read(&folder);
+        for f in m.files.iter().filter(|f| f.held_by.as_deref() == Some(id)) {
+            let told = holder.as_ref().and_then(|h| h.file(&f.path)).filter(|h| h.held_by.is_none());
+            let same = told.is_some_and(|h| h.sha256 == f.sha256);
+            let there = folder.join(&f.path).symlink_metadata().is_ok_and(|s| s.is_file() && s.len() == f.bytes);
+            if !same || !there {
+                out.push(PackProblem::Integrity(format!("{}: held by {id}, where it is not", f.path)));
+            }
+        }
+    }
+    out
+}
+
 /// A text that could not be read: gone, or something else stands in its place.
 fn unread(name: &str, e: &io::Error) -> PackProblem {
     match e.kind() {

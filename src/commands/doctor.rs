@@ -165,7 +165,10 @@ fn state(s: &Settings) -> Vec<Check> {
         Err(f) if f.code == Code::Busy => {
             return vec![Check {
                 name: "state",
-                result: Ok(format!("{}; ask it with `datanode-admin status`", f.message)),
+                result: Ok(format!(
+                    "{}; ask it with `datanode-admin status`; `datanode-admin runs` says what became of each export",
+                    f.message
+                )),
             }];
         }
         Err(f) => return vec![Check { name: "state", result: Err(f.message) }],

@@ -6,7 +6,8 @@ use crate::failure::{Code, Done, Failure};
 use crate::wiring::key_file;
 use clap::Subcommand;
 use datanode_actors::export::{
-    MANIFEST_FILE, MANIFEST_SCHEMA, PackManifest, PackProblem, PackReport, SUMS_FILE, read_text, verify_pack,
+    MANIFEST_FILE, MANIFEST_SCHEMA, PackManifest, PackProblem, PackReport, SUMS_FILE, read_text, verify_holders,
+    verify_pack,
 };
 use datanode_actors::quarantine::incidents_of_files;
 use datanode_actors::seal::Identity;
@@ -192,7 +193,11 @@ fn verify(g: &Global, path: &Path, key: Option<&Path>) -> Done {
         }
     };
     for p in &packs {
-        note(report(g, p, verify_pack(p, threads)));
+        let mut found = verify_pack(p, threads);
+        if let (Some(r), Some(home)) = (&mut found, p.parent()) {
+            r.problems.extend(verify_holders(p, home));
+        }
+        note(report(g, p, found));
     }
     if is_vault(&data.vault()) {
         note(verify_vault(g, &data.vault(), key));
