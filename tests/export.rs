@@ -14,6 +14,11 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 use support::{ADMIN, Live, Node, Ran, SEEDED_NIGHT, Sim, copy, differences, python, run, stage, tree};
 
+/// What is done to a folder of packs.
+type Change<'a> = &'a dyn Fn(&Path);
+/// Variables of a process.
+type Env = &'static [(&'static str, &'static str)];
+
 /// All stages before the pack.
 const BEFORE: [&str; 2] = ["--stages", "ingest,audit,backfill,curate,qc"];
 
@@ -216,7 +221,7 @@ fn a_full_pack_is_made_where_a_delta_cannot_be_built() {
         data(exports).join(all)
     };
     assert!(export("as it stands", &|_| {}, now, &[]).ends_with("_delta"));
-    let cases: [(&str, &dyn Fn(&Path)); 5] = [
+    let cases: [(&str, Change<'_>); 5] = [
         ("a holder's folder is gone", &|e| std::fs::remove_dir_all(e.join(&folder)).unwrap()),
         ("a holder's manifest is gone", &|e| std::fs::remove_file(e.join(&folder).join("manifest.json")).unwrap()),
         ("a holder's manifest is altered", &|e| {
@@ -296,7 +301,7 @@ fn the_same_state_and_id_give_the_same_bytes_in_every_process_zone_folder_and_af
             night(&n, 26, &BEFORE).exits(0);
         }
         let (now, as_of) = (format!("2025-07-{:02}T23:30:00Z", day - 20), format!("2025-06-{day}"));
-        let places: [(&str, &[(&str, &str)], bool); 3] = [
+        let places: [(&str, Env, bool); 3] = [
             ("utc", &[("TZ", "UTC"), ("LC_ALL", "C")], false),
             (
                 "deeper/in/another/folder",

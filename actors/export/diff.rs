@@ -62,7 +62,7 @@ impl PackDiff {
                 (None, _) => "added",
                 (_, None) => "removed",
             };
-            let both = |f: fn(&PackFile) -> u64| (x.map(|p| f(p)), y.map(|p| f(p)));
+            let both = |f: fn(&PackFile) -> u64| (x.map(f), y.map(f));
             out.files.push(FileChange {
                 path: path.to_owned(),
                 change,
@@ -72,7 +72,7 @@ impl PackDiff {
         }
         for (partition, (x, y)) in joined(&exclusions(a), &exclusions(b)) {
             if x.map(|e| (e.status, &e.reasons)) != y.map(|e| (e.status, &e.reasons)) {
-                let (before, after) = (x.map(|e| words(e)), y.map(|e| words(e)));
+                let (before, after) = (x.map(words), y.map(words));
                 out.excluded.push(ExclusionChange { partition: partition.to_owned(), before, after });
             }
         }
