@@ -202,9 +202,29 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 /// # Errors
 /// It cannot be read.
 pub fn sha256_file(path: &Path) -> io::Result<([u8; 32], u64)> {
+    sha256_read(File::open(path)?)
+}
+
+/// SHA-256 and length of a plain file; a link is not followed, and a pipe in its place holds nobody.
+///
+/// # Errors
+/// It cannot be read, or is no plain file.
+pub fn sha256_plain(path: &Path) -> io::Result<([u8; 32], u64)> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK;
+    let f = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    if !f.metadata()?.is_file() {
+        return Err(io::Error::other("not a plain file"));
+    }
+    sha256_read(f)
+}
+
+/// SHA-256 and length of what is read, in pieces.
+///
+/// # Errors
+/// The reader's.
+pub fn sha256_read(mut f: impl io::Read) -> io::Result<([u8; 32], u64)> {
     use sha2::Digest;
-    use std::io::Read;
-    let mut f = File::open(path)?;
     let mut h = sha2::Sha256::new();
     let mut buf = vec![0u8; 256 * 1024];
     let mut total = 0u64;

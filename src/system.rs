@@ -12,7 +12,7 @@ use datanode_actors::qc::QcError;
 use datanode_actors::quarantine::QuarantineError;
 use datanode_actors::raw::RawError;
 use datanode_actors::schedule::actor::{RunNow, Scheduler};
-use datanode_actors::schedule::{CycleError, CyclePlan, RunSummary, StageDone, Stages, cycle};
+use datanode_actors::schedule::{CycleError, CyclePlan, Rhythm, RunSummary, StageDone, Stages, cycle};
 use datanode_actors::seal::Kind;
 use datanode_actors::seal::stage::SealStageError;
 use std::future::Future;
@@ -45,9 +45,9 @@ pub fn run_cycle(wired: Wired, plan: &CyclePlan, progress: impl Fn(&StageDone)) 
         signals.abort();
         done
     })?;
-    let summary = result.map_err(of_cycle);
-    store.close().map_err(crate::wiring::of_store)?;
-    summary
+    // Why the cycle stopped outranks that the state could not be closed after it.
+    let closed = store.close().map_err(crate::wiring::of_store);
+    result.map_err(of_cycle).and_then(|summary| closed.map(|()| summary))
 }
 
 /// Runs a future inside an actix system.
@@ -90,13 +90,9 @@ impl Appliance {
     ///
     /// # Errors
     /// Leases of an earlier process could not be voided.
-    pub fn start(
-        wired: Wired,
-        nightly_at: chrono::NaiveTime,
-        ingest_every: Option<std::time::Duration>,
-    ) -> Result<Self, Failure> {
+    pub fn start(wired: Wired, rhythm: Rhythm, ingest_every: Option<std::time::Duration>) -> Result<Self, Failure> {
         let stages = Stages::start(&wired.node, wired.fetchers).map_err(Failure::failed)?;
-        let scheduler = Scheduler::new(wired.node, stages, nightly_at, ingest_every);
+        let scheduler = Scheduler::new(wired.node, stages, rhythm, ingest_every);
         let busy = scheduler.busy.clone();
         Ok(Self(scheduler.start(), busy))
     }

@@ -1,5 +1,6 @@
 //! Why there is no pack.
 
+use super::ManifestError;
 use crate::frame::FrameError;
 use crate::qc::QcError;
 use crate::quarantine::QuarantineError;
@@ -85,6 +86,9 @@ pub enum ExportError {
         /// The export id.
         id: String,
     },
+    /// The manifest breaks its own contract.
+    #[error("no pack: {0}; a consumer would refuse it: correct the setting or the universe that it speaks of")]
+    Contract(#[from] ManifestError),
     /// A file could not be written.
     #[error("no pack: {path}: {cause}; check the disk's free space and permissions")]
     Io {

@@ -1,6 +1,6 @@
-//! `manifest.json`. What is read is checked before anything is done with it.
+//! `manifest.json`: its fields. What is read is checked (`check`) before anything is done with it.
 
-use super::ExportId;
+use super::check::strict_date;
 use chrono::NaiveDate;
 use datanode_schema::names::Verdict;
 use serde::{Deserialize, Serialize};
@@ -8,19 +8,25 @@ use std::collections::BTreeSet;
 
 /// The version of the format.
 pub const SCHEMA_VERSION: u32 = 1;
-/// The longest path in a pack.
-const MAX_PATH: usize = 1024;
-/// A manifest that names more files is refused.
-const MAX_FILES: usize = 5_000_000;
+/// The published JSON Schema of the format, draft 2020-12. What it refuses, [`PackManifest::parse`] refuses.
+pub const MANIFEST_SCHEMA: &str = include_str!("../../schema/pack-manifest.schema.json");
 
 /// First and last session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TimeWindow {
     /// First session.
+    #[serde(deserialize_with = "date")]
     pub start: NaiveDate,
     /// Last session.
+    #[serde(deserialize_with = "date")]
     pub end: NaiveDate,
+}
+
+/// A date in its one form: the parser of the type takes others as well.
+fn date<'de, D: serde::Deserializer<'de>>(d: D) -> Result<NaiveDate, D::Error> {
+    let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+    strict_date(&text).ok_or_else(|| serde::de::Error::custom("a date is YYYY-MM-DD"))
 }
 
 /// Who made the pack.
@@ -32,8 +38,10 @@ pub struct Producer {
     /// Version of datanode.
     pub version: String,
     /// Commit that it was built from, where known.
+    #[serde(deserialize_with = "nullable")]
     pub git_sha: Option<String>,
     /// Container image, where there is one.
+    #[serde(deserialize_with = "nullable")]
     pub image: Option<String>,
 }
 
@@ -66,8 +74,18 @@ pub struct PackFile {
     /// First and last session in it.
     pub window: TimeWindow,
     /// In a delta: the earlier pack whose folder has the file, under the same path. None: this one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some")]
     pub held_by: Option<String>,
+}
+
+/// A field that may be left out, and is not null where it is there.
+fn some<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(d).map(Some)
+}
+
+/// A field that may be null, and is not left out.
+fn nullable<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
+    Option::deserialize(d)
 }
 
 /// A partition that was held out.
@@ -115,6 +133,7 @@ pub struct PackManifest {
     /// Who made it.
     pub producer: Producer,
     /// Head of the repository that drives the node, where there is one.
+    #[serde(deserialize_with = "nullable")]
     pub repo_head: Option<String>,
     /// The exchange calendar.
     pub calendar: CalendarOf,
@@ -125,15 +144,12 @@ pub struct PackManifest {
     /// Verdicts.
     pub qc: QcSummary,
     /// The pack before this one, where this one is a delta: its files and those that it names are not here again.
+    #[serde(deserialize_with = "nullable")]
     pub base_export_id: Option<String>,
     /// For people.
+    #[serde(deserialize_with = "nullable")]
     pub notes: Option<String>,
 }
-
-/// A manifest that is not valid.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("manifest.json: {0}")]
-pub struct ManifestError(pub String);
 
 impl PackManifest {
     /// The text of the file: pretty JSON in the order of the fields, with a newline.
@@ -143,87 +159,24 @@ impl PackManifest {
         text
     }
 
-    /// Parses and checks a manifest.
-    ///
-    /// # Errors
-    /// What is wrong, with the field.
-    pub fn parse(text: &[u8]) -> Result<Self, ManifestError> {
-        let m: Self = serde_json::from_slice(text).map_err(|e| ManifestError(e.to_string()))?;
-        let fail = |what: String| Err(ManifestError(what));
-        if m.schema_version != SCHEMA_VERSION {
-            return fail(format!("schema_version {} where {SCHEMA_VERSION} is known", m.schema_version));
-        }
-        if m.files.len() > MAX_FILES {
-            return fail(format!("{} files; more than {MAX_FILES} are refused", m.files.len()));
-        }
-        let mut seen = BTreeSet::new();
-        for f in &m.files {
-            if let Err(why) = safe_path(&f.path) {
-                return fail(format!("files: {:?} {why}", f.path));
-            }
-            if !f.path.starts_with("data/") {
-                return fail(format!("files: {:?} does not lie below data/", f.path));
-            }
-            if !seen.insert(f.path.as_str()) {
-                return fail(format!("files: {:?} is named twice", f.path));
-            }
-            if !is_sha256(&f.sha256) {
-                return fail(format!("files: {:?} has no SHA-256", f.path));
-            }
-        }
-        let Some(id) = ExportId::parse(&m.export_id).filter(|id| id.source == m.source) else {
-            return fail(format!("export_id {:?} is not YYYYMMDDTHHMMSSZ_{}_full|delta", m.export_id, m.source));
-        };
-        if id.is_delta != m.base_export_id.is_some() {
-            return fail("base_export_id belongs to a delta, and only to a delta".to_owned());
-        }
-        let before =
-            |other: &String| ExportId::parse(other).is_some_and(|o| o.source == id.source && other < &m.export_id);
-        if let Some(bad) = m.base_export_id.iter().find(|b| !before(b)) {
-            return fail(format!("base_export_id {bad:?} is no earlier pack of {}", m.source));
-        }
-        for f in &m.files {
-            if f.held_by.as_ref().is_some_and(|p| !id.is_delta || !before(p)) {
-                return fail(format!("files: {:?} is held by {:?}, which is no earlier pack", f.path, f.held_by));
-            }
-        }
-        Ok(m)
+    /// Rows of the data files; the ledger's own are not data.
+    pub fn data_rows(&self) -> u64 {
+        self.files.iter().filter(|f| f.dataset != "qc").fold(0, |sum, f| sum.saturating_add(f.rows))
     }
-}
 
-/// Whether a path stays inside the folder that it is joined to.
-///
-/// # Errors
-/// What is wrong with it, to follow its name.
-pub fn safe_path(path: &str) -> Result<(), &'static str> {
-    if path.is_empty() || path.len() > MAX_PATH {
-        return Err("is empty or longer than 1024 bytes");
+    /// The earlier packs whose folders have files of this one, sorted.
+    pub fn holders(&self) -> BTreeSet<&str> {
+        self.files.iter().filter_map(|f| f.held_by.as_deref()).collect()
     }
-    if path.starts_with('/') {
-        return Err("is absolute");
-    }
-    if path.bytes().any(|b| b == 0 || b == b'\\' || b == b'\n' || b == b'\r') {
-        return Err("has a NUL, a backslash or a line break");
-    }
-    if path.split('/').any(|c| c.is_empty() || c == "." || c == "..") {
-        return Err("leaves the pack or has an empty component");
-    }
-    Ok(())
-}
 
-pub(super) fn is_sha256(s: &str) -> bool {
-    s.len() == 64 && s.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-}
+    /// The file of that path.
+    pub fn file(&self, path: &str) -> Option<&PackFile> {
+        let at = self.files.binary_search_by(|f| f.path.as_str().cmp(path)).ok()?;
+        self.files.get(at)
+    }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_that_leave_the_pack_are_refused() {
-        for bad in ["", "/etc/passwd", "data/../../x", "data//x", "./x", "data/\0", "data\\x", &"a/".repeat(600)] {
-            assert!(safe_path(bad).is_err(), "{bad:?}");
-        }
-        assert!(safe_path("data/equities_bars/year=2020/month=01/data.parquet").is_ok());
+    /// The files whose bytes lie in the pack's own folder as it was made and shipped.
+    pub fn own_files(&self) -> impl Iterator<Item = &PackFile> {
+        self.files.iter().filter(|f| f.held_by.is_none())
     }
 }

@@ -1,23 +1,22 @@
-//! Writing the pack.
+//! Making the pack.
 
-use super::gather::{Gathered, gather};
+use super::archive::{archive_path, publish_archive, write_archive};
+use super::base::{Base, divide};
+use super::gather::gather;
+use super::index::{adopt_orphans, content_of, count, enter};
+use super::nightly::link_nightly;
+use super::plan::{lay_out, plan_files, window_of};
 use super::{
-    CalendarOf, ExportError, MANIFEST_FILE, PackFile, PackManifest, Producer, SCHEMA_VERSION, SUMS_FILE, TimeWindow,
-    format_sums,
+    CalendarOf, ExportError, MANIFEST_FILE, PackFile, PackManifest, Producer, SCHEMA_VERSION, SUMS_FILE, format_sums,
+    io, read_text, remove,
 };
-use crate::frame::{Table, encode_curated, read_curated, session_day};
 use crate::node::{Node, RunContext};
+use crate::publishing::ExportScope;
 use datanode_schema::calendar::Calendar;
-use datanode_schema::clock::{compact, date_of, day_number, rfc3339};
+use datanode_schema::clock::{compact, day_number, rfc3339};
 use datanode_schema::failpoint;
-use datanode_schema::files::{sha256_file, sha256_hex, sha256_of, sync_file_system, sync_folder};
-use datanode_schema::keys::TouchedKey;
-use datanode_schema::names::Dataset;
-use datanode_schema::records::{CuratedFile, PackRecord};
-use datanode_schema::store::Batch;
-use datanode_schema::trees::PACKS;
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use datanode_schema::files::{sha256_of, sync_file_system, sync_folder};
+use std::path::Path;
 
 /// What exporting did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -32,10 +31,16 @@ pub struct ExportCounters {
     pub rows: u64,
     /// Bytes of them.
     pub bytes: u64,
-    /// Files that are hard links of curated ones.
+    /// Files that are hard links of curated ones, or of those of the pack before.
     pub linked: u64,
     /// Files written anew, without what is held out.
     pub rewritten: u64,
+    /// Files of a delta that lie in earlier packs.
+    #[serde(default)]
+    pub held: u64,
+    /// Bytes of the files in its own folder.
+    #[serde(default)]
+    pub own_bytes: u64,
     /// Partitions held out.
     pub excluded: u64,
 }
@@ -43,203 +48,84 @@ pub struct ExportCounters {
 /// Publishes the pack of a run, or confirms the last one where nothing has changed.
 ///
 /// # Errors
-/// [`ExportError`]: there is no new pack, and the last good one stays.
+/// [`ExportError`]: there is no new pack, and the last good one stays. The refusal is counted and logged.
 pub fn export(node: &Node, run: &RunContext) -> Result<ExportCounters, ExportError> {
+    let done = try_export(node, run);
+    let counter = match &done {
+        Ok(c) if c.unchanged == 0 => Some("export/made"),
+        Ok(_) => None,
+        Err(_) => Some("export/refused"),
+    };
+    if let Err(reason) = &done {
+        tracing::error!(run = run.id, %reason, "no pack was made; the last good one stays");
+    }
+    if let Some(Err(e)) = counter.map(|name| count(node, name)) {
+        tracing::error!(error = %e, "the export could not be counted");
+    }
+    done
+}
+
+fn try_export(node: &Node, run: &RunContext) -> Result<ExportCounters, ExportError> {
     // One value: the hash in the manifest is that of the registry by which the pack is made.
     let config = node.live.current();
+    let rules = &node.publishing.export;
     let gathered = gather(node, run, &config.registry)?;
-    let id = format!("{}_{}_full", compact(run.started_at), node.source);
-    let mut c =
-        ExportCounters { export_id: id.clone(), excluded: gathered.qc.excluded.len() as u64, ..Default::default() };
-    let planned = plan_files(node, &gathered, &mut c)?;
-    let files: Vec<PackFile> = planned.iter().map(|p| p.file.clone()).collect();
-    let content = content_of(node, run, &config.sha256, &files);
+    let stamp = compact(run.started_at);
+    adopt_orphans(node, &stamp)?;
+    let standing = node.standing_packs()?;
+    let base = Base::newest(node, &standing);
+    let tmp = node.data.root().join("tmp");
+    let building = tmp.join(format!("export-{}", std::process::id()));
+    let packed = tmp.join(format!("export-{}.tar.zst", std::process::id()));
+    remove(&building)?;
+    let mut c = ExportCounters { excluded: gathered.qc.excluded.len() as u64, ..Default::default() };
+    let mut planned = plan_files(node, &gathered, base.as_ref(), &building, &mut c)?;
+    let calendar = config.registry.calendars.get(Calendar::Xnys).sha256();
+    let origin = [&node.host_id, &node.source, &config.sha256, &calendar].map(String::as_str);
+    let content = content_of(origin, run.as_of, planned.iter().map(|p| &p.file));
     // What would be in the pack is known before a link is made: a night without changes touches no folder.
-    if let Some(same) = same_as_last(node, run, &content)? {
-        link_nightly(node, run, &node.data.pack(&node.source, &same))?;
+    let last = standing.first().filter(|(_, p)| p.content == content && p.as_of == day_number(run.as_of));
+    if let Some(same) = base.as_ref().filter(|_| last.is_some()).map(|b| b.id.clone()) {
+        remove(&building)?;
+        let pack = node.data.pack(&node.source, &same);
+        if rules.archive && !archive_path(&pack).is_file() {
+            let path = pack.join(MANIFEST_FILE);
+            let text = read_text(&path).map_err(io(&path))?;
+            std::fs::create_dir_all(&tmp).map_err(io(&tmp))?;
+            write_archive(&pack, &PackManifest::parse(&text)?, &packed)?;
+            publish_archive(&packed, &pack)?;
+        }
+        link_nightly(node, run, &pack)?;
         return Ok(ExportCounters { export_id: same, unchanged: 1, ..c });
     }
-    let building = node.data.root().join("tmp").join(format!("export-{}", std::process::id()));
-    if building.exists() {
-        std::fs::remove_dir_all(&building).map_err(io(&building))?;
+    let mut scope = rules.scope;
+    if scope == ExportScope::Delta
+        && let Err(why) = divide(node, &standing, base.as_ref(), &mut planned, &stamp, run.started_at.timestamp())
+    {
+        tracing::info!(reason = %why, "a full pack is made");
+        scope = ExportScope::Full;
     }
+    let id = format!("{stamp}_{}_{}", node.source, scope.name());
+    let own = || planned.iter().filter(|p| p.file.held_by.is_none());
+    (c.export_id, c.held) = (id.clone(), (planned.len() - own().count()) as u64);
+    c.own_bytes = own().map(|p| p.file.bytes).sum();
     std::fs::create_dir_all(&building).map_err(io(&building))?;
     lay_out(&planned, &building)?;
-    let manifest = describe(node, run, &config.sha256, id.clone(), files, gathered.qc);
+    let files: Vec<PackFile> = planned.into_iter().map(|p| p.file).collect();
+    let base_id = base.filter(|_| scope == ExportScope::Delta).map(|b| b.id);
+    let manifest = describe(node, run, &config.sha256, id.clone(), files, gathered.qc, base_id);
     let manifest_sha256 = write_texts(&building, &manifest)?;
+    if rules.archive {
+        write_archive(&building, &manifest, &packed)?;
+    }
     publish(node, &building, &id, &manifest_sha256)?;
-    link_nightly(node, run, &node.data.pack(&node.source, &id))?;
-    let record = PackRecord {
-        as_of: day_number(run.as_of),
-        created_at: run.started_at.timestamp(),
-        manifest_sha256: bytes32(&manifest_sha256),
-        content,
-        files: c.files + 2,
-        bytes: c.bytes,
-        rows: c.rows,
-        pack_uid: String::new(),
-        root: [0; 32],
-        removed_at: 0,
-    };
-    let mut batch = Batch::new();
-    batch.put(&PACKS, &id, &record)?;
-    node.store.commit(batch)?;
+    let pack = node.data.pack(&node.source, &id);
+    if rules.archive {
+        publish_archive(&packed, &pack)?;
+    }
+    link_nightly(node, run, &pack)?;
+    enter(node, &manifest, run.as_of, manifest_sha256, content)?;
     Ok(c)
-}
-
-/// A file of the pack, and where its bytes come from.
-struct Planned {
-    file: PackFile,
-    from: From,
-}
-
-enum From {
-    /// A hard link of this file.
-    Link(PathBuf),
-    /// Written anew, without what is held out.
-    Bytes(Vec<u8>),
-}
-
-/// Every file of the pack but manifest and sums, sorted by path.
-fn plan_files(node: &Node, g: &Gathered, c: &mut ExportCounters) -> Result<Vec<Planned>, ExportError> {
-    let mut out = Vec::new();
-    let none = BTreeSet::new();
-    // Every file is read and compared with what curate wrote: a pack of altered bytes would fail its own sums.
-    let planned = crate::parallel::each(node.threads, &g.files, |share| {
-        let mut mine = Vec::new();
-        while let Some((key, file)) = share.next() {
-            mine.extend(plan_file(node, key, file, g.out.get(&key.path).unwrap_or(&none))?);
-        }
-        Ok::<_, ExportError>(mine)
-    });
-    for p in planned.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
-        match p.from {
-            From::Link(_) => c.linked += 1,
-            From::Bytes(_) => c.rewritten += 1,
-        }
-        c.rows += p.file.rows;
-        out.push(p);
-    }
-    let status = node.data.partition_status();
-    let (sha256, bytes) = sha256_file(&status).map_err(io(&status))?;
-    let window = window_of(out.iter().map(|p: &Planned| &p.file));
-    let file = PackFile {
-        path: "data/qc/partition_status.parquet".to_owned(),
-        sha256: hex::encode(sha256),
-        bytes,
-        rows: g.qc.green + g.qc.amber + g.qc.red + g.qc.pending,
-        dataset: "qc".to_owned(),
-        window,
-        held_by: None,
-    };
-    out.push(Planned { file, from: From::Link(status) });
-    out.sort_by(|a, b| a.file.path.as_bytes().cmp(b.file.path.as_bytes()));
-    c.files = out.len() as u64;
-    c.bytes = out.iter().map(|p| p.file.bytes).sum();
-    Ok(out)
-}
-
-fn plan_file(
-    node: &Node,
-    key: &TouchedKey,
-    file: &CuratedFile,
-    left_out: &BTreeSet<(String, i32)>,
-) -> Result<Option<Planned>, ExportError> {
-    let source = node.data.curated().join(&key.path);
-    let damaged = |cause: String| ExportError::Damaged { path: source.display().to_string(), cause };
-    let (sha256, length) = sha256_file(&source).map_err(|e| damaged(e.to_string()))?;
-    if sha256 != file.sha256 || length != file.bytes {
-        return Err(damaged("its SHA-256 is another".to_owned()));
-    }
-    let (path, dataset) = (format!("data/{}", key.path), key.dataset.to_string());
-    let window = TimeWindow { start: date_of(file.from), end: date_of(file.to) };
-    if left_out.is_empty() {
-        let sha256 = hex::encode(file.sha256);
-        let file = PackFile { path, sha256, bytes: file.bytes, rows: file.rows, dataset, window, held_by: None };
-        return Ok(Some(Planned { file, from: From::Link(source) }));
-    }
-    let kept = without(key.dataset, read_curated(&source, key.dataset)?, left_out);
-    let rows: u64 = kept.iter().map(|(_, t)| t.rows.len() as u64).sum();
-    if rows == 0 {
-        return Ok(None);
-    }
-    let view: Vec<(&str, &Table)> = kept.iter().map(|(s, t)| (s.as_str(), t)).collect();
-    let encoded = encode_curated(&path, key.dataset, &view)?;
-    let days: Vec<i32> =
-        kept.iter().flat_map(|(_, t)| t.rows.iter().map(|r| session_day(key.dataset, r.when))).collect();
-    let edge = |d: Option<&i32>| d.map_or(window.start, |d| date_of(*d));
-    let window = TimeWindow { start: edge(days.iter().min()), end: edge(days.iter().max()) };
-    let sha256 = hex::encode(sha256_of(&encoded));
-    let file = PackFile { path, sha256, bytes: encoded.len() as u64, rows, dataset, window, held_by: None };
-    Ok(Some(Planned { file, from: From::Bytes(encoded) }))
-}
-
-/// Links or writes every planned file below `building`.
-fn lay_out(planned: &[Planned], building: &Path) -> Result<(), ExportError> {
-    let mut made: Option<PathBuf> = None;
-    for p in planned {
-        let target = building.join(&p.file.path);
-        let parent = target.parent().unwrap_or(building);
-        if made.as_deref() != Some(parent) {
-            std::fs::create_dir_all(parent).map_err(io(parent))?;
-            made = Some(parent.to_owned());
-        }
-        match &p.from {
-            From::Link(source) => std::fs::hard_link(source, &target).map_err(io(&target))?,
-            From::Bytes(bytes) => std::fs::write(&target, bytes).map_err(io(&target))?,
-        }
-    }
-    Ok(())
-}
-
-fn without(
-    dataset: Dataset,
-    symbols: Vec<(String, Table)>,
-    left_out: &BTreeSet<(String, i32)>,
-) -> Vec<(String, Table)> {
-    let mut out = Vec::new();
-    for (symbol, mut table) in symbols {
-        table.rows.retain(|r| !left_out.contains(&(symbol.clone(), session_day(dataset, r.when))));
-        if !table.rows.is_empty() {
-            out.push((symbol, table));
-        }
-    }
-    out
-}
-
-fn window_of<'a>(files: impl Iterator<Item = &'a PackFile> + Clone) -> TimeWindow {
-    let start = files.clone().map(|f| f.window.start).min().unwrap_or_default();
-    let end = files.map(|f| f.window.end).max().unwrap_or_default();
-    TimeWindow { start, end }
-}
-
-/// What the pack says, without its id and its time: the same content is the same pack.
-fn content_of(node: &Node, run: &RunContext, config_sha256: &str, files: &[PackFile]) -> [u8; 32] {
-    let mut h = blake3::Hasher::new_derive_key("datanode 2026 pack content v1");
-    let mut part = |s: &str| {
-        h.update(&(s.len() as u64).to_le_bytes());
-        h.update(s.as_bytes());
-    };
-    let calendar = node.registry().calendars.get(Calendar::Xnys);
-    for s in [node.host_id.as_str(), &node.source, config_sha256, &run.as_of.to_string(), &calendar.sha256()] {
-        part(s);
-    }
-    for f in files {
-        part(&f.path);
-        part(&f.sha256);
-    }
-    *h.finalize().as_bytes()
-}
-
-/// The newest pack, where it holds the same and still stands.
-fn same_as_last(node: &Node, run: &RunContext, content: &[u8; 32]) -> Result<Option<String>, ExportError> {
-    let newest = node.standing_packs()?.into_iter().next();
-    let same = newest.filter(|(id, p)| {
-        p.content == *content
-            && p.as_of == day_number(run.as_of)
-            && node.data.pack(&node.source, id).join(MANIFEST_FILE).is_file()
-    });
-    Ok(same.map(|(id, _)| id))
 }
 
 fn describe(
@@ -249,6 +135,7 @@ fn describe(
     id: String,
     files: Vec<PackFile>,
     qc: super::QcSummary,
+    base_export_id: Option<String>,
 ) -> PackManifest {
     let calendar = node.registry().calendars.get(Calendar::Xnys);
     PackManifest {
@@ -272,17 +159,18 @@ fn describe(
         config_sha256: config_sha256.to_owned(),
         files,
         qc,
-        base_export_id: None,
+        base_export_id,
         notes: None,
     }
 }
 
-/// Writes manifest and sums; returns the manifest's SHA-256.
-fn write_texts(building: &Path, manifest: &PackManifest) -> Result<String, ExportError> {
+/// Writes manifest and sums, and gives the manifest's SHA-256. A manifest that its readers would refuse is not written.
+fn write_texts(building: &Path, manifest: &PackManifest) -> Result<[u8; 32], ExportError> {
     let text = manifest.to_text();
-    let sum = sha256_hex(text.as_bytes());
-    let mut sums: Vec<(String, String)> = manifest.files.iter().map(|f| (f.sha256.clone(), f.path.clone())).collect();
-    sums.push((sum.clone(), MANIFEST_FILE.to_owned()));
+    PackManifest::parse(text.as_bytes())?;
+    let sum = sha256_of(text.as_bytes());
+    let mut sums: Vec<(String, String)> = manifest.own_files().map(|f| (f.sha256.clone(), f.path.clone())).collect();
+    sums.push((hex::encode(sum), MANIFEST_FILE.to_owned()));
     for (name, text) in [(MANIFEST_FILE, text), (SUMS_FILE, format_sums(sums))] {
         let path = building.join(name);
         std::fs::write(&path, text).map_err(io(&path))?;
@@ -291,15 +179,15 @@ fn write_texts(building: &Path, manifest: &PackManifest) -> Result<String, Expor
 }
 
 /// The folder appears whole, under its name, or not at all.
-fn publish(node: &Node, building: &Path, id: &str, manifest_sha256: &str) -> Result<(), ExportError> {
+fn publish(node: &Node, building: &Path, id: &str, manifest_sha256: &[u8; 32]) -> Result<(), ExportError> {
     let target = node.data.pack(&node.source, id);
     let parent = target.parent().unwrap_or(&target).to_owned();
     std::fs::create_dir_all(&parent).map_err(io(&parent))?;
     if target.exists() {
         // A crash came between the rename and the commit: the same pack is already there.
-        let there = std::fs::read(target.join(MANIFEST_FILE)).map(|t| sha256_hex(&t));
-        if there.is_ok_and(|sum| sum == manifest_sha256) {
-            return std::fs::remove_dir_all(building).map_err(io(building));
+        let there = read_text(&target.join(MANIFEST_FILE)).map(|t| sha256_of(&t));
+        if there.is_ok_and(|sum| sum == *manifest_sha256) {
+            return remove(building);
         }
         return Err(ExportError::Exists { id: id.to_owned() });
     }
@@ -308,69 +196,4 @@ fn publish(node: &Node, building: &Path, id: &str, manifest_sha256: &str) -> Res
     std::fs::rename(building, &target).map_err(io(&target))?;
     failpoint::pass("export.renamed");
     sync_folder(&parent).map_err(io(&parent))
-}
-
-/// `exports/nightly/<as-of>`: the same files, hard-linked; a rerun replaces the folder whole.
-fn link_nightly(node: &Node, run: &RunContext, pack: &Path) -> Result<(), ExportError> {
-    let target = node.data.nightly(run.as_of);
-    if same_file(&pack.join(MANIFEST_FILE), &target.join(MANIFEST_FILE)) {
-        return Ok(());
-    }
-    let tmp = node.data.root().join("tmp");
-    let (fresh, old) = (tmp.join(format!("nightly-{}", run.as_of)), tmp.join(format!("nightly-old-{}", run.as_of)));
-    for d in [&fresh, &old] {
-        if d.exists() {
-            std::fs::remove_dir_all(d).map_err(io(d))?;
-        }
-    }
-    link_tree(pack, &fresh)?;
-    if let Some(parent) = target.parent() {
-        std::fs::create_dir_all(parent).map_err(io(parent))?;
-    }
-    if target.exists() {
-        std::fs::rename(&target, &old).map_err(io(&target))?;
-    }
-    failpoint::pass("export.nightly");
-    std::fs::rename(&fresh, &target).map_err(io(&target))?;
-    if old.exists() {
-        std::fs::remove_dir_all(&old).map_err(io(&old))?;
-    }
-    Ok(())
-}
-
-/// Whether two names are links of one file.
-fn same_file(a: &Path, b: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (std::fs::metadata(a), std::fs::metadata(b)) {
-        (Ok(a), Ok(b)) => a.ino() == b.ino() && a.dev() == b.dev(),
-        _ => false,
-    }
-}
-
-fn link_tree(from: &Path, to: &Path) -> Result<(), ExportError> {
-    std::fs::create_dir_all(to).map_err(io(to))?;
-    for e in std::fs::read_dir(from).map_err(io(from))? {
-        let e = e.map_err(io(from))?;
-        let target = to.join(e.file_name());
-        if e.file_type().map_err(io(from))?.is_dir() {
-            link_tree(&e.path(), &target)?;
-        } else {
-            std::fs::hard_link(e.path(), &target).map_err(io(&target))?;
-        }
-    }
-    Ok(())
-}
-
-fn bytes32(hex_text: &str) -> [u8; 32] {
-    let mut out = [0u8; 32];
-    // The text is one that we made: 64 hex digits.
-    if hex::decode_to_slice(hex_text, &mut out).is_err() {
-        return [0; 32];
-    }
-    out
-}
-
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ExportError {
-    let path: PathBuf = path.to_owned();
-    move |cause| ExportError::Io { path: path.display().to_string(), cause }
 }

@@ -1,12 +1,19 @@
-//! Verifying a pack folder without the node: nothing of its state is opened.
+//! Verifying a pack folder without the node: nothing of its state is opened, and no table is decoded.
+//!
+//! A delta has two good forms: as it was made, with its own files alone, and materialised, with those that earlier packs hold
+//! beside them. Its sums say which it is; nothing between the two is good.
 
+use super::check::read_text;
 use super::manifest::PackManifest;
 use super::sums::{BadSums, MANIFEST_FILE, SUMS_FILE, parse_sums};
-use datanode_schema::files::{sha256_file, sha256_hex};
+use crate::parallel;
+use datanode_schema::files::{sha256_hex, sha256_plain};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io;
+use std::path::Path;
+
+/// Entries of a folder that nobody listed are named up to so many.
+const MAX_NAMED: usize = 1000;
 
 /// Something that is wrong with a pack.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +22,15 @@ pub enum PackProblem {
     Contract(String),
     /// A file is missing, extra or altered: exit 3.
     Integrity(String),
+}
+
+impl PackProblem {
+    /// What is wrong, for people.
+    pub fn words(&self) -> &str {
+        match self {
+            Self::Contract(w) | Self::Integrity(w) => w,
+        }
+    }
 }
 
 /// What verifying found.
@@ -28,8 +44,17 @@ pub struct PackReport {
     pub bytes: u64,
     /// Rows that the manifest claims.
     pub rows: u64,
+    /// Files of a delta that lie in earlier packs, and not here.
+    pub elsewhere: u64,
     /// Everything that is wrong, sorted; empty for a good pack.
     pub problems: Vec<PackProblem>,
+}
+
+/// What the manifest says of the files.
+#[derive(Default)]
+struct Claims {
+    /// Lengths by path.
+    bytes: BTreeMap<String, u64>,
 }
 
 /// Verifies the pack at `dir` on `threads` threads. Returns None where there is no pack.
@@ -38,8 +63,9 @@ pub fn verify_pack(dir: &Path, threads: usize) -> Option<PackReport> {
     if !dir.is_dir() {
         return None;
     }
-    let (manifest_text, sums_text) = (read_plain(&dir.join(MANIFEST_FILE)), read_plain(&dir.join(SUMS_FILE)));
-    if manifest_text.is_err() && sums_text.is_err() {
+    let (manifest_text, sums_text) = (read_text(&dir.join(MANIFEST_FILE)), read_text(&dir.join(SUMS_FILE)));
+    let absent = |r: &io::Result<Vec<u8>>| r.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+    if absent(&manifest_text) && absent(&sums_text) {
         return None;
     }
     let mut named: BTreeMap<String, String> = BTreeMap::new();
@@ -55,115 +81,202 @@ pub fn verify_pack(dir: &Path, threads: usize) -> Option<PackReport> {
             }
         },
         Ok(Err(_)) => report.problems.push(PackProblem::Integrity(format!("{SUMS_FILE}: altered: not text"))),
-        Err(e) => report.problems.push(PackProblem::Integrity(format!("{SUMS_FILE}: missing: {e}"))),
+        Err(e) => {
+            report.problems.push(unread(SUMS_FILE, &e));
+            if e.kind() == io::ErrorKind::Other {
+                // Something that nobody may read stands there: there is nothing to compare with.
+                report.problems.extend(manifest_text.as_ref().err().map(|e| unread(MANIFEST_FILE, e)));
+                return Some(report);
+            }
+        }
     }
-    match &manifest_text {
+    let claims = match &manifest_text {
         Ok(text) => check_manifest(text, &named, &mut report),
-        Err(e) => report.problems.push(PackProblem::Integrity(format!("{MANIFEST_FILE}: missing: {e}"))),
-    }
-    let mut present = BTreeSet::new();
-    walk(dir, dir, &mut present, &mut report.problems);
-    for extra in present.iter().filter(|p| *p != SUMS_FILE && !named.contains_key(*p)) {
-        report.problems.push(PackProblem::Integrity(format!("{extra}: not listed in {SUMS_FILE}")));
-    }
-    compare(dir, &named, threads, &mut report);
+        Err(e) => {
+            report.problems.push(unread(MANIFEST_FILE, e));
+            Claims::default()
+        }
+    };
+    drop(manifest_text);
+    let mut found = Found { named: &named, present: BTreeSet::new(), strange: Vec::new(), problems: Vec::new() };
+    found.walk(dir, dir);
+    report.problems.append(&mut found.problems);
+    compare(dir, &found, &claims, threads, &mut report);
     report.problems.sort();
     report.problems.dedup();
     Some(report)
 }
 
-/// The longest manifest or sums that are read.
-const MAX_TEXT: u64 = 1 << 30;
-
-/// Reads a plain file of bounded length; a pipe or a device in its place must not hold us.
-fn read_plain(path: &Path) -> std::io::Result<Vec<u8>> {
-    let m = std::fs::symlink_metadata(path)?;
-    if !m.is_file() || m.len() > MAX_TEXT {
-        return Err(std::io::Error::other("not a plain file, or longer than a gibibyte"));
+/// What is wrong with the files of a delta that lie in earlier packs, whose folders are below `home`. Their bytes are compared
+/// where those packs are verified: here, that each is there and means the same file.
+pub fn verify_holders(pack: &Path, home: &Path) -> Vec<PackProblem> {
+    let read = |folder: &Path| PackManifest::parse(&read_text(&folder.join(MANIFEST_FILE)).ok()?).ok();
+    // A manifest that cannot be read is told by `verify_pack`.
+    let Some(m) = read(pack) else { return Vec::new() };
+    let mut out = Vec::new();
+    for id in m.holders() {
+        let folder = home.join(format!("export_{id}"));
+        let holder = read(&folder);
+        for f in m.files.iter().filter(|f| f.held_by.as_deref() == Some(id)) {
+            let told = holder.as_ref().and_then(|h| h.file(&f.path)).filter(|h| h.held_by.is_none());
+            let same = told.is_some_and(|h| h.sha256 == f.sha256);
+            let there = folder.join(&f.path).symlink_metadata().is_ok_and(|s| s.is_file() && s.len() == f.bytes);
+            if !same || !there {
+                out.push(PackProblem::Integrity(format!("{}: held by {id}, where it is not", f.path)));
+            }
+        }
     }
-    std::fs::read(path)
+    out
+}
+
+/// A text that could not be read: gone, or something else stands in its place.
+fn unread(name: &str, e: &io::Error) -> PackProblem {
+    match e.kind() {
+        io::ErrorKind::NotFound => PackProblem::Integrity(format!("{name}: missing")),
+        io::ErrorKind::Other => PackProblem::Contract(format!("{name}: {e}")),
+        _ => PackProblem::Integrity(format!("{name}: cannot be read: {e}")),
+    }
 }
 
 /// The manifest against its own rules and against the sums. A manifest whose bytes are not those that the sums name was
 /// altered, which outranks what is wrong with its contents.
-fn check_manifest(text: &[u8], named: &BTreeMap<String, String>, report: &mut PackReport) {
+fn check_manifest(text: &[u8], named: &BTreeMap<String, String>, report: &mut PackReport) -> Claims {
     let listed = named.get(MANIFEST_FILE);
     let altered = listed.is_some_and(|sum| *sum != sha256_hex(text));
     if listed.is_none() && !named.is_empty() {
         report.problems.push(PackProblem::Integrity(format!("{MANIFEST_FILE}: not listed in {SUMS_FILE}")));
     }
-    match PackManifest::parse(text) {
-        Ok(m) => {
-            report.export_id.clone_from(&m.export_id);
-            report.rows = m.files.iter().filter(|f| f.dataset != "qc").map(|f| f.rows).sum();
-            for f in &m.files {
-                if named.get(&f.path) != Some(&f.sha256) {
-                    let what = format!("{}: {MANIFEST_FILE} and {SUMS_FILE} disagree", f.path);
-                    report.problems.push(PackProblem::Integrity(what));
-                }
-            }
-            let listed: BTreeSet<&str> = m.files.iter().map(|f| f.path.as_str()).collect();
-            for p in named.keys().filter(|p| *p != MANIFEST_FILE && !listed.contains(p.as_str())) {
-                report.problems.push(PackProblem::Integrity(format!("{p}: not listed in {MANIFEST_FILE}")));
-            }
+    let m = match PackManifest::parse(text) {
+        Ok(m) => m,
+        Err(e) => {
+            report.problems.push(match altered {
+                true => PackProblem::Integrity(format!("{MANIFEST_FILE}: altered ({e})")),
+                false => PackProblem::Contract(e.to_string()),
+            });
+            return Claims::default();
         }
-        Err(e) if altered => report.problems.push(PackProblem::Integrity(format!("{MANIFEST_FILE}: altered ({e})"))),
-        Err(e) => report.problems.push(PackProblem::Contract(e.to_string())),
-    }
-}
-
-fn walk(root: &Path, dir: &Path, out: &mut BTreeSet<String>, problems: &mut Vec<PackProblem>) {
-    let Ok(entries) = std::fs::read_dir(dir) else {
-        problems.push(PackProblem::Integrity(format!("{}: cannot be listed", dir.display())));
-        return;
     };
-    for e in entries.flatten() {
-        let path = e.path();
-        let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-        match e.file_type() {
-            Ok(t) if t.is_dir() => walk(root, &path, out, problems),
-            Ok(t) if t.is_file() => {
-                out.insert(name);
-            }
-            _ => problems.push(PackProblem::Contract(format!("{name}: neither a file nor a folder"))),
-        }
+    if altered {
+        report.problems.push(PackProblem::Integrity(format!("{MANIFEST_FILE}: altered: its SHA-256 is another")));
     }
+    (report.files, report.bytes) = (1, text.len() as u64);
+    report.export_id.clone_from(&m.export_id);
+    report.rows = m.data_rows();
+    let held = m.files.iter().filter(|f| f.held_by.is_some());
+    let (all, here) = held.fold((0, 0), |(all, here), f| (all + 1, here + u64::from(named.contains_key(&f.path))));
+    if here > 0 && here < all {
+        let what = format!("{SUMS_FILE}: lists {here} of the {all} files that earlier packs hold; all, or none");
+        report.problems.push(PackProblem::Integrity(what));
+    }
+    report.elsewhere = all - here;
+    let mut claims = Claims::default();
+    for f in &m.files {
+        match named.get(&f.path) {
+            Some(sum) if *sum == f.sha256 => {}
+            None if f.held_by.is_some() => continue,
+            _ => {
+                let what = format!("{}: {MANIFEST_FILE} and {SUMS_FILE} disagree", f.path);
+                report.problems.push(PackProblem::Integrity(what));
+            }
+        }
+        claims.bytes.insert(f.path.clone(), f.bytes);
+    }
+    let known = |p: &str| p == MANIFEST_FILE || m.file(p).is_some();
+    for p in named.keys().filter(|p| !known(p)) {
+        report.problems.push(PackProblem::Integrity(format!("{p}: not listed in {MANIFEST_FILE}")));
+    }
+    claims
 }
 
-fn compare(dir: &Path, named: &BTreeMap<String, String>, threads: usize, report: &mut PackReport) {
-    let files: Vec<(&String, &String)> = named.iter().collect();
-    let next = AtomicUsize::new(0);
-    let found: Mutex<(u64, u64, Vec<PackProblem>)> = Mutex::default();
-    std::thread::scope(|s| {
-        for _ in 0..threads.max(1) {
-            s.spawn(|| {
-                while let Some((path, sum)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let full: PathBuf = dir.join(path);
-                    let problem = match std::fs::symlink_metadata(&full) {
-                        Ok(m) if !m.is_file() => Err(PackProblem::Contract(format!("{path}: not a plain file"))),
-                        Ok(_) => match sha256_file(&full) {
-                            Ok((got, bytes)) if hex::encode(got) == **sum => Ok(bytes),
-                            Ok(_) => Err(PackProblem::Integrity(format!("{path}: altered: its SHA-256 is another"))),
-                            Err(e) => Err(PackProblem::Integrity(format!("{path}: cannot be read: {e}"))),
-                        },
-                        Err(_) => Err(PackProblem::Integrity(format!("{path}: missing"))),
-                    };
-                    if let Ok(mut f) = found.lock() {
-                        match problem {
-                            Ok(bytes) => {
-                                f.0 += 1;
-                                f.1 += bytes;
-                            }
-                            Err(p) => f.2.push(p),
-                        }
+/// What lies in the folder. Links are named and not followed.
+struct Found<'a> {
+    named: &'a BTreeMap<String, String>,
+    present: BTreeSet<String>,
+    /// Links, pipes and the like, up to [`MAX_NAMED`].
+    strange: Vec<String>,
+    problems: Vec<PackProblem>,
+}
+
+impl Found<'_> {
+    fn walk(&mut self, root: &Path, dir: &Path) {
+        let Ok(entries) = std::fs::read_dir(dir) else {
+            self.note(PackProblem::Integrity(format!("{}: cannot be listed", dir.display())));
+            return;
+        };
+        for e in entries.flatten() {
+            let path = e.path();
+            let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+            match e.file_type() {
+                Ok(t) if t.is_dir() => self.walk(root, &path),
+                Ok(t) if t.is_file() => {
+                    if self.named.contains_key(&name) {
+                        self.present.insert(name);
+                    } else if name != SUMS_FILE {
+                        self.note(PackProblem::Integrity(format!("{name}: not listed in {SUMS_FILE}")));
                     }
                 }
-            });
+                _ => {
+                    self.note(PackProblem::Contract(format!("{name}: neither a file nor a folder")));
+                    if self.strange.len() < MAX_NAMED {
+                        self.strange.push(name);
+                    }
+                }
+            }
         }
+    }
+
+    /// Whether a path is, or lies behind, something that was told already.
+    fn is_strange(&self, path: &str) -> bool {
+        self.strange.iter().any(|s| path.strip_prefix(s.as_str()).is_some_and(|r| r.is_empty() || r.starts_with('/')))
+    }
+
+    /// A folder of ten million strangers is not told one by one.
+    fn note(&mut self, problem: PackProblem) {
+        match self.problems.len() {
+            n if n < MAX_NAMED => self.problems.push(problem),
+            MAX_NAMED => self.problems.push(PackProblem::Integrity("and more that is not listed".to_owned())),
+            _ => {}
+        }
+    }
+}
+
+/// Every listed file against its sum and its length; the manifest was compared when it was read.
+fn compare(dir: &Path, found: &Found<'_>, claims: &Claims, threads: usize, report: &mut PackReport) {
+    let files: Vec<(&String, &String)> =
+        found.named.iter().filter(|(path, _)| *path != MANIFEST_FILE && !found.is_strange(path)).collect();
+    let shares = parallel::each(threads.max(1), &files, |share| {
+        let mut mine = (0u64, 0u64, Vec::new());
+        while let Some((path, sum)) = share.next() {
+            let told = claims.bytes.get(*path).copied();
+            match check_file(&dir.join(path), found.present.contains(*path), path, sum, told) {
+                Ok(bytes) => {
+                    mine.0 += 1;
+                    mine.1 += bytes;
+                }
+                Err(p) => mine.2.push(PackProblem::Integrity(p)),
+            }
+        }
+        mine
     });
-    if let Ok((files, bytes, problems)) = found.into_inner() {
-        report.files = files;
-        report.bytes = bytes;
+    for (files, bytes, problems) in shares {
+        report.files += files;
+        report.bytes += bytes;
         report.problems.extend(problems);
+    }
+}
+
+/// The length of a good file, or what is wrong with it. `told`: the manifest's word on its length.
+fn check_file(full: &Path, present: bool, path: &str, sum: &str, told: Option<u64>) -> Result<u64, String> {
+    // What the walk did not meet is not opened: it is gone, or behind a link.
+    if !present {
+        return Err(format!("{path}: missing"));
+    }
+    match sha256_plain(full) {
+        Ok((got, _)) if hex::encode(got) != sum => Err(format!("{path}: altered: its SHA-256 is another")),
+        Ok((_, bytes)) if told.is_some_and(|t| t != bytes) => {
+            Err(format!("{path}: {bytes} bytes, where {MANIFEST_FILE} says {}", told.unwrap_or(0)))
+        }
+        Ok((_, bytes)) => Ok(bytes),
+        Err(e) => Err(format!("{path}: cannot be read: {e}")),
     }
 }

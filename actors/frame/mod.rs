@@ -24,8 +24,8 @@ mod thrift;
 
 pub use books::{BookLevel, BookWriter};
 pub use cell::{Action, ActionKind, Bar, Cell, OptionBar, same_cell};
-pub use parquet::{encode_curated, encode_raw};
-pub use read::{READ_THREAD, read_curated, read_raw, read_vendor_file};
+pub use parquet::{CuratedEncoder, encode_curated, encode_raw};
+pub use read::{READ_THREAD, read_curated, read_curated_part, read_raw, read_vendor_file};
 pub use status::{StatusRow, StatusWriter};
 
 use chrono::NaiveDate;

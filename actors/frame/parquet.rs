@@ -10,7 +10,7 @@ use polars::prelude::*;
 use std::sync::{LazyLock, Mutex};
 
 /// Rows of a row group: small enough that a reader on a small machine can hold one.
-const ROW_GROUP: usize = 65_536;
+pub(super) const ROW_GROUP: usize = 65_536;
 /// Bytes that a row of bars comes to in a file, about.
 const ROW_BYTES: usize = 24;
 
@@ -37,6 +37,11 @@ pub fn encode_raw(name: &str, dataset: Dataset, table: &Table) -> Result<Vec<u8>
 /// # Errors
 /// The rows cannot be encoded; `name` is what the error speaks of.
 pub fn encode_curated(name: &str, dataset: Dataset, symbols: &[(&str, &Table)]) -> Result<Vec<u8>, FrameError> {
+    let lines: Vec<Line<'_>> = symbols.iter().flat_map(|(key, table)| lines(key, table)).collect();
+    encode(name, dataset, &curated_columns(dataset), &lines)
+}
+
+fn curated_columns(dataset: Dataset) -> Vec<Field> {
     let mut columns: Vec<Field> = vec![(key_name(dataset), Kind::Text)];
     columns.extend(value_columns(dataset));
     columns.push(VENDOR);
@@ -44,8 +49,63 @@ pub fn encode_curated(name: &str, dataset: Dataset, symbols: &[(&str, &Table)]) 
         columns.push(FEED);
     }
     columns.push(REQUEST);
-    let lines: Vec<Line<'_>> = symbols.iter().flat_map(|(key, table)| lines(key, table)).collect();
-    encode(name, dataset, &columns, &lines)
+    columns
+}
+
+/// A curated file encoded as its rows come, a row group at a time: the bytes are those of [`encode_curated`] over all of them.
+pub struct CuratedEncoder {
+    name: String,
+    dataset: Dataset,
+    columns: Vec<Field>,
+    file: File,
+    waiting: Vec<(String, Table)>,
+}
+
+impl CuratedEncoder {
+    /// Without rows; `name` is what errors speak of.
+    pub fn new(name: &str, dataset: Dataset) -> Self {
+        let columns = curated_columns(dataset);
+        Self { name: name.to_owned(), dataset, columns, file: File::new(4096), waiting: Vec::new() }
+    }
+
+    /// Adds the next rows of a symbol; those of one symbol may come in parts.
+    ///
+    /// # Errors
+    /// They cannot be encoded.
+    pub fn push(&mut self, symbol: String, table: Table) -> Result<(), FrameError> {
+        self.waiting.push((symbol, table));
+        let rows: usize = self.waiting.iter().map(|(_, t)| t.rows.len()).sum();
+        self.write(rows / ROW_GROUP * ROW_GROUP)
+    }
+
+    /// The bytes of the file.
+    ///
+    /// # Errors
+    /// The rest cannot be encoded.
+    pub fn finish(mut self) -> Result<Vec<u8>, FrameError> {
+        self.write(usize::MAX)?;
+        let fail = |cause: String| FrameError { file: self.name.clone(), cause };
+        self.file.finish(&self.columns, &arrow_schema(&self.columns).map_err(fail)?).map_err(fail)
+    }
+
+    /// Encodes the first `rows` of what is waiting.
+    fn write(&mut self, rows: usize) -> Result<(), FrameError> {
+        if rows == 0 {
+            return Ok(());
+        }
+        let all = self.waiting.iter().flat_map(|(key, table)| lines(key, table));
+        let part: Vec<Line<'_>> = all.take(rows).collect();
+        let fail = |cause: String| FrameError { file: self.name.clone(), cause };
+        groups(&mut self.file, self.dataset, &self.columns, &part).map_err(fail)?;
+        let mut left = part.len();
+        for (_, table) in &mut self.waiting {
+            let n = left.min(table.rows.len());
+            table.rows.drain(..n);
+            left -= n;
+        }
+        self.waiting.retain(|(_, t)| !t.rows.is_empty());
+        Ok(())
+    }
 }
 
 fn lines<'a>(key: &'a str, table: &'a Table) -> impl Iterator<Item = Line<'a>> {
@@ -100,11 +160,16 @@ fn value_columns(dataset: Dataset) -> Vec<Field> {
 fn encode(name: &str, dataset: Dataset, fields: &[Field], lines: &[Line<'_>]) -> Result<Vec<u8>, FrameError> {
     let fail = |cause: String| FrameError { file: name.to_owned(), cause };
     let mut file = File::new(4096 + lines.len() * ROW_BYTES);
+    groups(&mut file, dataset, fields, lines).map_err(fail)?;
+    file.finish(fields, &arrow_schema(fields).map_err(fail)?).map_err(fail)
+}
+
+fn groups(file: &mut File, dataset: Dataset, fields: &[Field], lines: &[Line<'_>]) -> Result<(), String> {
     for part in lines.chunks(ROW_GROUP) {
         let columns = fields.iter().map(|f| (*f, values(dataset, *f, part)));
-        file.group(part.len(), columns).map_err(fail)?;
+        file.group(part.len(), columns)?;
     }
-    file.finish(fields, &arrow_schema(fields).map_err(fail)?).map_err(fail)
+    Ok(())
 }
 
 /// The values of a column.

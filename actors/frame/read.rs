@@ -42,7 +42,20 @@ pub fn read_raw(path: &Path, dataset: Dataset, vendor: Vendor) -> Result<Table, 
 /// # Errors
 /// It cannot be read, or is not the dataset's curated table.
 pub fn read_curated(path: &Path, dataset: Dataset) -> Result<Vec<(String, Table)>, FrameError> {
-    let open = Opened::new(path)?;
+    symbols(&Opened::new(path)?, dataset)
+}
+
+/// The rows of a curated file from row `from` on, about a row group of them; nothing at its end. The rows of a symbol may go on in
+/// the next part.
+///
+/// # Errors
+/// As [`read_curated`].
+pub fn read_curated_part(path: &Path, dataset: Dataset, from: u64) -> Result<Vec<(String, Table)>, FrameError> {
+    let from = usize::try_from(from).unwrap_or(usize::MAX);
+    symbols(&Opened::part(path, (from, super::parquet::ROW_GROUP))?, dataset)
+}
+
+fn symbols(open: &Opened, dataset: Dataset) -> Result<Vec<(String, Table)>, FrameError> {
     let cells = open.cells(dataset)?;
     let key = open.strings(super::parquet::key_name(dataset))?;
     let vendor = open.strings("vendor")?;
@@ -101,6 +114,19 @@ impl Opened {
         let frame = guarded(move || {
             let reader = ParquetReader::new(std::io::Cursor::new(bytes));
             reader.read_parallel(ParallelStrategy::None).set_rechunk(true).finish().map_err(|e| e.to_string())
+        })
+        .map_err(|e| fail(format!("not a readable Parquet file: {e}")))?;
+        Ok(Self { file: name, frame })
+    }
+
+    /// Only these rows: the row groups beside them are not decoded.
+    fn part(path: &Path, rows: (usize, usize)) -> Result<Self, FrameError> {
+        let name = path.display().to_string();
+        let fail = |cause: String| FrameError { file: name.clone(), cause };
+        let file = std::fs::File::open(path).map_err(|e| fail(e.to_string()))?;
+        let frame = guarded(move || {
+            let reader = ParquetReader::new(file).read_parallel(ParallelStrategy::None);
+            reader.with_slice(Some(rows)).set_rechunk(true).finish().map_err(|e| e.to_string())
         })
         .map_err(|e| fail(format!("not a readable Parquet file: {e}")))?;
         Ok(Self { file: name, frame })
@@ -303,5 +329,45 @@ mod tests {
             std::fs::write(&path, &bad).unwrap();
             let _ = read_raw(&path, Dataset::EquitiesBars, Vendor::Alpaca);
         }
+    }
+
+    #[test]
+    fn a_file_copied_in_parts_without_some_rows_has_the_bytes_of_one_encoded_whole() {
+        use crate::frame::{CuratedEncoder, Origin, Row, encode_curated};
+        let bar = |n: i64| {
+            Cell::Bar(Bar { open: n as f64, high: 2.0, low: 0.5, close: 1.5, volume: 7.25, trades: None, vwap: None })
+        };
+        let origin = Origin { vendor: Vendor::Alpaca, feed: Arc::from("sip"), request_id: Arc::from("r") };
+        let table = |from: i64, n: i64, out: i64| {
+            let rows = (from..from + n).filter(|i| i % out != 1);
+            Table {
+                rows: rows.map(|i| Row { when: i * 60, cell: bar(i), origin: 0 }).collect(),
+                origins: vec![origin.clone()],
+            }
+        };
+        let (dir, d) = (tempfile::tempdir().unwrap(), Dataset::EquitiesBarsMinute);
+        let path = dir.path().join("x.parquet");
+        let sizes = [("AAA", 70_000), ("BBB", 10), ("CCC", 140_001)];
+        let whole = |out: i64| {
+            let tables: Vec<(&str, Table)> = sizes.iter().map(|(s, n)| (*s, table(0, *n, out))).collect();
+            let view: Vec<(&str, &Table)> = tables.iter().map(|(s, t)| (*s, t)).collect();
+            encode_curated("x", d, &view).unwrap()
+        };
+        std::fs::write(&path, whole(i64::MAX)).unwrap();
+        let (mut encoder, mut from, mut parts) = (CuratedEncoder::new("x", d), 0, 0);
+        loop {
+            let part = read_curated_part(&path, d, from).unwrap();
+            if part.is_empty() {
+                break;
+            }
+            parts += 1;
+            for (symbol, mut table) in part {
+                from += table.rows.len() as u64;
+                table.rows.retain(|r| (r.when / 60) % 7 != 1);
+                encoder.push(symbol, table).unwrap();
+            }
+        }
+        assert_eq!((from, parts), (210_011, 4));
+        assert!(encoder.finish().unwrap() == whole(7));
     }
 }

@@ -1,9 +1,8 @@
-//! The scheduler's shell: wakes at the set time and, between, every so often for what is new.
+//! The scheduler's shell: wakes when a cycle is due and, between, every so often for what is new.
 
-use super::{CycleError, CyclePlan, RunSummary, StageDone, Stages, cycle, last_session, next_wake};
+use super::{CycleError, CyclePlan, Rhythm, RunSummary, StageDone, Stages, Timetable, cycle, last_session};
 use crate::node::Node;
 use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture};
-use chrono::NaiveTime;
 use datanode_schema::names::Stage;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,12 +16,23 @@ pub struct RunNow {
     pub only: Vec<Stage>,
 }
 
-/// A wake carries nothing: what there is to do is in the store.
+/// Wakes carry nothing: what there is to do is in the store.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Wake {
-    nightly: bool,
-}
+struct Look;
+
+/// See [`Look`].
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Ingest;
+
+/// See [`Look`].
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Due;
+
+/// How long a cycle that is due waits for one that is under way, before it asks again.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The scheduler.
 pub struct Scheduler {
@@ -30,53 +40,29 @@ pub struct Scheduler {
     pub node: Arc<Node>,
     /// Its stages.
     pub stages: Stages,
-    /// When the nightly cycle starts, UTC.
-    pub nightly_at: NaiveTime,
     /// How often to look for what is new between; None: never.
     pub ingest_every: Option<Duration>,
     /// One cycle at a time: true while it is under way.
     pub busy: Arc<AtomicBool>,
+    timetable: Timetable,
+    /// A whole cycle is due.
+    due: bool,
 }
 
 impl Scheduler {
     /// A scheduler that is not started.
-    pub fn new(node: Arc<Node>, stages: Stages, nightly_at: NaiveTime, ingest_every: Option<Duration>) -> Self {
-        Self { node, stages, nightly_at, ingest_every, busy: Arc::default() }
-    }
-
-    fn plan_next_night(&self, ctx: &mut Context<Self>) {
-        let now = self.node.clock.now();
-        let wait = (next_wake(now, self.nightly_at) - now).to_std().unwrap_or(Duration::from_secs(60));
-        ctx.notify_later(Wake { nightly: true }, wait);
+    pub fn new(node: Arc<Node>, stages: Stages, rhythm: Rhythm, ingest_every: Option<Duration>) -> Self {
+        let timetable = Timetable::new(rhythm, node.clock.now());
+        Self { node, stages, ingest_every, busy: Arc::default(), timetable, due: false }
     }
 
     fn plan_next_ingest(&self, ctx: &mut Context<Self>) {
         if let Some(every) = self.ingest_every {
-            ctx.notify_later(Wake { nightly: false }, every);
+            ctx.notify_later(Ingest, every);
         }
     }
-}
 
-impl Actor for Scheduler {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        self.plan_next_night(ctx);
-        self.plan_next_ingest(ctx);
-    }
-}
-
-impl Handler<Wake> for Scheduler {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, m: Wake, ctx: &mut Self::Context) -> Self::Result {
-        let only = if m.nightly {
-            self.plan_next_night(ctx);
-            Vec::new()
-        } else {
-            self.plan_next_ingest(ctx);
-            vec![Stage::Ingest, Stage::Audit]
-        };
+    fn begin(&mut self, only: Vec<Stage>, ctx: &mut Context<Self>) -> ResponseFuture<()> {
         let run = self.handle(RunNow { only }, ctx);
         Box::pin(async move {
             match run.await {
@@ -85,6 +71,55 @@ impl Handler<Wake> for Scheduler {
                 Err(e) => tracing::error!(error = %e, "the cycle stopped"),
             }
         })
+    }
+}
+
+impl Actor for Scheduler {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.notify(Look);
+        self.plan_next_ingest(ctx);
+    }
+}
+
+impl Handler<Look> for Scheduler {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Look, ctx: &mut Self::Context) -> Self::Result {
+        let look = self.timetable.look(self.node.clock.now());
+        ctx.notify_later(Look, look.wait.to_std().unwrap_or(PATIENCE));
+        if !look.due {
+            return Box::pin(async {});
+        }
+        self.due = true;
+        self.handle(Due, ctx)
+    }
+}
+
+impl Handler<Due> for Scheduler {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Due, ctx: &mut Self::Context) -> Self::Result {
+        // However many became due while a cycle was under way, one follows it.
+        if !self.due {
+            return Box::pin(async {});
+        }
+        if self.busy.load(Ordering::Acquire) {
+            ctx.notify_later(Due, PATIENCE);
+            return Box::pin(async {});
+        }
+        self.due = false;
+        self.begin(Vec::new(), ctx)
+    }
+}
+
+impl Handler<Ingest> for Scheduler {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Ingest, ctx: &mut Self::Context) -> Self::Result {
+        self.plan_next_ingest(ctx);
+        self.begin(vec![Stage::Ingest, Stage::Audit], ctx)
     }
 }
 

@@ -15,4 +15,4 @@ pub use cycle::{CyclePlan, RunSummary, StageDone, cycle};
 pub use error::CycleError;
 pub use runs::RunBook;
 pub use stages::Stages;
-pub use timing::{last_session, next_wake};
+pub use timing::{Rhythm, Timetable, last_session, next_wake};

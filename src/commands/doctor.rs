@@ -8,8 +8,10 @@ use crate::wiring::{key_file, open_store, registry};
 use datanode_actors::export::verify_pack;
 use datanode_actors::seal::Identity;
 use datanode_schema::calendar::Calendar;
-use datanode_schema::names::Vendor;
+use datanode_schema::clock::rfc3339_of;
+use datanode_schema::names::{Stage, Vendor};
 use datanode_schema::paths::DataDir;
+use datanode_schema::records::RunRecord;
 use datanode_schema::trees::RUNS;
 use serde_json::json;
 use std::time::Instant;
@@ -163,7 +165,10 @@ fn state(s: &Settings) -> Vec<Check> {
         Err(f) if f.code == Code::Busy => {
             return vec![Check {
                 name: "state",
-                result: Ok(format!("{}; ask it with `datanode-admin status`", f.message)),
+                result: Ok(format!(
+                    "{}; ask it with `datanode-admin status`; `datanode-admin runs` says what became of each export",
+                    f.message
+                )),
             }];
         }
         Err(f) => return vec![Check { name: "state", result: Err(f.message) }],
@@ -181,8 +186,26 @@ fn state(s: &Settings) -> Vec<Check> {
         Some((id, r)) if r.finished_at == 0 => Err(format!("{id} did not finish; run `datanode nightly`: it goes on")),
         Some((id, _)) => Ok(id.clone()),
     });
+    let export = store.load_all(&RUNS, &[]).map_err(|e| e.to_string()).and_then(|runs| last_export(&runs));
     let closed = store.close().map_err(|e| e.to_string());
-    vec![Check { name: "state", result: closed.and(whole) }, Check { name: "last run", result: last }]
+    vec![
+        Check { name: "state", result: closed.and(whole) },
+        Check { name: "last run", result: last },
+        Check { name: "export", result: export },
+    ]
+}
+
+/// What came of the last run that was to make a pack.
+fn last_export(runs: &[(String, RunRecord)]) -> Result<String, String> {
+    for (id, r) in runs.iter().rev() {
+        if r.stages.iter().any(|s| s.stage == Stage::Export.number()) {
+            return Ok(format!("{id} made or confirmed {}", r.export_id));
+        }
+        if let Some(reason) = r.error.strip_prefix("export: ") {
+            return Err(format!("last export refused at {}: {reason}", rfc3339_of(r.finished_at)));
+        }
+    }
+    Ok("none yet".to_owned())
 }
 
 fn last_pack(data: &DataDir, threads: usize) -> Result<String, String> {

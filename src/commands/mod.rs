@@ -10,6 +10,7 @@ mod init;
 mod key;
 mod nightly;
 mod pack;
+mod pack_diff;
 mod rebuild;
 mod run;
 mod table;

@@ -5,7 +5,10 @@ use super::table::{print, thousands};
 use crate::failure::{Code, Done, Failure};
 use crate::wiring::key_file;
 use clap::Subcommand;
-use datanode_actors::export::{MANIFEST_FILE, PackManifest, PackProblem, PackReport, SUMS_FILE, verify_pack};
+use datanode_actors::export::{
+    MANIFEST_FILE, MANIFEST_SCHEMA, PackManifest, PackProblem, PackReport, SUMS_FILE, read_text, verify_holders,
+    verify_pack,
+};
 use datanode_actors::quarantine::incidents_of_files;
 use datanode_actors::seal::Identity;
 use datanode_actors::seal::{self, Kind, SealError};
@@ -28,6 +31,15 @@ pub enum PackCommand {
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
     },
+    /// What changed from one pack to another; both are verified first
+    Diff {
+        /// A pack folder: full, delta or materialised
+        a: PathBuf,
+        /// Another, of the same node or not
+        b: PathBuf,
+    },
+    /// Print the JSON Schema of manifest.json
+    Schema,
     /// Open a sealed pack into a new folder
     Open {
         /// A vault or a shipped sealing
@@ -52,6 +64,11 @@ pub fn pack(g: &Global, p: PackCommand) -> Done {
     match p {
         PackCommand::List => list(g),
         PackCommand::Verify { path, key } => verify(g, &path, key.as_deref()),
+        PackCommand::Diff { a, b } => super::pack_diff::diff(g, &a, &b),
+        PackCommand::Schema => {
+            print!("{MANIFEST_SCHEMA}");
+            Ok(())
+        }
         PackCommand::Open { path, to, id, key } => open(g, &path, &to, id.as_deref(), key.as_deref()),
     }
 }
@@ -92,7 +109,7 @@ fn list(g: &Global) -> Done {
     let data = DataDir::new(settings.data_dir);
     let incidents = incidents_of_packs(&data)?;
     for folder in pack_folders(&data) {
-        let text = std::fs::read(folder.join(MANIFEST_FILE)).map_err(|e| {
+        let text = read_text(&folder.join(MANIFEST_FILE)).map_err(|e| {
             let what = format!(
                 "{}: {MANIFEST_FILE}: {e}; `datanode pack verify` tells what else is missing",
                 folder.display()
@@ -101,8 +118,8 @@ fn list(g: &Global) -> Done {
         })?;
         let m = PackManifest::parse(&text)
             .map_err(|e| Failure::new(Code::Contract, format!("{}: {e}", folder.display())))?;
-        let bytes: u64 = m.files.iter().map(|f| f.bytes).sum();
-        let data_rows: u64 = m.files.iter().filter(|f| f.dataset != "qc").map(|f| f.rows).sum();
+        let bytes = m.files.iter().fold(0u64, |sum, f| sum.saturating_add(f.bytes));
+        let data_rows = m.data_rows();
         if g.json {
             println!(
                 "{}",
@@ -154,7 +171,8 @@ fn incidents_of_packs(data: &DataDir) -> Result<BTreeMap<String, Vec<Labelled>>,
 fn verify(g: &Global, path: &Path, key: Option<&Path>) -> Done {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let is_vault = |p: &Path| p.join("descriptors").is_dir();
-    if path.join(MANIFEST_FILE).is_file() || path.join(SUMS_FILE).is_file() {
+    // Whatever stands there: what is no plain file is refused, not passed over.
+    if [MANIFEST_FILE, SUMS_FILE].iter().any(|f| path.join(f).symlink_metadata().is_ok()) {
         return report(g, path, verify_pack(path, threads));
     }
     if is_vault(path) {
@@ -175,7 +193,11 @@ fn verify(g: &Global, path: &Path, key: Option<&Path>) -> Done {
         }
     };
     for p in &packs {
-        note(report(g, p, verify_pack(p, threads)));
+        let mut found = verify_pack(p, threads);
+        if let (Some(r), Some(home)) = (&mut found, p.parent()) {
+            r.problems.extend(verify_holders(p, home));
+        }
+        note(report(g, p, found));
     }
     if is_vault(&data.vault()) {
         note(verify_vault(g, &data.vault(), key));
@@ -186,39 +208,49 @@ fn verify(g: &Global, path: &Path, key: Option<&Path>) -> Done {
     }
 }
 
-fn report(g: &Global, path: &Path, found: Option<PackReport>) -> Done {
+/// The report of a pack without problems.
+///
+/// # Errors
+/// 5 where there is none, 3 or 4 with every problem.
+pub fn sound(path: &Path, found: Option<PackReport>) -> Result<PackReport, Failure> {
     let Some(r) = found else {
         return Err(Failure::new(Code::NotFound, format!("{}: no pack", path.display())));
     };
-    let words = |p: &PackProblem| match p {
-        PackProblem::Contract(w) | PackProblem::Integrity(w) => w.clone(),
-    };
-    let problems: Vec<String> = r.problems.iter().map(words).collect();
-    if g.json {
+    if r.problems.is_empty() {
+        return Ok(r);
+    }
+    let altered = r.problems.iter().any(|p| matches!(p, PackProblem::Integrity(_)));
+    let code = if altered { Code::Integrity } else { Code::Contract };
+    Err(Failure::new(code, format!("{}: {}", path.display(), in_words(&r).join("\n  "))))
+}
+
+fn in_words(r: &PackReport) -> Vec<&str> {
+    r.problems.iter().map(PackProblem::words).collect()
+}
+
+fn report(g: &Global, path: &Path, found: Option<PackReport>) -> Done {
+    if let Some(r) = found.as_ref().filter(|_| g.json) {
         println!(
             "{}",
             serde_json::json!({"path": path, "export_id": r.export_id, "files": r.files, "bytes": r.bytes, "rows": r.rows,
-                "problems": problems})
+                "elsewhere": r.elsewhere, "problems": in_words(r)})
         );
     }
-    if problems.is_empty() {
-        if !g.json {
-            println!(
-                "good     {}  {} files, {} rows, {} bytes",
-                r.export_id,
-                thousands(r.files),
-                thousands(r.rows),
-                thousands(r.bytes)
-            );
-        }
-        return Ok(());
+    let r = sound(path, found)?;
+    if !g.json {
+        let elsewhere = match r.elsewhere {
+            0 => String::new(),
+            n => format!(", {} files in earlier packs", thousands(n)),
+        };
+        println!(
+            "good     {}  {} files, {} rows, {} bytes{elsewhere}",
+            r.export_id,
+            thousands(r.files),
+            thousands(r.rows),
+            thousands(r.bytes)
+        );
     }
-    let code = if r.problems.iter().any(|p| matches!(p, PackProblem::Integrity(_))) {
-        Code::Integrity
-    } else {
-        Code::Contract
-    };
-    Err(Failure::new(code, format!("{}: {}", path.display(), problems.join("\n  "))))
+    Ok(())
 }
 
 /// The key that was named, or the configured one where it is there.

@@ -3,14 +3,14 @@
 use super::global::{Global, start_logging};
 use crate::admin;
 use crate::collecting;
-use crate::config::Settings;
+use crate::config::{Cadence, Settings};
 use crate::failure::{Done, Failure};
 use crate::reload::Reloader;
 use crate::system::{self, Appliance, Collecting};
 use crate::wiring::{Wired, of_store, wire};
 use datanode_actors::books::Board;
 use datanode_actors::node::Node;
-use datanode_actors::schedule::next_wake;
+use datanode_actors::schedule::Rhythm;
 use datanode_schema::clock::{Clock, rfc3339};
 use datanode_schema::names::Vendor;
 use sd_notify::NotifyState;
@@ -40,7 +40,7 @@ pub fn run(g: &Global) -> Done {
 
 async fn serve(settings: Settings, clock: Clock, wired: Wired) -> Done {
     let node = wired.node.clone();
-    let nightly_at = settings.schedule.at().map_err(Failure::usage)?;
+    let rhythm = rhythm(&settings)?;
     let minutes = u64::from(settings.schedule.ingest_every_minutes);
     let every = (minutes > 0).then(|| Duration::from_secs(minutes * 60));
     let socket = node.data.admin_socket();
@@ -50,7 +50,7 @@ async fn serve(settings: Settings, clock: Clock, wired: Wired) -> Done {
     let hangups = signal(SignalKind::hangup()).map_err(Failure::failed)?;
     let board = Board::default();
     let parts = collecting::parts(&settings, &node, 0, board.clone())?;
-    let appliance = Appliance::start(wired, nightly_at, every)?;
+    let appliance = Appliance::start(wired, rhythm, every)?;
     let books = parts.as_ref().map(|_| board);
     let collecting = parts.map(Collecting::start);
     let context = Arc::new(admin_context(&node, &settings, &clock, &appliance, &reloader, books));
@@ -86,6 +86,12 @@ async fn serve(settings: Settings, clock: Clock, wired: Wired) -> Done {
         None => Ok(()),
         Some(cause) => Err(Failure::failed(format!("the state takes no more commits ({cause}); start the node again"))),
     }
+}
+
+/// When whole cycles are due.
+fn rhythm(s: &Settings) -> Result<Rhythm, Failure> {
+    let at = s.schedule.at().map_err(Failure::usage)?;
+    Ok(Rhythm { at, hourly: s.export.cadence == Cadence::Hourly })
 }
 
 /// SIGHUP reads the registry again. What came of it is logged there; a wrong file changes nothing.
@@ -135,10 +141,10 @@ fn admin_context(
     reloader: &Arc<Reloader>,
     books: Option<Board>,
 ) -> admin::AdminContext {
-    let (n, c, schedule, appliance) = (node.clone(), clock.clone(), settings.schedule.clone(), appliance.clone());
+    let (n, c, rhythm, appliance) = (node.clone(), clock.clone(), rhythm(settings), appliance.clone());
     let live = move || {
         let enabled: Vec<&str> = n.enabled.iter().map(|v: &Vendor| v.name()).collect();
-        let next = schedule.at().map(|t| rfc3339(next_wake(c.now(), t))).unwrap_or_default();
+        let next = rhythm.as_ref().map(|r| rfc3339(r.next(c.now()))).unwrap_or_default();
         json!({"vendors": enabled, "busy": appliance.busy(), "next_nightly": next, "host_id": n.host_id, "source": n.source})
     };
     let (registry, root) = (node.clone(), node.data.root().to_owned());
