@@ -9,8 +9,10 @@ mod global;
 mod init;
 mod key;
 mod nightly;
+mod offload;
 mod pack;
 mod rebuild;
+mod retention;
 mod run;
 mod table;
 
