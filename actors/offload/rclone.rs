@@ -112,7 +112,9 @@ impl Rclone<'_> {
 
     fn command(&self, what: &str) -> Command {
         let mut c = Command::new(&self.rules.program);
-        c.arg(what).args(["--ask-password=false", "--stats", "0", "--log-level", "NOTICE", "--retries", "2"]);
+        c.arg(what).args(["--ask-password=false", "--stats", "0", "--log-level", "NOTICE"]);
+        // A remote that does not answer ends the attempt within minutes; the next run goes on.
+        c.args(["--retries", "2", "--low-level-retries", "3", "--contimeout", "15s", "--timeout", "2m"]);
         if !self.rules.config.as_os_str().is_empty() {
             c.arg("--config").arg(&self.rules.config);
         }
