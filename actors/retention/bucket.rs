@@ -9,6 +9,7 @@
 //! Objects are deleted by name, never a version of them: in a bucket that keeps versions a removal can be taken back,
 //! and what an object lock keeps is kept.
 
+use super::local::is_pinned;
 use super::plan::Row;
 use super::{Place, RetentionError};
 use crate::node::Node;
@@ -19,7 +20,7 @@ use crate::publishing::Destination;
 use datanode_schema::failpoint;
 use datanode_schema::records::Shipment;
 use datanode_schema::store::{Batch, StoreError};
-use datanode_schema::trees::{COUNTERS, PACKS, SHIPMENTS};
+use datanode_schema::trees::{COUNTERS, NEEDS, PACKS, SHIPMENTS};
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -114,9 +115,9 @@ async fn one(node: &Node, bucket: &Bucket, row: &Row, folder: &str) -> Result<Op
     let (id, place) = (&row.export_id, &row.place);
     let shipment = format!("{}/{}/{id}", place.name, place.form);
     let before = node.store.load(&SHIPMENTS, &shipment)?;
-    let mut batch = Batch::new();
-    batch.put(&COUNTERS, &intent(place, id), &1)?.delete(&SHIPMENTS, &shipment);
-    node.store.commit(batch)?;
+    if !begin(node, place, id, &shipment)? {
+        return Ok(Some(ObjectError::usage(&bucket.url, "not removed", "it was pinned meanwhile")));
+    }
     failpoint::pass("retention.begun");
     let commit = match place.form {
         "plain" => format!("{folder}/{}", crate::export::MANIFEST_FILE),
@@ -142,10 +143,35 @@ async fn one(node: &Node, bucket: &Bucket, row: &Row, folder: &str) -> Result<Op
         return Ok(Some(ObjectError::of(&bucket.url, format!("delete {folder}/"), &e)));
     }
     failpoint::pass("retention.deleted");
+    end(node, place, id)?;
+    Ok(None)
+}
+
+/// From here on the removal is on record, and the pack no shipment. False: it was pinned since the plan was made.
+fn begin(node: &Node, place: &Place, id: &str, shipment: &String) -> Result<bool, StoreError> {
+    let _still = node.acts.still();
+    let intent = intent(place, id);
+    if node.store.get(&COUNTERS, &intent, |_| ())?.is_none() && is_pinned(node, id)? {
+        return Ok(false);
+    }
+    let mut batch = Batch::new();
+    batch.put(&COUNTERS, &intent, &1)?.delete(&SHIPMENTS, shipment);
+    node.store.commit(batch)?;
+    Ok(true)
+}
+
+/// The removal is done. What the pack builds on is forgotten with the last place that has it.
+fn end(node: &Node, place: &Place, id: &str) -> Result<(), StoreError> {
     let mut batch = Batch::new();
     batch.delete(&COUNTERS, &intent(place, id));
-    node.store.commit(batch)?;
-    Ok(None)
+    let form_of = format!("{}/{id}", place.form);
+    let others = node.store.load_all(&SHIPMENTS, &[])?;
+    if !others.iter().any(|(k, _)| k.split_once('/').is_some_and(|(_, rest)| rest == form_of)) {
+        for (need, _) in node.store.load_all(&NEEDS, format!("{form_of}/").as_bytes())? {
+            batch.delete(&NEEDS, &need);
+        }
+    }
+    node.store.commit(batch).map(|_| ())
 }
 
 /// The pack is complete there: it is a shipment again, where it was one.

@@ -19,7 +19,7 @@ use datanode_schema::clock::date_of;
 use datanode_schema::failpoint;
 use datanode_schema::records::PackRecord;
 use datanode_schema::store::{Batch, StoreError};
-use datanode_schema::trees::{CHUNKS, NEEDS, PACKS};
+use datanode_schema::trees::{CHUNKS, NEEDS, PACKS, PINS};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -99,11 +99,11 @@ pub fn apply(node: &Node, plan: &Plan, expected: Option<&str>) -> Result<Retenti
     let mut c = RetentionCounters { kept: plan.kept(&here).count() as u64, ..RetentionCounters::default() };
     let facts = Facts::read(node)?;
     let gone: Vec<&str> = plan.gone(&here).map(|r| r.export_id.as_str()).collect();
-    for id in &gone {
-        forget(node, &facts, id)?;
+    for id in gone {
+        let went = forget(node, &facts, id)?;
         failpoint::pass("retention.recorded");
+        if went { c.removed += 1 } else { c.kept += 1 }
     }
-    c.removed = gone.len() as u64;
     if sweep_folders(node)? || c.removed > 0 {
         c.objects = sweep_vault(node)?;
     }
@@ -125,9 +125,13 @@ pub fn apply(node: &Node, plan: &Plan, expected: Option<&str>) -> Result<Retenti
     Ok(c)
 }
 
-/// Records that a pack is gone from here, and what it builds on where a destination still has it.
-fn forget(node: &Node, facts: &Facts<'_>, id: &str) -> Result<(), RetentionError> {
-    let Some(pack) = facts.packs.get(id) else { return Ok(()) };
+/// Records that a pack is gone from here, and what it builds on where a destination still has it. False: it was pinned meanwhile.
+fn forget(node: &Node, facts: &Facts<'_>, id: &str) -> Result<bool, RetentionError> {
+    let Some(pack) = facts.packs.get(id) else { return Ok(false) };
+    let _still = node.acts.still();
+    if is_pinned(node, id)? {
+        return Ok(false);
+    }
     let now = node.clock.now().timestamp().max(1);
     let mut batch = Batch::new();
     batch.put(&PACKS, &id.to_owned(), &PackRecord { removed_at: now, ..pack.clone() })?;
@@ -140,7 +144,12 @@ fn forget(node: &Node, facts: &Facts<'_>, id: &str) -> Result<(), RetentionError
         }
     }
     node.store.commit(batch)?;
-    Ok(())
+    Ok(true)
+}
+
+/// Whether a pack is pinned by now: a plan may be older than a pin. Ask under `Acts::still`.
+pub(super) fn is_pinned(node: &Node, id: &str) -> Result<bool, StoreError> {
+    Ok(node.store.get(&PINS, &id.to_owned(), |_| ())?.is_some())
 }
 
 /// Removes what is left of packs that are gone: folder, archive, the folder of a date that no pack has any more.
