@@ -2,6 +2,7 @@
 
 use crate::objects::Access;
 use crate::seal::{Identity, Recipient};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Packing, sealing, shipping and retention, as configured.
@@ -20,6 +21,8 @@ pub struct Publishing {
     pub keep: Keep,
     /// Days that a removed vault object waits in the trash.
     pub trash_days: u32,
+    /// Where closed files are brought by rclone; None: they stay.
+    pub offload: Option<OffloadRules>,
 }
 
 impl Publishing {
@@ -33,6 +36,7 @@ impl Publishing {
             destinations: Destinations::default(),
             keep: Keep::default(),
             trash_days: 7,
+            offload: None,
         }
     }
 }
@@ -103,6 +107,21 @@ impl Default for Keep {
     fn default() -> Self {
         Self { last: 30, days: 0, monthly: 0 }
     }
+}
+
+/// Closed files to another place, by rclone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OffloadRules {
+    /// An rclone remote and a path; no connection string, since that may hold secrets.
+    pub remote: String,
+    /// The program.
+    pub program: PathBuf,
+    /// Its configuration file; empty: its own.
+    pub config: PathBuf,
+    /// Days that a file stays here, verified there or not.
+    pub keep_days: u32,
+    /// Bytes a second; 0: as fast as it goes.
+    pub bytes_per_second: u64,
 }
 
 /// One place that packs are brought to. Each has its own receipts, and none waits for another.

@@ -1,6 +1,6 @@
-//! The event files: `data_layer/events/events-YYYY-MM.jsonl`, one line for each hold, release and incident.
+//! The event files: `data_layer/events/events-YYYY-MM.jsonl`, one line for each hold, release, incident and pin.
 //!
-//! They tell what the trees `holds` and `incidents` hold, so that these can be made again from files alone. Lines are numbered from 1
+//! They tell what the trees `holds`, `incidents` and `pins` hold, so that these can be made again from files alone. Lines are numbered from 1
 //! on, over all files, without a gap; a last line without its newline was never acknowledged and does not count. A file is only ever
 //! appended to.
 
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub const VERSION: u32 = 1;
 
 /// One line. Which fields are there depends on the act: a hold and a release have `dataset`, `symbol` and days; an incident that is
-/// opened has `artifact`, `kind`, `label`; one that is closed has `incident`.
+/// opened has `artifact`, `kind`, `label`; one that is closed has `incident`; a pin and its end have `artifact`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Line {
@@ -106,6 +106,7 @@ impl Line {
             Act::Hold | Act::Release if !partition || !days => Some("no dataset, symbol and days that can be"),
             Act::IncidentOpen if !incident => Some("no artifact, kind and label"),
             Act::IncidentClose if self.incident.is_none() => Some("no incident"),
+            Act::Pin | Act::Unpin if self.artifact.is_none() => Some("no pack"),
             _ => None,
         }
     }

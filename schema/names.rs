@@ -191,6 +191,10 @@ named! {
         IncidentOpen = 3, "incident_open";
         /// The label no longer holds.
         IncidentClose = 4, "incident_close";
+        /// A pack stays whatever the rules of retention say.
+        Pin = 5, "pin";
+        /// The rules hold for a pack again.
+        Unpin = 6, "unpin";
     }
 }
 

@@ -105,6 +105,10 @@ impl DataDir {
     pub fn pack(&self, source: &str, export_id: &str) -> PathBuf {
         self.exports().join(source).join(format!("export_{export_id}"))
     }
+    /// `exports/<source>/export_<export_id>.tar.zst`: the pack as one file, where the settings ask for it.
+    pub fn pack_archive(&self, source: &str, export_id: &str) -> PathBuf {
+        self.exports().join(source).join(format!("export_{export_id}.tar.zst"))
+    }
     /// `exports/nightly/<date>/`.
     pub fn nightly(&self, as_of: NaiveDate) -> PathBuf {
         self.exports().join("nightly").join(as_of.to_string())

@@ -29,6 +29,9 @@
 //! | holds | dataset, symbol, act | days held or released, by whom, why | what people say of partitions |
 //! | retired | dataset, symbol, month | gap pages | the evidence of symbols that left the universe, should they come back |
 //! | restating | dataset, raw file | sessions | restatements on their way into a file |
+//! | pins | export id | by whom, when, why | packs that stay whatever the rules say |
+//! | offloaded | path below the data folder | sum, remote, when verified | what may be removed here, and is no damage where it is gone |
+//! | needs | form, export id, export id | – | what packs build on whose local files retention has removed |
 //! | incidents | act | artifact, label, note, replacement | what is known to be wrong |
 
 use crate::keys::{BookmarkKey, CalendarKey, CapabilityKey, HoldKey, HoldingKey, PageKey, TouchedKey};
@@ -94,6 +97,14 @@ pub const RETIRED: Table<PageKey, r::GapPage> = Table::new("retired", 27, 1);
 /// See the table above; the path is that of the raw file, the value day numbers with commas between them.
 pub const RESTATING: Table<TouchedKey, String> = Table::new("restating", 28, 1);
 
+/// See the table above.
+pub const PINS: Table<String, r::Pin> = Table::new("pins", 31, 1);
+/// See the table above.
+pub const OFFLOADED: Table<String, r::Offloaded> = Table::new("offloaded", 32, 1);
+/// See the table above; the key is `<plain|sealed>/<export id>/<the one that it builds on>`, the last part empty in one record of each
+/// pack whose needs are all known; the value is the unix second at which they were noted.
+pub const NEEDS: Table<String, i64> = Table::new("needs", 33, 1);
+
 /// Every tree, for opening, checking and rebuilding.
 pub fn all() -> Vec<TableDef> {
     vec![
@@ -125,6 +136,9 @@ pub fn all() -> Vec<TableDef> {
         INCIDENTS.def(),
         RETIRED.def(),
         RESTATING.def(),
+        PINS.def(),
+        OFFLOADED.def(),
+        NEEDS.def(),
     ]
 }
 

@@ -5,7 +5,7 @@ use crate::failure::{Code, Failure};
 use crate::secrets;
 use datanode_actors::node::{Node, NodeParts, RunCaps};
 use datanode_actors::objects::Access;
-use datanode_actors::publishing::{Destination, Destinations, ExportRules, Keep, Publishing};
+use datanode_actors::publishing::{Destination, Destinations, ExportRules, Keep, OffloadRules, Publishing};
 use datanode_actors::queue::Purse;
 use datanode_actors::seal::{Identity, Recipient};
 use datanode_actors::vendor::fetch::Fetcher;
@@ -260,6 +260,18 @@ fn publishing(settings: &Settings) -> Result<Publishing, Failure> {
         destinations: Destinations::new(destinations(settings)?),
         keep: Keep { last: r.keep_packs, days: r.keep_days, monthly: r.keep_monthly },
         trash_days: r.trash_days,
+        offload: offload(settings),
+    })
+}
+
+fn offload(settings: &Settings) -> Option<OffloadRules> {
+    let o = &settings.offload;
+    (!o.remote.is_empty()).then(|| OffloadRules {
+        remote: o.remote.clone(),
+        program: o.program.clone(),
+        config: o.config.clone(),
+        keep_days: o.keep_days,
+        bytes_per_second: o.kib_per_second.saturating_mul(1024),
     })
 }
 

@@ -4,6 +4,7 @@
 //! again, holdings that say other than their file are written anew, a curated file is made again from raw. Nothing is deleted.
 
 use super::AuditError;
+use crate::books::{BooksError, noted};
 use crate::frame::{read_raw, session_day};
 use crate::node::Node;
 use crate::raw::{RawError, forget, holding_day};
@@ -16,7 +17,7 @@ use datanode_schema::paths::DataDir;
 use datanode_schema::records::{Holding, HoldingDay};
 use datanode_schema::registry::DatasetRule;
 use datanode_schema::store::Batch;
-use datanode_schema::trees::{CURATED, HOLDINGS, TOUCHED};
+use datanode_schema::trees::{CURATED, HOLDINGS, OFFLOADED, TOUCHED};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,10 @@ pub struct DeepReport {
     pub curated_files: u64,
     /// Their bytes.
     pub curated_bytes: u64,
+    /// Closed files of order books that are here.
+    pub book_files: u64,
+    /// Files that are not here, since they were offloaded and verified there.
+    pub offloaded: u64,
     /// What is wrong, by path.
     pub findings: Vec<Finding>,
 }
@@ -95,6 +100,7 @@ pub fn deep(node: &Node) -> Result<DeepReport, AuditError> {
         report.curated_bytes += part.curated_bytes;
         report.findings.extend(part.findings);
     }
+    check_books(node, &mut report)?;
     report.findings.sort();
     Ok(report)
 }
@@ -142,7 +148,8 @@ fn manifest_sums(data: &DataDir) -> Result<Sums, AuditError> {
 /// Whether it holds the lines of requests: those of the book collector and the events are of other forms.
 fn is_manifest(path: &Path) -> bool {
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    name.starts_with("manifest-") && !name.starts_with("manifest-books-") && name.ends_with(".jsonl")
+    let other = ["manifest-books-", "manifest-offload-"].iter().any(|o| name.starts_with(o));
+    name.starts_with("manifest-") && !other && name.ends_with(".jsonl")
 }
 
 fn short(path: &str) -> [u8; 16] {
@@ -263,6 +270,41 @@ fn mend_holdings(
         }
     }
     node.store.commit(batch)?;
+    Ok(())
+}
+
+/// Files of order books cannot be asked for again: what is wrong with one is told, and it stays as it is.
+fn check_books(node: &Node, report: &mut DeepReport) -> Result<(), AuditError> {
+    let lines = noted(&node.data, &node.clock).map_err(|e| match e {
+        BooksError::Manifest(m) => AuditError::Manifest(m),
+        other => io(&node.data.raw(), std::io::Error::other(other.to_string())),
+    })?;
+    for n in lines {
+        let path = node.data.raw().join(&n.path);
+        let what = match sha256_file(&path) {
+            Ok((sum, _)) => {
+                report.book_files += 1;
+                if hex::encode(sum) == n.sha256 {
+                    continue;
+                }
+                "its bytes are not those that the manifest names"
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                let record = node.store.load(&OFFLOADED, &format!("data_layer/raw/{}", n.path))?;
+                if record.is_some_and(|r| hex::encode(r.sha256) == n.sha256) {
+                    report.offloaded += 1;
+                    continue;
+                }
+                "the file is gone"
+            }
+            Err(e) => return Err(io(&path, e)),
+        };
+        report.findings.push(Finding {
+            path: format!("raw/{}", n.path),
+            what: what.to_owned(),
+            done: "what is curated of it stays; restore the file from a copy",
+        });
+    }
     Ok(())
 }
 

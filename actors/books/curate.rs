@@ -13,9 +13,9 @@ use chrono::NaiveDate;
 use datanode_schema::files::{self, sha256_file};
 use datanode_schema::names::{Dataset, Vendor};
 use datanode_schema::paths::{Cut, DataDir};
-use datanode_schema::store::Batch;
-use datanode_schema::trees::COUNTERS;
-use std::collections::BTreeMap;
+use datanode_schema::store::{Batch, StoreError};
+use datanode_schema::trees::{COUNTERS, OFFLOADED};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,6 +35,8 @@ pub struct BooksCurated {
     pub unstamped: u64,
     /// Dates that were not built since a closed file is not what its manifest line says.
     pub damaged: u64,
+    /// Dates that were not built since their files lie at another place by now; what is curated of them stays.
+    pub offloaded: u64,
 }
 
 /// Builds every date whose closed files have changed.
@@ -57,6 +59,12 @@ pub fn curate(node: &Node) -> Result<BooksCurated, CurateError> {
             continue;
         }
         let closed = keeper.closed(date).map_err(of_books)?;
+        if let Some(remote) = offloaded(node, &closed, &sums)? {
+            let made = if target.is_file() { "what is curated stays" } else { "its curated file is gone" };
+            tracing::warn!(%date, remote, "the date's files were offloaded, and it cannot be built again before `rclone copy` brings them back; {made}");
+            c.offloaded += 1;
+            continue;
+        }
         if let Some(bad) = altered(&closed, &sums).map_err(of_books)? {
             tracing::error!(
                 file = bad,
@@ -78,10 +86,24 @@ pub fn curate(node: &Node) -> Result<BooksCurated, CurateError> {
             levels = c.levels,
             unstamped = c.unstamped,
             damaged = c.damaged,
+            offloaded = c.offloaded,
             "books curated"
         );
     }
     Ok(c)
+}
+
+/// Where the files are that are not here: the remote, where each of them is recorded as verified there with the sum of its line.
+fn offloaded(node: &Node, closed: &[Closed], sums: &BTreeMap<&str, &str>) -> Result<Option<String>, StoreError> {
+    let here: BTreeSet<String> = closed.iter().map(Closed::relative).collect();
+    let mut at = None;
+    for (path, sum) in sums.iter().filter(|(path, _)| !here.contains(**path)) {
+        match node.store.load(&OFFLOADED, &format!("data_layer/raw/{path}"))? {
+            Some(r) if hex::encode(r.sha256) == *sum => at = Some(r.remote),
+            _ => return Ok(None),
+        }
+    }
+    Ok(at)
 }
 
 /// The first file that is not there, or not what its line says; a closed file without a line waits for the collector.

@@ -194,6 +194,18 @@ impl Keeper {
         Ok(names(&root)?.into_iter().filter_map(|n| Some((date(&n)?, root.join(&n)))).collect())
     }
 
+    /// Dates that have manifest lines, whether or not their files are still here.
+    pub(super) fn noted_dates(&self) -> Result<Vec<NaiveDate>, BooksError> {
+        let folder = self.data.manifests().join(VENDOR.name()).join(DATASET.name());
+        let date = |n: &String| n.strip_prefix("manifest-books-")?.strip_suffix(".jsonl")?.parse().ok();
+        Ok(names(&folder)?.iter().filter_map(date).collect())
+    }
+
+    /// The folder of the dates, relative to `raw/`.
+    pub(super) fn below_raw(&self) -> String {
+        format!("{VENDOR}/{DATASET}")
+    }
+
     /// The closed files of a date, in the order in which they were written.
     pub(super) fn closed(&self, date: NaiveDate) -> Result<Vec<Closed>, BooksError> {
         let folder = self.folder(date);
@@ -305,7 +317,7 @@ fn free_name(folder: &Path, hour: u32) -> String {
 }
 
 /// Hour and number of a closed file's name.
-fn place(name: &str) -> Option<(u32, u32)> {
+pub(super) fn place(name: &str) -> Option<(u32, u32)> {
     let (hour, n) = name.split_once('-').unwrap_or((name, "0"));
     let hour = (hour.len() == 2).then(|| hour.parse::<u32>().ok()).flatten().filter(|h| *h < 24)?;
     Some((hour, n.parse().ok()?))

@@ -18,12 +18,14 @@ mod counters;
 mod curate;
 mod keep;
 mod mapping;
+mod noted;
 mod parse;
 mod segment;
 
 pub use collect::{Collector, Parts, Summary};
 pub use counters::{Board, Counters, MarketSeen, Tally};
 pub use curate::{BooksCurated, curate};
+pub use noted::{Noted, noted};
 pub use parse::Rank;
 
 /// The collector cannot go on.

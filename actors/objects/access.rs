@@ -124,7 +124,8 @@ impl Access {
         }
         let store = LocalFileSystem::new_with_prefix(&path)
             .map_err(|e| ObjectError::of(&self.url, "cannot be used", &e))?
-            .with_fsync(true);
+            .with_fsync(true)
+            .with_automatic_cleanup(true);
         let prefix = Key::default();
         Ok(Bucket { kind: BucketKind::Folder, url: self.url.clone(), store: Arc::new(store), prefix })
     }

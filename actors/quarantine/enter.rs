@@ -10,9 +10,9 @@ use datanode_schema::failpoint;
 use datanode_schema::files;
 use datanode_schema::keys::{HoldKey, PageKey, SeriesKey};
 use datanode_schema::names::{Act, Dataset, IncidentKind, IncidentLabel, Reason};
-use datanode_schema::records::{HoldRecord, Incident, LedgerPage};
+use datanode_schema::records::{HoldRecord, Incident, LedgerPage, Pin};
 use datanode_schema::store::{Batch, StoreError};
-use datanode_schema::trees::{COUNTERS, HOLDS, INCIDENTS, LEDGER, UNRELATED};
+use datanode_schema::trees::{COUNTERS, HOLDS, INCIDENTS, LEDGER, PINS, UNRELATED};
 
 /// Ledger pages of one commit.
 const COMMIT: usize = 200;
@@ -87,6 +87,15 @@ impl Acts {
                 incident.closed_why.clone_from(&line.why);
                 batch.put(&INCIDENTS, &id, &incident)?;
                 Ok(series(&incident.artifact))
+            }
+            Act::Pin | Act::Unpin => {
+                let pack = line.artifact.clone().unwrap_or_default();
+                if line.act == Act::Pin {
+                    batch.put(&PINS, &pack, &Pin { at: line.unix(), by: line.by.clone(), note: line.why.clone() })?;
+                } else {
+                    batch.delete(&PINS, &pack);
+                }
+                Ok(None)
             }
         }
     }

@@ -6,6 +6,7 @@
 //! | `manual` | what is said by hand makes of a verdict (pure): [`Manual::apply`] |
 //! | `acts`, `enter` | doing an act: its line in the event file first, then the store, then the ledger |
 //! | `seen` | the minimum bad-data list, which the node reports by itself |
+//! | `pins` | packs that stay whatever retention says |
 //! | `text` | lines of text, checked or cut |
 //!
 //! It must not know how verdicts are found, nor rewrite data: raw files stay whatever is said of them.
@@ -31,6 +32,7 @@ mod artifact;
 mod enter;
 mod error;
 mod manual;
+mod pins;
 pub mod seen;
 pub mod text;
 
@@ -62,7 +64,7 @@ pub fn incidents_of_files(data: &DataDir) -> Result<BTreeMap<u64, Incident>, Bad
                     (i.closed_by, i.closed_why) = (line.by, line.why);
                 }
             }
-            Act::Hold | Act::Release => {}
+            Act::Hold | Act::Release | Act::Pin | Act::Unpin => {}
         }
     }
     Ok(out)

@@ -9,8 +9,9 @@ use crate::node::{Node, RunCaps, RunContext};
 use crate::qc::actor::Judge;
 use crate::quarantine::seen;
 use crate::queue::actor::Begin;
+use crate::retention::actor::Retain;
 use crate::seal::actor::Seal;
-use crate::ship::actor::{Retain, Ship};
+use crate::ship::actor::Ship;
 use crate::vendor::Purpose;
 use crate::vendor::actor::{Drain, VendorCounters};
 use chrono::NaiveDate;
@@ -166,7 +167,7 @@ async fn one(node: &Arc<Node>, s: &Stages, book: &mut RunBook, stage: Stage) -> 
         }
         Stage::Seal => json(&s.seal.send(Seal(target(node, book)?)).await??),
         Stage::Ship => json(&s.ship.send(Ship(target(node, book)?)).await??),
-        Stage::Retention => json(&s.ship.send(Retain(target(node, book)?)).await??),
+        Stage::Retention => json(&s.retention.send(Retain(target(node, book)?)).await??),
     })
 }
 

@@ -6,6 +6,7 @@ use crate::export::ExportError;
 use crate::qc::QcError;
 use crate::queue::QueueError;
 use crate::raw::RawError;
+use crate::retention::RetentionError;
 use crate::seal::stage::SealStageError;
 use crate::ship::ShipError;
 use datanode_schema::store::StoreError;
@@ -37,9 +38,12 @@ pub enum CycleError {
     /// Sealing.
     #[error("seal: {0}")]
     Seal(#[from] SealStageError),
-    /// Shipping and retention.
+    /// Shipping.
     #[error("ship: {0}")]
     Ship(#[from] ShipError),
+    /// Retention.
+    #[error("retention: {0}")]
+    Retention(#[from] RetentionError),
     /// An actor is gone.
     #[error("an actor stopped ({0}); run the command again: it goes on where this run stopped")]
     Mailbox(#[from] actix::MailboxError),

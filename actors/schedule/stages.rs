@@ -8,6 +8,7 @@ use crate::qc::actor::QcActor;
 use crate::queue::QueueError;
 use crate::queue::actor::QueueActor;
 use crate::raw::actor::RawActor;
+use crate::retention::actor::RetentionActor;
 use crate::seal::actor::SealActor;
 use crate::ship::actor::ShipActor;
 use crate::vendor::actor::VendorActor;
@@ -37,8 +38,10 @@ pub struct Stages {
     pub export: Addr<ExportActor>,
     /// Encrypts.
     pub seal: Addr<SealActor>,
-    /// Delivers and removes.
+    /// Delivers.
     pub ship: Addr<ShipActor>,
+    /// Removes.
+    pub retention: Addr<RetentionActor>,
 }
 
 impl Stages {
@@ -67,12 +70,14 @@ impl Stages {
         let seal = SyncArbiter::start(1, move || SealActor(n.clone()));
         let n = node.clone();
         let ship = SyncArbiter::start(1, move || ShipActor(n.clone()));
+        let n = node.clone();
+        let retention = SyncArbiter::start(1, move || RetentionActor(n.clone()));
         let vendors = fetchers
             .into_iter()
             .map(|(fetcher, concurrency)| {
                 VendorActor { node: node.clone(), fetcher, concurrency, queue: queue.clone(), raw: raw.clone() }.start()
             })
             .collect();
-        Ok(Self { vendors, queue, raw, audit, curate, qc, export, seal, ship })
+        Ok(Self { vendors, queue, raw, audit, curate, qc, export, seal, ship, retention })
     }
 }

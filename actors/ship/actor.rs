@@ -1,6 +1,6 @@
-//! The shell of shipping and retention.
+//! The shell of shipping.
 
-use super::{RetentionCounters, ShipCounters, ShipError, retain, ship};
+use super::{ShipCounters, ShipError, ship};
 use crate::node::Node;
 use actix::{Actor, Handler, Message, SyncContext};
 use std::sync::Arc;
@@ -9,11 +9,6 @@ use std::sync::Arc;
 #[derive(Message)]
 #[rtype(result = "Result<ShipCounters, ShipError>")]
 pub struct Ship(pub String);
-
-/// Removes what the rules no longer keep.
-#[derive(Message)]
-#[rtype(result = "Result<RetentionCounters, ShipError>")]
-pub struct Retain(pub String);
 
 /// The shell.
 pub struct ShipActor(pub Arc<Node>);
@@ -27,13 +22,5 @@ impl Handler<Ship> for ShipActor {
 
     fn handle(&mut self, m: Ship, _: &mut Self::Context) -> Self::Result {
         ship(&self.0, &m.0)
-    }
-}
-
-impl Handler<Retain> for ShipActor {
-    type Result = Result<RetentionCounters, ShipError>;
-
-    fn handle(&mut self, m: Retain, _: &mut Self::Context) -> Self::Result {
-        retain(&self.0, &m.0)
     }
 }

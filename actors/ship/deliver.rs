@@ -12,7 +12,7 @@ use datanode_schema::store::{Batch, StoreError};
 use datanode_schema::trees::{PACKS, SHIPMENTS};
 use std::path::{Path, PathBuf};
 
-/// A pack did not arrive, or retention stopped.
+/// A pack did not arrive.
 #[derive(Debug, thiserror::Error)]
 pub enum ShipError {
     /// The store refused.
@@ -190,7 +190,7 @@ fn list(root: &Path) -> Result<Vec<PathBuf>, ShipError> {
     Ok(out)
 }
 
-pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ShipError {
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ShipError {
     let path = path.display().to_string();
     move |cause| ShipError::Io { path, cause }
 }

@@ -101,6 +101,7 @@ pub fn measure(mut args: impl Iterator<Item = OsString>) -> Result<(), Box<dyn E
 }
 
 /// CPU-seconds (user + kernel) that a running process has used. Linux counts them in hundredths here.
+#[allow(dead_code, reason = "not every harness needs it")]
 pub fn cpu_of(pid: u32) -> Option<f64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, after_name) = text.rsplit_once(')')?;

@@ -9,6 +9,8 @@ mod child;
 mod figure;
 #[path = "../common/simulator.rs"]
 mod simulator;
+#[path = "../common/sums.rs"]
+mod sums;
 mod verify;
 
 use child::{Measured, measured};

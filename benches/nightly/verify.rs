@@ -1,10 +1,8 @@
 //! `datanode pack verify` beside coreutils' `sha256sum -c`, on the same files, in turn.
 
-use crate::child::{Measured, measured};
-use crate::figure::{Figure, print};
+use crate::sums::compare;
 use serde_json::json;
 use std::error::Error;
-use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -14,16 +12,15 @@ const MANIFEST: &str = "manifest.json";
 const SUMS: &str = "SHA256SUMS.stable.txt";
 /// Bytes of a file of the large pack.
 const FILE: usize = 1 << 20;
-const REPS: usize = 5;
 
 /// Compares both on the pack of the data folder, and on a large one made after its model.
 pub fn verify(datanode: &Path, data: &Path, work: &Path, mib: usize) -> Fallible<()> {
     let pack = pack_in(&data.join("exports"))?.ok_or("the nightly left no pack")?;
-    compare(datanode, &pack, work, "pack of the nightly")?;
+    compare(datanode, &pack, work, "pack of the nightly", crate::size_of(&pack)?)?;
     if mib > 0 {
         let large = work.join("large-pack");
         make_large(&pack, &large, mib)?;
-        compare(datanode, &large, work, "large pack")?;
+        compare(datanode, &large, work, "large pack", crate::size_of(&large)?)?;
         std::fs::remove_dir_all(&large)?;
     }
     Ok(())
@@ -41,40 +38,6 @@ fn pack_in(exports: &Path) -> Fallible<Option<PathBuf>> {
         }
     }
     Ok(None)
-}
-
-fn compare(datanode: &Path, pack: &Path, work: &Path, name: &str) -> Fallible<()> {
-    let bytes = crate::size_of(pack)? as f64;
-    let files = std::fs::read_to_string(pack.join(SUMS))?.lines().count();
-    let out = work.join("verify.out");
-    let ours: Vec<OsString> = vec!["pack".into(), "verify".into(), pack.into()];
-    let shell = "cd \"$1\" && exec sha256sum --quiet -c \"$2\"";
-    let theirs: Vec<OsString> = vec!["-c".into(), shell.into(), "sh".into(), pack.into(), SUMS.into()];
-    let native = [("DATANODE_BENCH_NATIVE".to_owned(), "1".to_owned())];
-    let (mut a, mut b) = (Vec::new(), Vec::new());
-    for i in 0..=REPS {
-        let pair = (measured(datanode, &ours, &[], &out)?, measured(Path::new("sh"), &theirs, &native, &out)?);
-        // The first brings the files into memory for both.
-        if i > 0 {
-            a.push(pair.0);
-            b.push(pair.1);
-        }
-    }
-    let walls = |m: &[Measured], f: &dyn Fn(f64) -> f64| m.iter().map(|m| f(m.wall)).collect::<Vec<f64>>();
-    let say = |what: &str, unit: &str, s: &[f64], note: String| {
-        print(Figure::of("verify", &format!("{name}: {what}"), unit, s).map(|f| f.note(note)));
-    };
-    let size = format!("{files} files, {:.1} MB, in the page cache", bytes / 1e6);
-    say("pack verify", "ms", &walls(&a, &|w| w * 1e3), size);
-    say("sha256sum -c", "ms", &walls(&b, &|w| w * 1e3), "one thread; sums only, no manifest".to_owned());
-    let ratio: Vec<f64> = a.iter().zip(&b).map(|(a, b)| b.wall / a.wall).collect();
-    say("sha256sum -c ÷ pack verify", "", &ratio, "above 1: pack verify is faster".to_owned());
-    let cpu = |m: &[Measured]| m.iter().map(|m| m.user + m.sys).collect::<Vec<f64>>();
-    let rate: Vec<f64> = cpu(&a).iter().map(|c| bytes / 1e6 / c.max(0.001)).collect();
-    say("pack verify", "MB/CPU-s", &rate, String::new());
-    let rate: Vec<f64> = cpu(&b).iter().map(|c| bytes / 1e6 / c.max(0.001)).collect();
-    say("sha256sum -c", "MB/CPU-s", &rate, String::new());
-    Ok(())
 }
 
 /// A pack of `mib` files of one MiB each, with the real one's manifest about them: what is compared is hashing, and the

@@ -16,7 +16,7 @@ pub enum Target {
 use Target::{AtLeast, AtMost};
 
 /// Part, figure, unit, bound. A part that ends in `:` stands for all that begin with it.
-const TARGETS: [(&str, &str, &str, Target); 34] = [
+const TARGETS: [(&str, &str, &str, Target); 41] = [
     ("nightly", "rows a second, end to end", "rows/s", AtLeast(50_000.0)),
     ("nightly", "peak memory", "MB", AtMost(256.0)),
     ("nothing to do", "wall", "s", AtMost(2.0)),
@@ -48,6 +48,13 @@ const TARGETS: [(&str, &str, &str, Target); 34] = [
     ("qc: 1.17 million bars", "judged", "s", AtMost(1.5)),
     ("qc: 1.17 million bars", "peak memory", "MB", AtMost(200.0)),
     ("a small change: 1000 files", "1 % ÷ all: time of the stages", "%", AtMost(2.0)),
+    ("packs:", "export ÷ one core's SHA-256", "", AtLeast(0.8)),
+    ("packs:", "peak memory", "MB", AtMost(200.0)),
+    ("verify", "pack of 0.2 GB: sha256sum -c ÷ pack verify", "", AtLeast(3.0)),
+    ("verify", "pack of 2 GB: sha256sum -c ÷ pack verify", "", AtLeast(3.0)),
+    ("packs: ship", "upload, datanode ÷ rclone", "", AtLeast(1.0)),
+    ("packs: ship", "bytes of a 1 % night ÷ full", "%", AtMost(2.0)),
+    ("packs: pull", "bytes of a 1 % delta ÷ full", "%", AtMost(1.5)),
     ("truth:", "node: precision", "", AtLeast(1.0)),
     ("truth:", "node: recall", "", AtLeast(1.0)),
     ("truth:", "node: verdicts", "", AtMost(0.0)),

@@ -80,3 +80,31 @@ pub struct Shipment {
     /// Unix seconds.
     pub finished_at: i64,
 }
+
+/// A pack that stays whatever the rules of retention say.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Pin {
+    /// Unix seconds.
+    pub at: i64,
+    /// `uid 1000`.
+    pub by: String,
+    /// Why.
+    pub note: String,
+}
+
+/// A file that was verified at another place.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Offloaded {
+    /// Its length.
+    pub bytes: u64,
+    /// Its SHA-256.
+    pub sha256: [u8; 32],
+    /// The rclone remote and path that it lies below.
+    pub remote: String,
+    /// How it was compared: `sha256`, `md5`, `download`.
+    pub how: String,
+    /// Unix seconds.
+    pub verified_at: i64,
+    /// Unix seconds when the local file was removed, else 0.
+    pub removed_at: i64,
+}

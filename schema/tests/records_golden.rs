@@ -184,5 +184,17 @@ fn the_bytes_of_every_record_are_what_they_were() {
             closed_why: "w".into(),
         },
     );
+    golden("pin.v1", &Pin { at: 1_772_400_000, by: "uid 1000".into(), note: "the paper cites it".into() });
+    golden(
+        "offloaded.v1",
+        &Offloaded {
+            bytes: 1,
+            sha256: [2; 32],
+            remote: "gdrive:datanode".into(),
+            how: "sha256".into(),
+            verified_at: 1_772_400_000,
+            removed_at: 1_772_400_001,
+        },
+    );
     golden("shipment.v1", &Shipment { files: 1, bytes: 2, finished_at: 3 });
 }

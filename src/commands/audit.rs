@@ -46,6 +46,10 @@ fn print_report(r: &DeepReport) {
         "read {raw} raw files ({} rows, {raw_bytes} bytes) and {curated} curated files ({curated_bytes} bytes)",
         thousands(r.rows)
     );
+    if r.book_files + r.offloaded > 0 {
+        let (here, there) = (thousands(r.book_files), thousands(r.offloaded));
+        println!("{here} files of order books are here, {there} were offloaded and verified there");
+    }
     for f in &r.findings {
         println!("{}: {}; {}", f.path, f.what, f.done);
     }

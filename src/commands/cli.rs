@@ -1,7 +1,7 @@
 //! The command line of `datanode`.
 
 use super::global::Global;
-use super::{audit, collect_books, demo, doctor, init, key, nightly, pack, rebuild, run};
+use super::{audit, collect_books, demo, doctor, init, key, nightly, offload, pack, rebuild, retention, run};
 use crate::config::{MAX_LOOKBACK_DAYS, MAX_RUN_MINUTES, MAX_RUN_REQUESTS};
 use crate::failure::{Code, Done, Failure};
 use chrono::NaiveDate;
@@ -85,6 +85,15 @@ enum Command {
     /// Packs: list, verify, open
     #[command(subcommand)]
     Pack(pack::PackCommand),
+    /// Which packs stay, here and at each destination: plan, apply, pin, unpin
+    #[command(subcommand)]
+    Retention(retention::RetentionCommand),
+    /// Closed files of order books, and packs as one file, to another place by rclone; each is verified there before it may go here
+    Offload {
+        /// Print what would be copied and removed, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Keys
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -153,6 +162,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Audit { deep } => audit::audit(g, deep),
         Command::CollectBooks { seconds, snapshots } => collect_books::collect_books(g, seconds, snapshots),
         Command::Pack(p) => pack::pack(g, p),
+        Command::Retention(r) => retention::retention(g, &r),
+        Command::Offload { dry_run } => offload::offload(g, dry_run),
         Command::Key(k) => key::key(g, &k),
         Command::Doctor => doctor::doctor(g),
         Command::Rebuild => rebuild::rebuild(g),

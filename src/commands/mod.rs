@@ -9,9 +9,11 @@ mod global;
 mod init;
 mod key;
 mod nightly;
+mod offload;
 mod pack;
 mod pack_diff;
 mod rebuild;
+mod retention;
 mod run;
 mod table;
 

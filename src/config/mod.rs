@@ -160,6 +160,15 @@ fn check(s: &Settings) -> Result<(), ConfigError> {
         }
     }
     check_destinations(&s.ship)?;
+    let remote = &s.offload.remote;
+    if remote.starts_with(['-', ':'])
+        || remote.contains([',', '\n'])
+        || (!remote.is_empty() && !remote.contains([':', '/']))
+    {
+        return wrong(
+            "offload.remote: the name of an rclone remote and a path, such as gdrive:datanode (`rclone config` makes one); options and secrets belong into rclone's configuration",
+        );
+    }
     let v = &s.vendors;
     for v in [&v.files, &v.alpaca, &v.massive, &v.fred, &v.tiingo] {
         if v.concurrency.is_some_and(|c| c > 64) {

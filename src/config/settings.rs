@@ -129,6 +129,7 @@ OffloadSettings {
     program: PathBuf = PathBuf::from("rclone"),
     config: PathBuf = PathBuf::new(),
     keep_days: u32 = 14,
+    kib_per_second: u64 = 0,
 } }
 section! { /// `[serve]`
 ServeSettings { listen: String = String::new() } }

@@ -273,6 +273,27 @@ pub const COMMANDS: &[Command] = &[
         args: &[needed("export_id", Kind::ExportId)],
     },
     Command {
+        name: "retention.plan",
+        words: "retention",
+        summary: "which packs stay, here and at each destination, and why; what the next nightly cycle removes",
+        example: "retention plan",
+        args: &[LIMIT, OFFSET],
+    },
+    Command {
+        name: "retention.pin",
+        words: "retention pin",
+        summary: "keeps a pack whatever the rules say, until it is unpinned",
+        example: "retention pin 20240131T020000Z_node_full --note 'the paper of March is trained on it'",
+        args: &[needed("export_id", Kind::ExportId), must("note", Kind::Text)],
+    },
+    Command {
+        name: "retention.unpin",
+        words: "retention unpin",
+        summary: "lets the rules hold for a pack again",
+        example: "retention unpin 20240131T020000Z_node_full",
+        args: &[needed("export_id", Kind::ExportId), flag("why", Kind::Text)],
+    },
+    Command {
         name: "config",
         words: "config",
         summary: "the registry that holds: its hash, its files, and how the last reload went",

@@ -13,6 +13,7 @@ mod ledger;
 mod packs;
 mod quarantine;
 mod reasons;
+mod retention;
 mod runs;
 mod status;
 mod vendors;
@@ -28,6 +29,7 @@ pub use ledger::{DecidedBy, LedgerList, LedgerRow, Meaning, QcSummary, ReasonCou
 pub use packs::{PackDetails, PackRow, ShipmentRow};
 pub use quarantine::{HoldRow, IncidentDone, IncidentRow, Said};
 pub use reasons::ReasonRow;
+pub use retention::{Pinned, Retention};
 pub use runs::{RunDetails, RunRow, StageRow};
 pub use status::{Counted, Status};
 pub use vendors::{CapabilityRow, DemotionRow, VendorDetails, VendorRow, Vendors};
@@ -98,6 +100,9 @@ fn dispatch(ctx: &AdminContext, name: &str, a: &Args, uid: u32) -> Result<Value,
         "runs.show" => value(runs::show(ctx, a)?),
         "packs" => value(packs::list(ctx, a)?),
         "packs.show" => value(packs::show(ctx, a)?),
+        "retention.plan" => value(retention::show(ctx, a)?),
+        "retention.pin" => value(retention::pin(ctx, a, uid)?),
+        "retention.unpin" => value(retention::unpin(ctx, a, uid)?),
         "names" => value(help::names(ctx)),
         "help" => value(help::help(a.text("command"))?),
         other => Err(AdminError::new(Code::UnknownCommand, format!("`{other}` is in the table and not answered"))),

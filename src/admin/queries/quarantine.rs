@@ -128,7 +128,7 @@ impl IncidentRow {
     }
 }
 
-fn refused(e: QuarantineError) -> AdminError {
+pub(super) fn refused(e: QuarantineError) -> AdminError {
     let code = match e {
         QuarantineError::Refused(_) => Code::BadArgs,
         QuarantineError::NotFound(_) => Code::NotFound,

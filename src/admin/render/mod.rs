@@ -7,6 +7,7 @@ mod cells;
 mod desk;
 mod heat;
 mod quality;
+mod retention;
 mod table;
 mod views;
 

@@ -1,6 +1,7 @@
 //! What the commands about verdicts, holds and incidents show.
 
 use super::cells::Show::{self, Asked, Name, Number, Plain, Prose};
+use super::retention;
 use super::table::{Head, Style, table};
 use super::views::{Block, Column, c, f, list, o, page, s};
 use serde_json::Value;
@@ -201,6 +202,6 @@ pub(super) fn blocks(cmd: &str) -> &'static [Block] {
         "qc.explain" => EXPLAIN,
         "incident.list" => INCIDENTS,
         "incident.show" | "incident.open" | "incident.close" => INCIDENT,
-        _ => &[],
+        _ => retention::blocks(cmd),
     }
 }

@@ -1,0 +1,207 @@
+//! Removing packs and sealings at a destination.
+//!
+//! What a pack consists of is listed below its own folder, but which packs are ours to remove only the shipments say: nothing that this
+//! node did not bring there is touched. In a batch of its own the shipment becomes a removal (tree `counters`,
+//! `retention/removing/<destination>/<form>/<export id>`); then goes what makes the pack complete, its manifest or descriptor; then
+//! its pointer and all the rest. Where the bucket refuses the first step the pack stays complete and is a shipment again; a
+//! kill or a refusal later leaves a pack that nobody takes for complete, and the next run goes on with it.
+//!
+//! Objects are deleted by name, never a version of them: in a bucket that keeps versions a removal can be taken back,
+//! and what an object lock keeps is kept.
+
+use super::local::is_pinned;
+use super::plan::Row;
+use super::{Place, RetentionError};
+use crate::node::Node;
+use crate::objects::layout;
+use crate::objects::pointer::{MAX_POINTER, Pointer};
+use crate::objects::{Bucket, Fault, ObjectError};
+use crate::publishing::Destination;
+use datanode_schema::failpoint;
+use datanode_schema::records::Shipment;
+use datanode_schema::store::{Batch, StoreError};
+use datanode_schema::trees::{COUNTERS, NEEDS, PACKS, SHIPMENTS};
+use futures_util::{StreamExt, TryStreamExt};
+use object_store::path::Path as Key;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+/// What became of the removals at a destination.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Packs and sealings of which nothing is left.
+    pub(super) removed: u64,
+    /// Why the others are not gone.
+    pub(super) refusals: Vec<String>,
+}
+
+fn intent(place: &Place, id: &str) -> String {
+    format!("{}{id}", intents(place))
+}
+
+fn intents(place: &Place) -> String {
+    format!("retention/removing/{}/{}/", place.name, place.form)
+}
+
+/// Removals at a place that were begun and are not done.
+pub(super) fn begun(node: &Node, place: &Place) -> Result<Vec<String>, StoreError> {
+    let prefix = intents(place);
+    let all = node.store.load_all(&COUNTERS, prefix.as_bytes())?;
+    Ok(all.into_iter().filter_map(|(k, _)| k.strip_prefix(&prefix).map(str::to_owned)).collect())
+}
+
+/// Removes the packs of these rows, one after the other.
+pub(super) fn remove(node: &Node, d: &Destination, rows: &[&Row]) -> Result<Outcome, RetentionError> {
+    let mut out = Outcome::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let (runtime, bucket) = match (runtime, d.access.open()) {
+        (Ok(r), Ok(b)) => (r, b),
+        (Err(e), _) => return Ok(Outcome { refusals: vec![format!("no runtime: {e}; try again")], ..out }),
+        (_, Err(e)) => return Ok(Outcome { refusals: vec![e.to_string()], ..out }),
+    };
+    let latest = match runtime.block_on(latest(&bucket, &node.source)) {
+        Ok(l) => l,
+        Err(why) => return Ok(Outcome { refusals: vec![why], ..out }),
+    };
+    for row in rows {
+        if row.place.form == "plain" && latest.as_deref() == Some(row.export_id.as_str()) {
+            out.refusals.push(format!(
+                "{} is what latest.pointer names, and stays until a newer pack is shipped",
+                row.export_id
+            ));
+            continue;
+        }
+        let Some(folder) = folder_of(node, row)? else {
+            out.refusals.push(format!("{}: no sealing of it is on record", row.export_id));
+            continue;
+        };
+        match runtime.block_on(one(node, &bucket, row, &folder)) {
+            Ok(None) => out.removed += 1,
+            Ok(Some(e)) => {
+                out.refusals.push(format!("{}: {e}", row.export_id));
+                // A store that does not answer would be asked in vain for each.
+                if e.fault == Fault::Unavailable {
+                    break;
+                }
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(out)
+}
+
+/// The pack that the pointer to the newest names; None where there is no pointer.
+async fn latest(bucket: &Bucket, source: &str) -> Result<Option<String>, String> {
+    let name = layout::latest(source);
+    let read = bucket.read(&name, MAX_POINTER).await.map_err(|e| e.to_string())?;
+    let Some(text) = read else { return Ok(None) };
+    let text =
+        std::str::from_utf8(&text).map_err(|_| format!("{name} is no text, and nothing is removed beside it"))?;
+    let pointer =
+        Pointer::parse(text).map_err(|e| format!("{name}: {e}, and nothing is removed beside it; ship again"))?;
+    Ok(Some(pointer.export_id))
+}
+
+fn folder_of(node: &Node, row: &Row) -> Result<Option<String>, StoreError> {
+    if row.place.form == "plain" {
+        return Ok(Some(layout::pack(&node.source, &row.export_id)));
+    }
+    let pack = node.store.load(&PACKS, &row.export_id)?;
+    let uid = pack.map(|p| p.pack_uid).filter(|u| u.len() == 32 && u.bytes().all(|b| b.is_ascii_hexdigit()));
+    Ok(uid.map(|u| layout::sealing(&node.source, &u)))
+}
+
+/// Removes one; the store's refusal, where there is one.
+async fn one(node: &Node, bucket: &Bucket, row: &Row, folder: &str) -> Result<Option<ObjectError>, StoreError> {
+    let (id, place) = (&row.export_id, &row.place);
+    let shipment = format!("{}/{}/{id}", place.name, place.form);
+    let before = node.store.load(&SHIPMENTS, &shipment)?;
+    if !begin(node, place, id, &shipment)? {
+        return Ok(Some(ObjectError::usage(&bucket.url, "not removed", "it was pinned meanwhile")));
+    }
+    failpoint::pass("retention.begun");
+    let commit = match place.form {
+        "plain" => format!("{folder}/{}", crate::export::MANIFEST_FILE),
+        _ => {
+            let uid = folder.rsplit('/').next().unwrap_or_default();
+            format!("{folder}/descriptors/{uid}.json")
+        }
+    };
+    if let Err(e) = gone(bucket, &commit).await {
+        // A refusal leaves it as it was; after anything else nobody knows, and the removal goes on.
+        if matches!(e.fault, Fault::Credentials | Fault::Unsupported) {
+            undo(node, place, id, before.as_ref(), &shipment)?;
+        }
+        return Ok(Some(e));
+    }
+    failpoint::pass("retention.uncommitted");
+    if place.form == "plain"
+        && let Err(e) = gone(bucket, &layout::pointer(&node.source, id)).await
+    {
+        return Ok(Some(e));
+    }
+    if let Err(e) = below(bucket, folder).await {
+        return Ok(Some(ObjectError::of(&bucket.url, format!("delete {folder}/"), &e)));
+    }
+    failpoint::pass("retention.deleted");
+    end(node, place, id)?;
+    Ok(None)
+}
+
+/// From here on the removal is on record, and the pack no shipment. False: it was pinned since the plan was made.
+fn begin(node: &Node, place: &Place, id: &str, shipment: &String) -> Result<bool, StoreError> {
+    let _still = node.acts.still();
+    let intent = intent(place, id);
+    if node.store.get(&COUNTERS, &intent, |_| ())?.is_none() && is_pinned(node, id)? {
+        return Ok(false);
+    }
+    let mut batch = Batch::new();
+    batch.put(&COUNTERS, &intent, &1)?.delete(&SHIPMENTS, shipment);
+    node.store.commit(batch)?;
+    Ok(true)
+}
+
+/// The removal is done. What the pack builds on is forgotten with the last place that has it.
+fn end(node: &Node, place: &Place, id: &str) -> Result<(), StoreError> {
+    let mut batch = Batch::new();
+    batch.delete(&COUNTERS, &intent(place, id));
+    let form_of = format!("{}/{id}", place.form);
+    let others = node.store.load_all(&SHIPMENTS, &[])?;
+    if !others.iter().any(|(k, _)| k.split_once('/').is_some_and(|(_, rest)| rest == form_of)) {
+        for (need, _) in node.store.load_all(&NEEDS, format!("{form_of}/").as_bytes())? {
+            batch.delete(&NEEDS, &need);
+        }
+    }
+    node.store.commit(batch).map(|_| ())
+}
+
+/// The pack is complete there: it is a shipment again, where it was one.
+fn undo(node: &Node, place: &Place, id: &str, before: Option<&Shipment>, shipment: &String) -> Result<(), StoreError> {
+    let Some(before) = before else { return Ok(()) };
+    let mut batch = Batch::new();
+    batch.put(&SHIPMENTS, shipment, before)?.delete(&COUNTERS, &intent(place, id));
+    node.store.commit(batch).map(|_| ())
+}
+
+/// Deletes an object; one that is not there is gone.
+async fn gone(bucket: &Bucket, name: &str) -> Result<(), ObjectError> {
+    match bucket.store.delete(&bucket.key(name)).await {
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+        Err(e) => Err(ObjectError::of(&bucket.url, format!("delete {name}"), &e)),
+    }
+}
+
+/// Deletes whatever lies below a folder.
+async fn below(bucket: &Bucket, folder: &str) -> object_store::Result<()> {
+    let prefix = bucket.key(folder);
+    let inside = |key: &Key| key.prefix_match(&prefix).is_some_and(|mut parts| parts.next().is_some());
+    let found: Vec<Key> = bucket.store.list(Some(&prefix)).map_ok(|m| m.location).try_collect().await?;
+    let keys: Vec<object_store::Result<Key>> = found.into_iter().filter(inside).map(Ok).collect();
+    let mut done = bucket.store.delete_stream(futures_util::stream::iter(keys).boxed());
+    while let Some(deleted) = done.next().await {
+        match deleted {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
