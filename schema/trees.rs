@@ -29,6 +29,8 @@
 //! | holds | dataset, symbol, act | days held or released, by whom, why | what people say of partitions |
 //! | retired | dataset, symbol, month | gap pages | the evidence of symbols that left the universe, should they come back |
 //! | restating | dataset, raw file | sessions | restatements on their way into a file |
+//! | receipts | destination, export id, object | sum, e-tag | what need not be sent again, and what the bucket can copy |
+//! | probes | destination | what it was seen to do | whether it may be trusted |
 //! | incidents | act | artifact, label, note, replacement | what is known to be wrong |
 
 use crate::keys::{BookmarkKey, CalendarKey, CapabilityKey, HoldKey, HoldingKey, PageKey, TouchedKey};
@@ -65,7 +67,7 @@ pub const PACKS: Table<String, r::PackRecord> = Table::new("packs", 13, 1);
 pub const SEALINGS: Table<String, r::SealingRecord> = Table::new("sealings", 14, 1);
 /// See the table above; the key is the hex of the object's BLAKE3.
 pub const CHUNKS: Table<String, r::ChunkRecord> = Table::new("chunks", 15, 1);
-/// See the table above; the key is `destination/export_id`.
+/// See the table above; the key is `destination/plain|sealed/export_id`.
 pub const SHIPMENTS: Table<String, r::Shipment> = Table::new("shipments", 16, 1);
 /// See the table above.
 pub const COUNTERS: Table<String, u64> = Table::new("counters", 17, 1);
@@ -93,6 +95,12 @@ pub const RETIRED: Table<PageKey, r::GapPage> = Table::new("retired", 27, 1);
 
 /// See the table above; the path is that of the raw file, the value day numbers with commas between them.
 pub const RESTATING: Table<TouchedKey, String> = Table::new("restating", 28, 1);
+
+/// See the table above; the key is `destination/export_id/path`, the path below the pack or the sealing.
+pub const RECEIPTS: Table<String, r::Receipt> = Table::new("receipts", 29, 1);
+
+/// See the table above; the key is the destination's name.
+pub const PROBES: Table<String, r::Probe> = Table::new("probes", 30, 1);
 
 /// Every tree, for opening, checking and rebuilding.
 pub fn all() -> Vec<TableDef> {
@@ -125,6 +133,8 @@ pub fn all() -> Vec<TableDef> {
         INCIDENTS.def(),
         RETIRED.def(),
         RESTATING.def(),
+        RECEIPTS.def(),
+        PROBES.def(),
     ]
 }
 
