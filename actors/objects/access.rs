@@ -51,7 +51,7 @@ pub enum BucketKind {
 }
 
 /// A store with a prefix.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Bucket {
     /// What kind.
     pub kind: BucketKind,
@@ -84,6 +84,19 @@ impl Access {
     /// As [`Access::open`].
     pub fn open_to_send(&self) -> Result<Bucket, ObjectError> {
         self.open_with(None)
+    }
+
+    /// The folder that is meant.
+    ///
+    /// # Errors
+    /// It is no folder.
+    pub fn folder_path(&self) -> Result<PathBuf, ObjectError> {
+        let wrong = || ObjectError::usage(&self.url, "cannot be used", "not a path on this machine");
+        match self.parsed()? {
+            None => Ok(PathBuf::from(&self.url)),
+            Some(url) if url.scheme() == "file" => url.to_file_path().map_err(|()| wrong()),
+            Some(_) => Err(wrong()),
+        }
     }
 
     fn open_with(&self, silence: Option<Duration>) -> Result<Bucket, ObjectError> {

@@ -39,11 +39,17 @@ pub enum CycleError {
     Seal(#[from] SealStageError),
     /// Shipping and retention.
     #[error("ship: {0}")]
-    Ship(#[from] ShipError),
+    Ship(ShipError),
     /// An actor is gone.
     #[error("an actor stopped ({0}); run the command again: it goes on where this run stopped")]
     Mailbox(#[from] actix::MailboxError),
     /// The process was asked to stop.
     #[error("stopped on request; the next run goes on where this one stopped")]
     Stopping,
+}
+
+impl From<ShipError> for CycleError {
+    fn from(e: ShipError) -> Self {
+        if e.is_stop() { Self::Stopping } else { Self::Ship(e) }
+    }
 }

@@ -19,14 +19,17 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// The folder; what an earlier process left half written goes.
-    pub fn open(root: &Path) -> Result<Self, ShipError> {
-        let temps = root.join(".datanode-tmp");
-        if temps.exists() {
-            std::fs::remove_dir_all(&temps).map_err(io(&temps))?;
+    /// The folder.
+    pub fn open(root: &Path) -> Self {
+        Self { root: root.to_owned(), temps: root.join(".datanode-tmp"), next: AtomicU64::new(0) }
+    }
+
+    /// Removes what an earlier process left half written; one stage ships at a time.
+    pub fn sweep(&self) -> Result<(), ShipError> {
+        if self.temps.exists() {
+            std::fs::remove_dir_all(&self.temps).map_err(io(&self.temps))?;
         }
-        std::fs::create_dir_all(&temps).map_err(io(&temps))?;
-        Ok(Self { root: root.to_owned(), temps, next: AtomicU64::new(0) })
+        Ok(())
     }
 
     /// Copies the item to `name`, where there is none.
@@ -36,7 +39,9 @@ impl Folder {
             return Ok(Made::There);
         }
         let parent = target.parent().unwrap_or(&self.root);
-        std::fs::create_dir_all(parent).map_err(io(parent))?;
+        for p in [parent, &self.temps] {
+            std::fs::create_dir_all(p).map_err(io(p))?;
+        }
         let temp = self.temps.join(format!("{}-{}", std::process::id(), self.next.fetch_add(1, Ordering::Relaxed)));
         std::fs::copy(&item.from, &temp).map_err(io(&temp))?;
         if !item.is_in(&temp)? {
@@ -72,23 +77,18 @@ impl Folder {
         datanode_schema::files::sync_file_system(&self.root).map_err(io(&self.root))
     }
 
-    /// Whether names are never replaced here, and what is synced is taken; Err says what is wrong.
+    /// Whether a link never replaces a name here.
     pub fn probe(&self) -> Result<bool, ShipError> {
-        let temp = self.temps.join(format!("probe-{}", std::process::id()));
-        let second = self.temps.join(format!("probe-{}-b", std::process::id()));
-        for p in [&temp, &second] {
+        let at = self.root.join(format!(".datanode-probe-{}", std::process::id()));
+        std::fs::create_dir_all(&at).map_err(io(&at))?;
+        let [first, second, name] = ["first", "second", "name"].map(|n| at.join(n));
+        for p in [&first, &second] {
             std::fs::write(p, b"datanode").map_err(io(p))?;
         }
-        let f = std::fs::File::open(&temp).map_err(io(&temp))?;
-        f.sync_all().map_err(io(&temp))?;
-        let linked = self.temps.join("probe-link");
-        let creates = std::fs::hard_link(&temp, &linked).is_ok()
-            && std::fs::hard_link(&second, &linked).is_err_and(|e| e.kind() == ErrorKind::AlreadyExists);
-        for p in [&temp, &second, &linked] {
-            if p.exists() {
-                std::fs::remove_file(p).map_err(io(p))?;
-            }
-        }
+        std::fs::File::open(&first).and_then(|f| f.sync_all()).map_err(io(&first))?;
+        let creates = std::fs::hard_link(&first, &name).is_ok()
+            && std::fs::hard_link(&second, &name).is_err_and(|e| e.kind() == ErrorKind::AlreadyExists);
+        std::fs::remove_dir_all(&at).map_err(io(&at))?;
         Ok(creates)
     }
 }

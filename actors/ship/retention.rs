@@ -2,7 +2,7 @@
 //! objects go by reference, not by age.
 
 use super::ShipError;
-use super::deliver::io;
+use super::io;
 use crate::node::Node;
 use crate::seal::PackUid;
 use crate::vault::Vault;
