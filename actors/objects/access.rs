@@ -196,10 +196,8 @@ impl Access {
     }
 
     fn gcs(&self, bucket: &str, client: ClientOptions) -> object_store::Result<Arc<dyn ObjectStore>> {
-        let b = GoogleCloudStorageBuilder::new()
-            .with_bucket_name(bucket)
-            .with_retry(retry())
-            .with_client_options(client);
+        let b =
+            GoogleCloudStorageBuilder::new().with_bucket_name(bucket).with_retry(retry()).with_client_options(client);
         let b = if self.endpoint.is_empty() { b } else { b.with_base_url(&self.endpoint) };
         let b = if self.secret.is_empty() {
             b.with_skip_signature(true)

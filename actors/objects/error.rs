@@ -63,12 +63,16 @@ const CODES: [(Fault, &[&str]); 4] = [
     (Fault::Clock, &["RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"]),
     (
         Fault::Credentials,
-        &["ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"],
+        &[
+            "ExpiredToken",
+            "InvalidToken",
+            "TokenRefreshRequired",
+            "InvalidAccessKeyId",
+            "SignatureDoesNotMatch",
+            "AccessDenied",
+        ],
     ),
-    (
-        Fault::Full,
-        &["QuotaExceeded", "InsufficientStorage", "StorageFull", "No space left", "quota exceeded", "507 "],
-    ),
+    (Fault::Full, &["QuotaExceeded", "InsufficientStorage", "StorageFull", "No space left", "quota exceeded", "507 "]),
     (Fault::NotFound, &["NoSuchBucket", "ContainerNotFound"]),
 ];
 

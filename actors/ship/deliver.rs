@@ -1,10 +1,10 @@
 //! Bringing packs to every destination, each on its own.
 
-use super::load::Load;
+use super::load::{Load, held_by};
 use super::plan::{Form, wanted};
 use super::send::send;
 use super::target::{Made, SINGLE, Target};
-use super::{ShipError, io, probe};
+use super::{ShipError, io, probe, receipts};
 use crate::node::Node;
 use crate::objects::pointer::{MAX_POINTER, Pointer};
 use crate::objects::{ObjectError, layout};
@@ -81,7 +81,11 @@ fn deliver(node: &Node, d: &Destination, export_id: &str, memory: u64) -> (ShipC
     };
     let failed = result.as_ref().is_err_and(|e| !e.is_stop());
     if failed {
-        tracing::error!(destination = d.name, error = last_error, "shipping failed; what arrived stays, and the next run goes on");
+        tracing::error!(
+            destination = d.name,
+            error = last_error,
+            "shipping failed; what arrived stays, and the next run goes on"
+        );
         // A counter that cannot be written must not hide what failed.
         if let Err(e) = count(node, &format!("ship/{}/failed", d.name), 1) {
             tracing::error!(error = %e, "the failure could not be counted");
@@ -120,10 +124,20 @@ fn try_deliver(
                 point(node, &target, &id).await?;
             }
             record(node, &d.name, &load, did)?;
+            let builds_on = if form == Form::Plain { held_by(node, &id)? } else { Vec::new() };
+            receipts::prune(&node.store, &d.name, &load, &builds_on)?;
             *c += super::ShipCounters { shipped: 1, ..did };
             seen::upload_whole(&node.acts, &id, &d.access.url);
-            tracing::info!(destination = d.name, pack = id, form = form.name(), written = did.written, copied = did.copied,
-                present = did.present, bytes = did.bytes, "shipped");
+            tracing::info!(
+                destination = d.name,
+                pack = id,
+                form = form.name(),
+                written = did.written,
+                copied = did.copied,
+                present = did.present,
+                bytes = did.bytes,
+                "shipped"
+            );
         }
         Ok(())
     })
@@ -150,12 +164,8 @@ fn count(node: &Node, name: &str, by: u64) -> Result<(), ShipError> {
 /// The pointers to a pack that is whole: its own, once for ever, and the newest's, which never goes back.
 async fn point(node: &Node, target: &Arc<Target>, export_id: &str) -> Result<(), ShipError> {
     let (bucket, prefix) = bucket_and_prefix(&target.bucket.url, &node.source);
-    let pointer = Pointer {
-        export_bucket: bucket,
-        export_prefix: prefix,
-        export_id: export_id.to_owned(),
-        ..Pointer::default()
-    };
+    let pointer =
+        Pointer { export_bucket: bucket, export_prefix: prefix, export_id: export_id.to_owned(), ..Pointer::default() };
     let text = bytes::Bytes::from(pointer.to_text());
     let own = layout::pointer(&node.source, export_id);
     if target.create(&own, text.clone()).await? == Made::There {

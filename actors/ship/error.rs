@@ -44,7 +44,9 @@ pub enum ShipError {
         cause: ManifestError,
     },
     /// What a pack builds on is no longer here.
-    #[error("{pack} builds on {needs}, which is not here and has not arrived there; set export.scope = \"full\" for one night")]
+    #[error(
+        "{pack} builds on {needs}, which is not here and has not arrived there; set export.scope = \"full\" for one night"
+    )]
     Missing {
         /// The pack.
         pack: String,
@@ -65,7 +67,9 @@ pub enum ShipError {
         why: String,
     },
     /// Objects vanish while a pack is sent.
-    #[error("{0}: objects that had arrived are gone again; see who removes them (a lifecycle rule?), then run it again")]
+    #[error(
+        "{0}: objects that had arrived are gone again; see who removes them (a lifecycle rule?), then run it again"
+    )]
     Unsteady(String),
     /// A thread or runtime could not be had.
     #[error("the system gives no thread to ship with: {0}; run it again")]

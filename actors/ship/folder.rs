@@ -1,10 +1,10 @@
 //! A folder as a destination: files are copied beside it, compared by hash, and linked to their names, which are never replaced. Nothing
 //! is synced for one file: everything before a commit is synced at once, and then the commit.
 
+use super::ShipError;
 use super::error::io;
 use super::sum::Item;
 use super::target::Made;
-use super::ShipError;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -51,8 +51,8 @@ fn manifest(node: &Node, export_id: &str) -> Result<(PackManifest, Item), ShipEr
     if known.is_some_and(|p| p.manifest_sha256 != sum) {
         return Err(ShipError::AlteredHere(path.display().to_string()));
     }
-    let m = PackManifest::parse(&text)
-        .map_err(|cause| ShipError::Manifest { path: path.display().to_string(), cause })?;
+    let m =
+        PackManifest::parse(&text).map_err(|cause| ShipError::Manifest { path: path.display().to_string(), cause })?;
     let bytes = text.len() as u64;
     Ok((m, Item { path: MANIFEST_FILE.to_owned(), from: path, sum: Sum::Sha256(sum), bytes }))
 }

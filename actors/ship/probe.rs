@@ -53,10 +53,17 @@ pub(super) async fn trust(node: &Node, d: &Destination, target: &Arc<Target>) ->
     node.store.commit(batch)?;
     match lies(&p) {
         Some(why) if d.accept_unsafe => {
-            tracing::warn!(destination = d.name, url = d.access.url, why, "THE BUCKET IS NOT SAFE, and accept_unsafe_bucket is set");
+            tracing::warn!(
+                destination = d.name,
+                url = d.access.url,
+                why,
+                "THE BUCKET IS NOT SAFE, and accept_unsafe_bucket is set"
+            );
         }
         Some(why) => return Err(ShipError::Unsafe { name: d.name.clone(), url: d.access.url.clone(), why }),
-        None => tracing::info!(destination = d.name, url = d.access.url, note = p.note, "the destination keeps its word"),
+        None => {
+            tracing::info!(destination = d.name, url = d.access.url, note = p.note, "the destination keeps its word")
+        }
     }
     node.shipping.trust(&d.name);
     Ok(())

@@ -2,6 +2,7 @@
 
 use super::ShipError;
 use super::load::Load;
+use super::plan::Form;
 use super::target::Seen;
 use crate::objects::layout;
 use datanode_schema::records::Receipt;
@@ -30,6 +31,44 @@ pub fn keep(store: &Store, destination: &str, export_id: &str, new: &[(String, R
         }
     }
     if !batch.is_empty() {
+        store.commit(batch)?;
+        datanode_schema::failpoint::pass("ship.receipts");
+    }
+    Ok(())
+}
+
+fn is_of_sealing(path: &str) -> bool {
+    ["chunks/", "stanzas/", "descriptors/"].iter().any(|p| path.starts_with(p))
+}
+
+/// Packs whose receipts stay, beside the newest that arrived and those that it builds on.
+const SPARE: usize = 8;
+
+/// Forgets what no later pack can be copied from: receipts of a sealing that is whole, and of packs that newer ones have replaced.
+/// What arrived stays on record as a shipment.
+pub fn prune(store: &Store, destination: &str, load: &Load, builds_on: &[String]) -> Result<(), ShipError> {
+    let prefix = format!("{destination}/");
+    let mut of: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    store.scan(&RECEIPTS, prefix.as_bytes(), |k, _| {
+        if let Some((id, path)) = k.strip_prefix(&prefix).and_then(|rest| rest.split_once('/'))
+            && is_of_sealing(path) == (load.form == Form::Sealed)
+        {
+            of.entry(id.to_owned()).or_default().push(k);
+        }
+        ControlFlow::Continue(())
+    })?;
+    let spared = if load.form == Form::Sealed { 0 } else { SPARE };
+    let stay: BTreeSet<String> = of.keys().rev().take(spared).chain(builds_on).cloned().collect();
+    let may_go = |id: &str| match load.form {
+        Form::Sealed => id == load.export_id,
+        Form::Plain => id < load.export_id.as_str() && !stay.contains(id),
+    };
+    let gone: Vec<String> = of.into_iter().filter(|(id, _)| may_go(id)).flat_map(|(_, keys)| keys).collect();
+    for some in gone.chunks(4096) {
+        let mut batch = Batch::new();
+        for key in some {
+            batch.delete(&RECEIPTS, key);
+        }
         store.commit(batch)?;
     }
     Ok(())

@@ -63,7 +63,16 @@ pub async fn send(node: &Node, target: &Arc<Target>, load: &Load) -> Result<Ship
     node.shipping.change(&target.name, |p| {
         let (pack, form) = (load.export_id.clone(), load.form.name().to_owned());
         let (last_error, last_error_at) = (std::mem::take(&mut p.last_error), p.last_error_at);
-        *p = super::Progress { pack, form, objects, bytes: load.bytes(), since_ms, last_error, last_error_at, ..Default::default() };
+        *p = super::Progress {
+            pack,
+            form,
+            objects,
+            bytes: load.bytes(),
+            since_ms,
+            last_error,
+            last_error_at,
+            ..Default::default()
+        };
     });
     let done = sending.all().await;
     // What arrived before a failure is not asked for again.
@@ -195,15 +204,22 @@ impl Sending<'_> {
         if now.saturating_sub(self.told_at) >= TELL_MS {
             self.told_at = now;
             let (done, of) = (line.objects_done, line.objects);
-            tracing::info!(destination = self.target.name, pack = line.pack, form = line.form, objects = done, of,
-                bytes = line.bytes_done, rate = line.rate(now), "shipping");
+            tracing::info!(
+                destination = self.target.name,
+                pack = line.pack,
+                form = line.form,
+                objects = done,
+                of,
+                bytes = line.bytes_done,
+                rate = line.rate(now),
+                "shipping"
+            );
         }
         if self.fresh.len() >= GROUP || now.saturating_sub(self.kept_at) >= WAIT_MS {
             self.kept_at = now;
             let new = std::mem::take(&mut self.fresh);
             let (store, to, id) = (self.node.store.clone(), self.target.name.clone(), self.load.export_id.clone());
             blocking(move || receipts::keep(&store, &to, &id, &new)).await?;
-            failpoint::pass("ship.receipts");
         }
         Ok(())
     }

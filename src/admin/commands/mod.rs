@@ -115,7 +115,19 @@ impl Command {
     pub fn changes(&self) -> bool {
         matches!(
             self.verb(),
-            Some("retry" | "cancel" | "pause" | "resume" | "clear" | "reload" | "hold" | "release" | "open" | "close")
+            Some(
+                "retry"
+                    | "cancel"
+                    | "pause"
+                    | "resume"
+                    | "clear"
+                    | "reload"
+                    | "hold"
+                    | "release"
+                    | "open"
+                    | "close"
+                    | "now"
+            )
         )
     }
 

@@ -14,6 +14,7 @@ mod packs;
 mod quarantine;
 mod reasons;
 mod runs;
+mod ship;
 mod status;
 mod vendors;
 mod work;
@@ -29,6 +30,7 @@ pub use packs::{PackDetails, PackRow, ShipmentRow};
 pub use quarantine::{HoldRow, IncidentDone, IncidentRow, Said};
 pub use reasons::ReasonRow;
 pub use runs::{RunDetails, RunRow, StageRow};
+pub use ship::{DestinationRow, ShipStatus, Shipped};
 pub use status::{Counted, Status};
 pub use vendors::{CapabilityRow, DemotionRow, VendorDetails, VendorRow, Vendors};
 pub use work::{AnswerRow, BookmarkRow, LeaseRow, QueueList, TaskRow, WindowRow};
@@ -98,6 +100,9 @@ fn dispatch(ctx: &AdminContext, name: &str, a: &Args, uid: u32) -> Result<Value,
         "runs.show" => value(runs::show(ctx, a)?),
         "packs" => value(packs::list(ctx, a)?),
         "packs.show" => value(packs::show(ctx, a)?),
+        "ship.status" => value(ship::status(ctx)?),
+        "ship.reload" => value(ship::reload(ctx, uid)?),
+        "ship.now" => value(ship::now(ctx)?),
         "names" => value(help::names(ctx)),
         "help" => value(help::help(a.text("command"))?),
         other => Err(AdminError::new(Code::UnknownCommand, format!("`{other}` is in the table and not answered"))),
