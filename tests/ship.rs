@@ -385,3 +385,45 @@ fn a_request_that_the_proxy_answers_never_reaches_the_server() {
     assert!(!pack_at(&below(&s3), &id).join("manifest.json").exists());
     assert!(proxy.sent() > 2_000);
 }
+
+/// Azurite, where `DATANODE_AZURITE` names it: `npm install azurite`, then node_modules/.bin/azurite-blob.
+#[test]
+fn an_azure_container_gets_what_a_bucket_gets() {
+    let Some(program) = std::env::var_os("DATANODE_AZURITE") else {
+        eprintln!("SKIPPED: DATANODE_AZURITE names no azurite-blob");
+        return;
+    };
+    // The emulator's own account, published in its manual.
+    let key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let mut c = Command::new(program);
+    c.args(["--inMemoryPersistence", "--silent", "--disableTelemetry", "--skipApiVersionCheck", "--blobPort", &free]);
+    c.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let _live = support::Live::of(c.spawn().unwrap());
+    let endpoint = format!("http://127.0.0.1:{free}/devstoreaccount1");
+    let began = std::time::Instant::now();
+    let python = std::env::var_os("DATANODE_PYTHON").unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/check_azure.py");
+    loop {
+        let mut c = Command::new(&python);
+        let r = run(c.env("AZURE_KEY", key).arg(&script).args(["make", &endpoint, "packs"]));
+        if r.code == Some(0) {
+            break;
+        }
+        assert!(began.elapsed().as_secs() < 60, "{}", r.err);
+    }
+    let mut h =
+        Home::new().bucket("azure", &endpoint, ShipMode::Both).with("azure", |d| d.url = "az://packs/home".into());
+    std::fs::write(h.root.path().join("key"), "devstoreaccount1").unwrap();
+    std::fs::write(h.root.path().join("secret"), key).unwrap();
+    let first = h.full(2, &files(6, 20_000, 1));
+    h.seal(&first);
+    assert_eq!(h.ship(&first).unwrap().shipped, 2);
+    let p = h.node().store.load(&PROBES, &"azure".to_owned()).unwrap().unwrap();
+    assert_eq!((p.create, p.checksum, p.read_back), (1, 0, 1));
+    let second = h.full(3, &files(6, 20_000, 1));
+    h.seal(&second);
+    let c = h.ship(&second).unwrap();
+    assert_eq!(c.shipped, 2);
+    assert_eq!(c.copied, 6, "the store copies what it has");
+}

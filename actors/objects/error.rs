@@ -72,13 +72,20 @@ const CODES: [(Fault, &[&str]); 4] = [
             "AccessDenied",
         ],
     ),
-    (Fault::Full, &["QuotaExceeded", "InsufficientStorage", "StorageFull", "No space left", "quota exceeded", "507 "]),
+    (Fault::Full, &["QuotaExceeded", "InsufficientStorage", "StorageFull", "No space left", "quota exceeded"]),
     (Fault::NotFound, &["NoSuchBucket", "ContainerNotFound"]),
 ];
 
 fn fault_of(e: &Store, text: &str) -> Fault {
     if let Some((fault, _)) = CODES.iter().find(|(_, words)| words.iter().any(|w| text.contains(w))) {
         return *fault;
+    }
+    // Some operations tell their status in words only.
+    match status(text).and_then(|s| s.split(' ').next()) {
+        Some("401" | "403") => return Fault::Credentials,
+        Some("404") => return Fault::NotFound,
+        Some("507") => return Fault::Full,
+        _ => {}
     }
     match e {
         Store::NotFound { .. } => Fault::NotFound,
@@ -113,13 +120,17 @@ fn innermost(e: &Store) -> String {
     cause.to_string()
 }
 
+fn status(text: &str) -> Option<&str> {
+    text.split_once("status code: ").map(|(_, rest)| rest.split(':').next().unwrap_or_default().trim())
+}
+
 /// Of an XML answer its code and message alone: the rest may repeat what was signed. A URL may hold a signature, and is cut off.
 fn in_words(text: &str) -> String {
     let between = |open: &str, close: &str| {
         let (_, rest) = text.split_once(open)?;
         rest.split_once(close).map(|(inner, _)| inner.trim().to_owned())
     };
-    let status = text.split_once("status code: ").map(|(_, rest)| rest.split(':').next().unwrap_or_default().trim());
+    let status = status(text);
     let told = match (between("<Code>", "</Code>"), between("<Message>", "</Message>")) {
         (Some(code), Some(message)) => format!("{}: {code}: {message}", status.unwrap_or("refused")),
         (Some(code), None) => format!("{}: {code}", status.unwrap_or("refused")),
@@ -163,6 +174,8 @@ mod tests {
             assert!(text.contains(says) && text.contains(&format!("400 Bad Request: {code}: No.")), "{text}");
             assert!(!text.contains("hush"), "{text}");
         }
+        let refused = of("Server returned non-2xx status code: 403 Forbidden: <Error><Code>NotSignedUp</Code></Error>");
+        assert_eq!(refused.fault, Fault::Credentials);
         assert_eq!(of("No space left on device (os error 28)").fault, Fault::Full);
         assert!(!of("GET https://x/y?X-Amz-Signature=hush failed").to_string().contains("hush"));
     }

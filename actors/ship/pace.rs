@@ -22,7 +22,7 @@ impl Pace {
             return 0;
         }
         let begins = self.free_at_ms.max(now_ms);
-        let cost = u128::from(bytes) * 1000 / u128::from(self.per_second);
+        let cost = (u128::from(bytes) * 1000).div_ceil(u128::from(self.per_second));
         self.free_at_ms = begins.saturating_add(u64::try_from(cost).unwrap_or(u64::MAX));
         begins - now_ms
     }
