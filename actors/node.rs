@@ -51,6 +51,8 @@ pub struct Node {
     pub publishing: Publishing,
     /// Holds, releases, incidents.
     pub acts: Acts,
+    /// What is on its way to destinations.
+    pub shipping: crate::ship::Board,
     stopping: Arc<AtomicBool>,
 }
 
@@ -102,6 +104,7 @@ impl Node {
             live: Live::new(Configured { registry: Arc::new(p.registry), sha256: p.config_sha256 }),
             threads: p.threads,
             publishing: p.publishing,
+            shipping: Default::default(),
             stopping: Arc::default(),
         }
     }

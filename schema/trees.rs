@@ -32,6 +32,8 @@
 //! | pins | export id | by whom, when, why | packs that stay whatever the rules say |
 //! | offloaded | path below the data folder | sum, remote, when verified | what may be removed here, and is no damage where it is gone |
 //! | needs | form, export id, export id | – | what packs build on whose local files retention has removed |
+//! | receipts | destination, export id, object | sum, e-tag | what need not be sent again, and what the bucket can copy |
+//! | probes | destination | what it was seen to do | whether it may be trusted |
 //! | incidents | act | artifact, label, note, replacement | what is known to be wrong |
 
 use crate::keys::{BookmarkKey, CalendarKey, CapabilityKey, HoldKey, HoldingKey, PageKey, TouchedKey};
@@ -68,7 +70,7 @@ pub const PACKS: Table<String, r::PackRecord> = Table::new("packs", 13, 1);
 pub const SEALINGS: Table<String, r::SealingRecord> = Table::new("sealings", 14, 1);
 /// See the table above; the key is the hex of the object's BLAKE3.
 pub const CHUNKS: Table<String, r::ChunkRecord> = Table::new("chunks", 15, 1);
-/// See the table above; the key is `destination/export_id`.
+/// See the table above; the key is `destination/plain|sealed/export_id`.
 pub const SHIPMENTS: Table<String, r::Shipment> = Table::new("shipments", 16, 1);
 /// See the table above.
 pub const COUNTERS: Table<String, u64> = Table::new("counters", 17, 1);
@@ -104,6 +106,11 @@ pub const OFFLOADED: Table<String, r::Offloaded> = Table::new("offloaded", 32, 1
 /// See the table above; the key is `<plain|sealed>/<export id>/<the one that it builds on>`, the last part empty in one record of each
 /// pack whose needs are all known; the value is the unix second at which they were noted.
 pub const NEEDS: Table<String, i64> = Table::new("needs", 33, 1);
+/// See the table above; the key is `destination/export_id/path`, the path below the pack or the sealing.
+pub const RECEIPTS: Table<String, r::Receipt> = Table::new("receipts", 29, 1);
+
+/// See the table above; the key is the destination's name.
+pub const PROBES: Table<String, r::Probe> = Table::new("probes", 30, 1);
 
 /// Every tree, for opening, checking and rebuilding.
 pub fn all() -> Vec<TableDef> {
@@ -139,6 +146,8 @@ pub fn all() -> Vec<TableDef> {
         PINS.def(),
         OFFLOADED.def(),
         NEEDS.def(),
+        RECEIPTS.def(),
+        PROBES.def(),
     ]
 }
 

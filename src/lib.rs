@@ -11,5 +11,6 @@ pub mod failure;
 pub mod panic;
 pub mod reload;
 pub mod secrets;
+pub mod shipping;
 pub mod system;
 pub mod wiring;

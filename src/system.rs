@@ -173,6 +173,7 @@ pub fn of_cycle(e: CycleError) -> Failure {
         CycleError::Seal(SealStageError::Seal(ref s)) if s.kind() == Kind::Integrity => {
             Failure::new(Code::Integrity, e.to_string())
         }
+        CycleError::Ship(ref s) if s.is_integrity() => Failure::new(Code::Integrity, e.to_string()),
         other => Failure::failed(other),
     }
 }

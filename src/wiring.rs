@@ -315,7 +315,17 @@ pub fn destinations(settings: &Settings) -> Result<Vec<Destination>, Failure> {
             keep: any.then_some(Keep { last: d.keep_packs, days: d.keep_days, monthly: d.keep_monthly }),
         });
     }
+    out.iter().try_for_each(check_destination)?;
     Ok(out)
+}
+
+/// Whether something could be brought there, as far as it can be told without asking. A folder may still come.
+fn check_destination(d: &Destination) -> Result<(), Failure> {
+    if d.access.folder_path().is_ok() {
+        return Ok(());
+    }
+    let opened = d.access.open_to_send().map(|_| ());
+    opened.map_err(|e| Failure::usage(format!("ship.destinations.{}: {e}", d.name)))
 }
 
 /// Makes a key and writes it, 0600; an existing file is never replaced.

@@ -2,14 +2,16 @@
 
 use super::ObjectError;
 use object_store::ObjectStore;
-use object_store::aws::{AmazonS3Builder, Checksum};
+use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
+use object_store::signer::{SignedUrlOptions, Signer};
 use object_store::{ClientOptions, ObjectStoreExt, RetryConfig};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +51,7 @@ pub enum BucketKind {
 }
 
 /// A store with a prefix.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Bucket {
     /// What kind.
     pub kind: BucketKind,
@@ -58,6 +60,7 @@ pub struct Bucket {
     /// The store.
     pub store: Arc<dyn ObjectStore>,
     prefix: Key,
+    signer: Option<Arc<AmazonS3>>,
 }
 
 /// A connection that cannot be made in this time is given up.
@@ -66,11 +69,37 @@ const CONNECT: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(60);
 
 impl Access {
-    /// The bucket.
+    /// The bucket, for reading.
     ///
     /// # Errors
     /// The URL is none of the known forms, or a secret has not the form that the store needs.
     pub fn open(&self) -> Result<Bucket, ObjectError> {
+        self.open_with(Some(SILENCE))
+    }
+
+    /// The bucket, for writing: it waits for an answer as long as the caller does. The client's own limit of silence counts from
+    /// a request's first byte, and would end every upload that takes longer.
+    ///
+    /// # Errors
+    /// As [`Access::open`].
+    pub fn open_to_send(&self) -> Result<Bucket, ObjectError> {
+        self.open_with(None)
+    }
+
+    /// The folder that is meant.
+    ///
+    /// # Errors
+    /// It is no folder.
+    pub fn folder_path(&self) -> Result<PathBuf, ObjectError> {
+        let wrong = || ObjectError::usage(&self.url, "cannot be used", "not a path on this machine");
+        match self.parsed()? {
+            None => Ok(PathBuf::from(&self.url)),
+            Some(url) if url.scheme() == "file" => url.to_file_path().map_err(|()| wrong()),
+            Some(_) => Err(wrong()),
+        }
+    }
+
+    fn open_with(&self, silence: Option<Duration>) -> Result<Bucket, ObjectError> {
         let wrong = |why: &str| ObjectError::usage(&self.url, "cannot be used", why);
         let Some(url) = self.parsed()? else {
             return self.folder(PathBuf::from(&self.url));
@@ -90,16 +119,21 @@ impl Access {
         }
         // A second call finds the provider installed; that is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = self.client(silence);
+        let mut signer = None;
         let store = match kind {
-            BucketKind::S3 => self.s3(host),
-            BucketKind::Gcs => self.gcs(host),
-            BucketKind::Azure => self.azure(host),
-            BucketKind::Http | BucketKind::Folder => self.http(&url),
+            BucketKind::S3 => self.s3(host, client).map(|s| {
+                signer = (!self.key.is_empty()).then(|| s.clone());
+                s as Arc<dyn ObjectStore>
+            }),
+            BucketKind::Gcs => self.gcs(host, client),
+            BucketKind::Azure => self.azure(host, client),
+            BucketKind::Http | BucketKind::Folder => self.http(&url, client),
         };
         let store = store.map_err(|e| ObjectError::of(&self.url, "cannot be used", &e))?;
         // The HTTP store's own base has the path already.
         let prefix = if kind == BucketKind::Http { Key::default() } else { prefix };
-        Ok(Bucket { kind, url: self.url.clone(), store, prefix })
+        Ok(Bucket { kind, url: self.url.clone(), store, prefix, signer })
     }
 
     /// None for a plain path.
@@ -127,26 +161,27 @@ impl Access {
             .with_fsync(true)
             .with_automatic_cleanup(true);
         let prefix = Key::default();
-        Ok(Bucket { kind: BucketKind::Folder, url: self.url.clone(), store: Arc::new(store), prefix })
+        let (kind, url) = (BucketKind::Folder, self.url.clone());
+        Ok(Bucket { kind, url, store: Arc::new(store), prefix, signer: None })
     }
 
-    fn client(&self) -> ClientOptions {
-        let options = ClientOptions::new()
-            .with_timeout_disabled()
-            .with_connect_timeout(CONNECT)
-            .with_read_timeout(SILENCE)
-            .with_http1_only();
+    fn client(&self, silence: Option<Duration>) -> ClientOptions {
+        let options = ClientOptions::new().with_timeout_disabled().with_connect_timeout(CONNECT).with_http1_only();
+        let options = match silence {
+            Some(limit) => options.with_read_timeout(limit),
+            None => options,
+        };
         // The address says whether it is encrypted: an endpoint of http:// is meant.
         options.with_allow_http(self.endpoint.starts_with("http://") || self.url.starts_with("http://"))
     }
 
-    fn s3(&self, bucket: &str) -> object_store::Result<Arc<dyn ObjectStore>> {
+    fn s3(&self, bucket: &str, client: ClientOptions) -> object_store::Result<Arc<AmazonS3>> {
         let mut b = AmazonS3Builder::new()
             .with_bucket_name(bucket)
             .with_region(if self.region.is_empty() { "us-east-1" } else { &self.region })
             .with_checksum_algorithm(Checksum::SHA256)
             .with_retry(retry())
-            .with_client_options(self.client());
+            .with_client_options(client);
         if !self.endpoint.is_empty() {
             b = b.with_endpoint(&self.endpoint);
         }
@@ -161,11 +196,9 @@ impl Access {
         Ok(Arc::new(b.build()?))
     }
 
-    fn gcs(&self, bucket: &str) -> object_store::Result<Arc<dyn ObjectStore>> {
-        let b = GoogleCloudStorageBuilder::new()
-            .with_bucket_name(bucket)
-            .with_retry(retry())
-            .with_client_options(self.client());
+    fn gcs(&self, bucket: &str, client: ClientOptions) -> object_store::Result<Arc<dyn ObjectStore>> {
+        let b =
+            GoogleCloudStorageBuilder::new().with_bucket_name(bucket).with_retry(retry()).with_client_options(client);
         let b = if self.endpoint.is_empty() { b } else { b.with_base_url(&self.endpoint) };
         let b = if self.secret.is_empty() {
             b.with_skip_signature(true)
@@ -175,20 +208,20 @@ impl Access {
         Ok(Arc::new(b.build()?))
     }
 
-    fn azure(&self, container: &str) -> object_store::Result<Arc<dyn ObjectStore>> {
+    fn azure(&self, container: &str, client: ClientOptions) -> object_store::Result<Arc<dyn ObjectStore>> {
         let b = MicrosoftAzureBuilder::new()
             .with_container_name(container)
             .with_account(self.key.as_str())
             .with_retry(retry())
-            .with_client_options(self.client());
+            .with_client_options(client);
         let b = if self.endpoint.is_empty() { b } else { b.with_endpoint(self.endpoint.clone()) };
         let b =
             if self.secret.is_empty() { b.with_skip_signature(true) } else { b.with_access_key(self.secret.as_str()) };
         Ok(Arc::new(b.build()?))
     }
 
-    fn http(&self, url: &Url) -> object_store::Result<Arc<dyn ObjectStore>> {
-        let mut options = self.client();
+    fn http(&self, url: &Url, client: ClientOptions) -> object_store::Result<Arc<dyn ObjectStore>> {
+        let mut options = client;
         if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", self.token.as_str()))
             && !self.token.is_empty()
         {
@@ -203,10 +236,24 @@ impl Access {
 
 /// A hiccup is waited out here; a longer outage ends the attempt, and the next run goes on.
 fn retry() -> RetryConfig {
-    RetryConfig { max_retries: 6, retry_timeout: Duration::from_secs(60), ..RetryConfig::default() }
+    RetryConfig { max_retries: 6, retry_timeout: Duration::from_secs(30), ..RetryConfig::default() }
 }
 
 impl Bucket {
+    /// The address at which anyone may PUT the object `name` for some minutes with exactly this header; None where the store is not
+    /// S3, or is used without a key. The address is a secret.
+    ///
+    /// # Errors
+    /// It cannot be signed.
+    pub async fn signed_put(&self, name: &str, header: (&'static str, String)) -> Result<Option<Url>, ObjectError> {
+        let Some(signer) = &self.signer else { return Ok(None) };
+        let value = HeaderValue::from_str(&header.1)
+            .map_err(|_| ObjectError::usage(&self.url, format!("sign {name}"), "no header value"))?;
+        let options = SignedUrlOptions::new().with_signed_header(HeaderName::from_static(header.0), value);
+        let signed = signer.signed_url_opts(Method::PUT, &self.key(name), Duration::from_secs(300), &options).await;
+        signed.map(Some).map_err(|e| ObjectError::of(&self.url, format!("sign {name}"), &e))
+    }
+
     /// The whole key of an object that [`super::layout`] names.
     pub fn key(&self, name: &str) -> Key {
         let parts = self.prefix.parts().chain(name.split('/').filter(|p| !p.is_empty()).map(Into::into));

@@ -40,7 +40,7 @@ pub enum CycleError {
     Seal(#[from] SealStageError),
     /// Shipping.
     #[error("ship: {0}")]
-    Ship(#[from] ShipError),
+    Ship(ShipError),
     /// Retention.
     #[error("retention: {0}")]
     Retention(#[from] RetentionError),
@@ -50,4 +50,10 @@ pub enum CycleError {
     /// The process was asked to stop.
     #[error("stopped on request; the next run goes on where this one stopped")]
     Stopping,
+}
+
+impl From<ShipError> for CycleError {
+    fn from(e: ShipError) -> Self {
+        if e.is_stop() { Self::Stopping } else { Self::Ship(e) }
+    }
 }

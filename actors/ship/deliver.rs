@@ -1,196 +1,233 @@
-//! Bringing a pack to the destination folder.
+//! Bringing packs to every destination, each on its own.
 
-use crate::export::{MANIFEST_FILE, SUMS_FILE};
+use super::load::{Load, held_by};
+use super::plan::{Form, wanted};
+use super::send::send;
+use super::target::{Made, SINGLE, Target};
+use super::{ShipError, io, probe, receipts};
 use crate::node::Node;
-use crate::publishing::ShipMode;
-use crate::quarantine::{Acts, seen};
-use crate::seal::{PackUid, SealError};
-use crate::vault::Vault;
-use datanode_schema::files::{sha256_file, sync_file_system};
+use crate::objects::pointer::{MAX_POINTER, Pointer};
+use crate::objects::{ObjectError, layout};
+use crate::publishing::Destination;
+use crate::quarantine::seen;
+use datanode_schema::failpoint;
 use datanode_schema::records::Shipment;
-use datanode_schema::store::{Batch, StoreError};
-use datanode_schema::trees::{PACKS, SHIPMENTS};
-use std::path::{Path, PathBuf};
+use datanode_schema::store::Batch;
+use datanode_schema::trees::{COUNTERS, SHIPMENTS};
+use std::sync::Arc;
 
-/// A pack did not arrive.
-#[derive(Debug, thiserror::Error)]
-pub enum ShipError {
-    /// The store refused.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The vault refused.
-    #[error(transparent)]
-    Vault(#[from] SealError),
-    /// A file could not be read or written.
-    #[error("{path}: {cause}; check that the destination is mounted, has space, and may be written")]
-    Io {
-        /// The file.
-        path: String,
-        /// Why.
-        cause: std::io::Error,
-    },
-    /// What was written is not what was sent.
-    #[error("{0}: what arrived is not what was sent; remove it and run `datanode nightly --stages ship`")]
-    Altered(String),
-}
+/// Destinations that are served at once; they share the memory for bodies.
+const AT_ONCE: usize = 3;
 
 /// What shipping did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ShipCounters {
-    /// Files written at the destination.
+    /// Objects written at destinations.
     pub written: u64,
-    /// Files that were there already, compared.
+    /// Objects that were there already, compared.
     pub present: u64,
+    /// Objects that a destination copied from an earlier pack of its own.
+    pub copied: u64,
     /// Bytes written.
     pub bytes: u64,
+    /// Packs and sealings that arrived whole.
+    pub shipped: u64,
 }
 
-/// Brings `export_id` to the configured folder; without one there is nothing to do.
+impl std::ops::AddAssign for ShipCounters {
+    fn add_assign(&mut self, o: Self) {
+        self.written += o.written;
+        self.present += o.present;
+        self.copied += o.copied;
+        self.bytes += o.bytes;
+        self.shipped += o.shipped;
+    }
+}
+
+/// Brings what is due to every destination; `export_id` is the run's own pack. Without destinations there is nothing to do.
 ///
 /// # Errors
-/// [`ShipError`]; doing it again goes on where it stopped.
+/// Those of all destinations that failed; the others have what they should, and doing it again goes on where it stopped.
 pub fn ship(node: &Node, export_id: &str) -> Result<ShipCounters, ShipError> {
     let mut c = ShipCounters::default();
     let all = node.publishing.destinations.current();
-    let Some(first) = all.first() else { return Ok(c) };
-    let destination = Path::new(&first.access.url);
-    let Some(pack) = node.store.load(&PACKS, &export_id.to_owned())? else { return Ok(c) };
-    let temps = destination.join(".datanode-tmp");
-    let way = Way { acts: &node.acts, export_id, temps: &temps };
-    if temps.exists() {
-        std::fs::remove_dir_all(&temps).map_err(io(&temps))?;
+    let memory = SINGLE / all.len().clamp(1, AT_ONCE) as u64;
+    let mut failed = Vec::new();
+    for group in all.chunks(AT_ONCE) {
+        let done: Vec<_> = std::thread::scope(|s| {
+            let begun: Vec<_> = group.iter().map(|d| s.spawn(move || deliver(node, d, export_id, memory))).collect();
+            begun.into_iter().map(|t| t.join()).collect()
+        });
+        for (d, done) in group.iter().zip(done) {
+            match done {
+                Ok((did, result)) => {
+                    c += did;
+                    failed.extend(result.err().map(|e| (d.name.clone(), e)));
+                }
+                Err(_) => failed.push((d.name.clone(), ShipError::Runtime("a thread ended".to_owned()))),
+            }
+        }
     }
-    let mode = first.mode;
-    if mode != ShipMode::Sealed && !delivered(node, destination, "plain", export_id)? {
-        let to = destination.join("exports").join(&node.source).join(format!("export_{export_id}"));
-        let from = node.data.pack(&node.source, export_id);
-        let mut files = list(&from)?;
-        files.retain(|f| f != Path::new(MANIFEST_FILE) && f != Path::new(SUMS_FILE));
-        files.extend([PathBuf::from(SUMS_FILE), PathBuf::from(MANIFEST_FILE)]);
-        deliver(&from, &to, &way, &files, &mut c)?;
-        receipt(node, destination, "plain", export_id, &c)?;
+    if failed.is_empty() { Ok(c) } else { Err(ShipError::Destinations(failed)) }
+}
+
+/// One destination: what it got, and how it ended.
+fn deliver(node: &Node, d: &Destination, export_id: &str, memory: u64) -> (ShipCounters, Result<(), ShipError>) {
+    let mut c = ShipCounters::default();
+    let result = try_deliver(node, d, export_id, memory, &mut c);
+    let (last_error, last_error_at) = match &result {
+        Ok(()) => (String::new(), 0),
+        Err(e) => (e.to_string(), node.clock.now().timestamp()),
+    };
+    let failed = result.as_ref().is_err_and(|e| !e.is_stop());
+    if failed {
+        tracing::error!(
+            destination = d.name,
+            error = last_error,
+            "shipping failed; what arrived stays, and the next run goes on"
+        );
+        // A counter that cannot be written must not hide what failed.
+        if let Err(e) = count(node, &format!("ship/{}/failed", d.name), 1) {
+            tracing::error!(error = %e, "the failure could not be counted");
+        }
     }
-    if mode != ShipMode::Plain && !pack.pack_uid.is_empty() && !delivered(node, destination, "sealed", export_id)? {
-        let vault = Vault::open(&node.data.vault())?;
-        let to = destination.join("sealed").join(&node.source).join(&pack.pack_uid);
-        let files = sealing_files(&vault, &pack.pack_uid)?;
-        deliver(vault.root(), &to, &way, &files, &mut c)?;
-        receipt(node, destination, "sealed", export_id, &c)?;
+    node.shipping.change(&d.name, |p| (p.last_error, p.last_error_at) = (last_error, last_error_at));
+    (c, result)
+}
+
+fn try_deliver(
+    node: &Node,
+    d: &Destination,
+    export_id: &str,
+    memory: u64,
+    c: &mut ShipCounters,
+) -> Result<(), ShipError> {
+    make_folder(d)?;
+    let target = Arc::new(Target::open(d, &node.clock, memory)?);
+    let runtime = runtime()?;
+    let mut due = Vec::new();
+    for form in Form::of(d.mode) {
+        due.extend(wanted(node, d, *form, export_id)?.into_iter().map(|id| (*form, id)));
     }
-    seen::upload_whole(&node.acts, export_id, &destination.display().to_string());
-    Ok(c)
+    if due.is_empty() {
+        return Ok(());
+    }
+    if let Some(f) = target.folder() {
+        f.sweep()?;
+    }
+    runtime.block_on(async {
+        probe::trust(node, d, &target).await?;
+        for (form, id) in due {
+            let load = Load::of(node, &id, form)?;
+            let did = send(node, &target, &load).await?;
+            if form == Form::Plain {
+                point(node, &target, &id).await?;
+            }
+            record(node, &d.name, &load, did)?;
+            let builds_on = if form == Form::Plain { held_by(node, &id)? } else { Vec::new() };
+            receipts::prune(&node.store, &d.name, &load, &builds_on)?;
+            *c += super::ShipCounters { shipped: 1, ..did };
+            seen::upload_whole(&node.acts, &id, &d.access.url);
+            tracing::info!(
+                destination = d.name,
+                pack = id,
+                form = form.name(),
+                written = did.written,
+                copied = did.copied,
+                present = did.present,
+                bytes = did.bytes,
+                "shipped"
+            );
+        }
+        Ok(())
+    })
 }
 
-/// What goes where, and who hears of it when it does not arrive as it was.
-struct Way<'a> {
-    acts: &'a Acts,
-    export_id: &'a str,
-    temps: &'a Path,
-}
-
-fn receipt_name(destination: &Path, form: &str, export_id: &str) -> String {
-    format!("{}/{form}/{export_id}", destination.display())
-}
-
-fn delivered(node: &Node, destination: &Path, form: &str, export_id: &str) -> Result<bool, ShipError> {
-    Ok(node.store.get(&SHIPMENTS, &receipt_name(destination, form, export_id), |_| ())?.is_some())
-}
-
-fn receipt(node: &Node, destination: &Path, form: &str, export_id: &str, c: &ShipCounters) -> Result<(), ShipError> {
-    let record = Shipment { files: c.written + c.present, bytes: c.bytes, finished_at: node.clock.now().timestamp() };
+fn record(node: &Node, destination: &str, load: &Load, did: ShipCounters) -> Result<(), ShipError> {
+    let files = load.items.len() as u64 + 1;
+    let record = Shipment { files, bytes: did.bytes, finished_at: node.clock.now().timestamp() };
     let mut batch = Batch::new();
-    batch.put(&SHIPMENTS, &receipt_name(destination, form, export_id), &record)?;
+    batch.put(&SHIPMENTS, &format!("{destination}/{}/{}", load.form.name(), load.export_id), &record)?;
+    node.store.commit(batch)?;
+    count(node, &format!("ship/{destination}/shipped"), 1)
+}
+
+/// Only this destination's thread writes its counters.
+fn count(node: &Node, name: &str, by: u64) -> Result<(), ShipError> {
+    let before = node.store.load(&COUNTERS, &name.to_owned())?.unwrap_or(0);
+    let mut batch = Batch::new();
+    batch.put(&COUNTERS, &name.to_owned(), &before.saturating_add(by))?;
     node.store.commit(batch)?;
     Ok(())
 }
 
-/// The files of a sealing, relative to the vault, its descriptor last. Sealings that it builds on come with it, so that
-/// what arrives opens by itself.
-fn sealing_files(vault: &Vault, pack_uid: &str) -> Result<Vec<PathBuf>, ShipError> {
-    let mut uid = PackUid::default();
-    if hex::decode_to_slice(pack_uid, &mut uid).is_err() {
-        return Ok(Vec::new());
-    }
-    let own = vault.descriptor(&uid)?;
-    let mut out = Vec::new();
-    for of in own.requires.iter().chain([&uid]) {
-        let d = vault.descriptor(of)?;
-        let objects = d.data_objects.iter().chain(&d.manifest_objects);
-        out.extend(objects.map(|o| vault.object_path(&o.object_blake3)));
-        out.extend([vault.stanza_path(of), vault.stanza_sum_path(of), vault.descriptor_path(of)]);
-    }
-    Ok(out.into_iter().filter_map(|p| p.strip_prefix(vault.root()).ok().map(Path::to_owned)).collect())
-}
-
-/// Copies `files` in order; the last one is the commit, so everything before it is made durable first.
-fn deliver(from: &Path, to: &Path, way: &Way<'_>, files: &[PathBuf], c: &mut ShipCounters) -> Result<(), ShipError> {
-    std::fs::create_dir_all(to).map_err(io(to))?;
-    let Some((last, before)) = files.split_last() else { return Ok(()) };
-    for f in before {
-        copy(&from.join(f), &to.join(f), way, c)?;
-    }
-    sync_file_system(to).map_err(io(to))?;
-    copy(&from.join(last), &to.join(last), way, c)?;
-    sync_file_system(to).map_err(io(to))
-}
-
-fn copy(from: &Path, to: &Path, way: &Way<'_>, c: &mut ShipCounters) -> Result<(), ShipError> {
-    let (want, bytes) = sha256_file(from).map_err(io(from))?;
-    if to.is_file() {
-        let (there, _) = sha256_file(to).map_err(io(to))?;
-        if there == want {
-            c.present += 1;
-            return Ok(());
+/// The pointers to a pack that is whole: its own, once for ever, and the newest's, which never goes back.
+async fn point(node: &Node, target: &Arc<Target>, export_id: &str) -> Result<(), ShipError> {
+    let (bucket, prefix) = bucket_and_prefix(&target.bucket.url, &node.source);
+    let pointer =
+        Pointer { export_bucket: bucket, export_prefix: prefix, export_id: export_id.to_owned(), ..Pointer::default() };
+    let text = bytes::Bytes::from(pointer.to_text());
+    let own = layout::pointer(&node.source, export_id);
+    if target.create(&own, text.clone()).await? == Made::There {
+        let there = target.bucket.read(&own, MAX_POINTER).await?;
+        if there.as_ref() != Some(&text) {
+            let what = format!("{}/{own}", target.bucket.url);
+            seen::upload_differs(&node.acts, export_id, &format!("{what} is not what is sent"));
+            return Err(ShipError::Altered(what));
         }
-        seen::upload_differs(
-            way.acts,
-            way.export_id,
-            &format!("{} is not what is sent; it is sent again", to.display()),
-        );
     }
-    bring(from, &want, to, way)?;
-    c.written += 1;
-    c.bytes += bytes;
+    failpoint::pass("ship.pointed");
+    let latest = layout::latest(&node.source);
+    let there = target.bucket.read(&latest, MAX_POINTER).await?;
+    let newest = there.and_then(|t| Pointer::parse(&String::from_utf8_lossy(&t)).ok()).map(|p| p.export_id);
+    if newest.is_none_or(|n| n.as_str() < export_id) {
+        target.replace(&latest, text).await?;
+    }
     Ok(())
 }
 
-/// Copies a file whose sum is `want`; it gets its name only where that is what arrived.
-fn bring(from: &Path, want: &[u8; 32], to: &Path, way: &Way<'_>) -> Result<(), ShipError> {
-    let parent = to.parent().unwrap_or(to);
-    std::fs::create_dir_all(parent).map_err(io(parent))?;
-    // Not beside the target: what a kill leaves must not lie in a pack.
-    std::fs::create_dir_all(way.temps).map_err(io(way.temps))?;
-    let temp = way.temps.join(std::process::id().to_string());
-    std::fs::copy(from, &temp).map_err(io(&temp))?;
-    let (arrived, _) = sha256_file(&temp).map_err(io(&temp))?;
-    if arrived != *want {
-        let what = format!("what arrived of {} is not what was sent; it did not get its name", to.display());
-        seen::upload_differs(way.acts, way.export_id, &what);
-        return Err(ShipError::Altered(temp.display().to_string()));
+/// `s3://bucket/a/b` is the bucket `s3://bucket` and what its keys begin with; a folder is a bucket of its own.
+fn bucket_and_prefix(url: &str, source: &str) -> (String, String) {
+    let exports = layout::exports(source);
+    let url = url.trim_end_matches('/');
+    match url.split_once("://") {
+        Some((scheme, rest)) if scheme != "file" => match rest.split_once('/') {
+            Some((bucket, below)) => (format!("{scheme}://{bucket}"), format!("{}/{exports}", below.trim_matches('/'))),
+            None => (url.to_owned(), exports),
+        },
+        _ => (url.to_owned(), exports),
     }
-    datanode_schema::failpoint::pass("ship.copied");
-    std::fs::rename(&temp, to).map_err(io(to))
 }
 
-/// Every file below `root`, relative, sorted.
-fn list(root: &Path) -> Result<Vec<PathBuf>, ShipError> {
-    let mut out = Vec::new();
-    let mut stack = vec![root.to_owned()];
-    while let Some(dir) = stack.pop() {
-        for e in std::fs::read_dir(&dir).map_err(io(&dir))? {
-            let e = e.map_err(io(&dir))?;
-            if e.file_type().map_err(io(&dir))?.is_dir() {
-                stack.push(e.path());
-            } else if let Ok(p) = e.path().strip_prefix(root) {
-                out.push(p.to_owned());
-            }
+/// A destination folder is made where what it lies in is there.
+pub(super) fn make_folder(d: &Destination) -> Result<(), ShipError> {
+    let Ok(path) = d.access.folder_path() else { return Ok(()) };
+    match std::fs::create_dir(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let why = "the folder that it would be in is not there: make it, or mount what it is on";
+            Err(ObjectError::usage(&d.access.url, "no such folder", why).into())
         }
+        made => made.map_err(io(&path)),
     }
-    out.sort();
-    Ok(out)
 }
 
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ShipError {
-    let path = path.display().to_string();
-    move |cause| ShipError::Io { path, cause }
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, ShipError> {
+    let made = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    made.map_err(|e| ShipError::Runtime(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pointer_names_the_bucket_and_what_its_keys_begin_with() {
+        let of = |url: &str| bucket_and_prefix(url, "home");
+        let want = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(of("s3://packs"), want("s3://packs", "exports/home"));
+        assert_eq!(of("s3://packs/a/b/"), want("s3://packs", "a/b/exports/home"));
+        assert_eq!(of("/mnt/nas/packs/"), want("/mnt/nas/packs", "exports/home"));
+        assert_eq!(of("file:///mnt/nas"), want("file:///mnt/nas", "exports/home"));
+    }
 }

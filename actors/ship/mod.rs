@@ -1,9 +1,39 @@
-//! Ship: a finished pack reaches its destination.
+//! Ship: finished packs reach every destination.
 //!
-//! The destination is a folder (a mount, a synced share). Files are compared by hash after writing; `manifest.json`, or
-//! the descriptor, comes last: its presence is the commit.
+//! A destination is a bucket or a folder. An object is created and never overwritten; `manifest.json`, or the descriptor, comes last: its
+//! presence is the commit. What a destination has already is not sent: receipts say so, the bucket copies from an earlier pack, and what
+//! a killed process left is read back and compared.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `deliver` | all destinations, each on a thread of its own; pointers, counters |
+//! | `plan` | what is still to be brought where, and in which order |
+//! | `load` | what a pack or a sealing consists of |
+//! | `send` | one load to one destination, resumed where it stopped |
+//! | `target` | what can be done to a destination, within its time, memory and bandwidth |
+//! | `folder` | the same for a folder |
+//! | `probe` | whether a destination keeps its word |
+//! | `receipts`, `sum`, `pace`, `board` | what is known of objects; what they must be; the cap; what is under way |
 
 pub mod actor;
+mod board;
 mod deliver;
+mod error;
+mod folder;
+mod load;
+mod pace;
+mod plan;
+mod probe;
+mod receipts;
+mod send;
+mod sum;
+mod target;
 
-pub use deliver::{ShipCounters, ShipError, ship};
+pub use board::{Board, Progress};
+pub use deliver::{ShipCounters, ship};
+pub use error::ShipError;
+pub use plan::{Form, unshipped, wanted};
+pub use probe::{NO, YES, lies, probe_destination, trust_all};
+
+use error::io;
+use target::blocking;

@@ -29,6 +29,8 @@ use crate::seal::{Descriptor, Diagnosis, MAX_DESCRIPTOR, PackUid, SealError};
 pub struct Vault {
     root: PathBuf,
     threads: usize,
+    /// Folders of sealings that those in `root` build on, where each lies in one of its own, as at a destination.
+    siblings: Vec<PathBuf>,
 }
 
 /// Holds the vault's lock until dropped.
@@ -43,7 +45,38 @@ impl Vault {
             fs::create_dir_all(&path).map_err(SealError::io("create", &path))?;
         }
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
-        Ok(Self { root: dir.to_path_buf(), threads })
+        Ok(Self { root: dir.to_path_buf(), threads, siblings: Vec::new() })
+    }
+
+    /// Opens a vault, or a sealing as it was shipped: what it requires is looked for in the folders beside it, which are named by
+    /// their sealings.
+    pub fn open_shipped(dir: &Path) -> Result<Self, SealError> {
+        let mut vault = Self::open(dir)?;
+        let beside = fs::canonicalize(dir).map_err(SealError::io("open", dir))?;
+        let Some(beside) = beside.parent().map(Path::to_owned) else { return Ok(vault) };
+        let mut open = vault.descriptors()?;
+        let mut met: std::collections::BTreeSet<PackUid> = open.iter().copied().collect();
+        while let Some(uid) = open.pop() {
+            // One that cannot be read is reported by whoever needs it.
+            let Ok(d) = vault.descriptor(&uid) else { continue };
+            for needed in d.requires.into_iter().filter(|u| met.insert(*u)).collect::<Vec<_>>() {
+                let folder = beside.join(hex::encode(needed));
+                if folder.join("descriptors").is_dir() {
+                    vault.siblings.push(folder);
+                    open.push(needed);
+                }
+            }
+        }
+        Ok(vault)
+    }
+
+    /// Where `name` is: in the vault, else in a folder beside it that has it.
+    pub(super) fn find(&self, name: PathBuf) -> PathBuf {
+        let own = self.root.join(&name);
+        if self.siblings.is_empty() || own.exists() {
+            return own;
+        }
+        self.siblings.iter().map(|s| s.join(&name)).find(|p| p.exists()).unwrap_or(own)
     }
 
     /// Sets how many threads verifying and opening use (at least 1); by default the processors, at most 4.
@@ -64,12 +97,12 @@ impl Vault {
     /// Where the object of this name is or would be.
     pub fn object_path(&self, hash: &[u8; 32]) -> PathBuf {
         let name = hex::encode(hash);
-        self.root.join("chunks").join(name.get(..2).unwrap_or("00")).join(name)
+        self.find(Path::new("chunks").join(name.get(..2).unwrap_or("00")).join(name))
     }
 
     /// Where the descriptor of this sealing is or would be.
     pub fn descriptor_path(&self, uid: &PackUid) -> PathBuf {
-        self.root.join("descriptors").join(format!("{}.json", hex::encode(uid)))
+        self.find(Path::new("descriptors").join(format!("{}.json", hex::encode(uid))))
     }
 
     /// Whether an object of this name and length is there; its bytes are not read.

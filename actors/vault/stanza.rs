@@ -19,12 +19,12 @@ const MAX_STANZA: u64 = 64 * 1024;
 impl Vault {
     /// Where the stanza of this sealing is or would be.
     pub fn stanza_path(&self, uid: &PackUid) -> PathBuf {
-        self.root().join("stanzas").join(format!("{}.age", hex::encode(uid)))
+        self.find(Path::new("stanzas").join(format!("{}.age", hex::encode(uid))))
     }
 
     /// Where its checksum is or would be.
     pub fn stanza_sum_path(&self, uid: &PackUid) -> PathBuf {
-        self.root().join("stanzas").join(format!("{}.age.sha256", hex::encode(uid)))
+        self.find(Path::new("stanzas").join(format!("{}.age.sha256", hex::encode(uid))))
     }
 
     /// The stanza as it is; `None` where there is none.

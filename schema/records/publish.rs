@@ -70,6 +70,36 @@ pub struct ChunkRecord {
     pub bytes: u64,
 }
 
+/// An object that arrived at a destination, or was found there and compared.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Receipt {
+    /// Of a sealing's `chunks/…` its BLAKE3, of everything else its SHA-256.
+    pub sum: [u8; 32],
+    /// Its length.
+    pub bytes: u64,
+    /// What the destination calls this state of it, without quotes; empty where it says nothing.
+    pub e_tag: String,
+    /// Unix seconds.
+    pub at: i64,
+}
+
+/// What a destination was seen to do. 0: not known, 1: it does, 2: it does not.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Probe {
+    /// The destination, as configured.
+    pub url: String,
+    /// Refuses to create what is there.
+    pub create: u8,
+    /// Refuses a body that is not what its checksum says.
+    pub checksum: u8,
+    /// Gives back what was written.
+    pub read_back: u8,
+    /// In words, what is not as it should be.
+    pub note: String,
+    /// Unix seconds.
+    pub at: i64,
+}
+
 /// A pack's arrival at a destination.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Shipment {

@@ -24,6 +24,7 @@ mod server;
 pub use server::{BindError, MAX_CLIENTS, bind, may_ask, serve};
 
 use crate::reload::Reloader;
+use crate::shipping::Shipping;
 use chrono::{DateTime, Utc};
 use datanode_actors::node::Node;
 use datanode_schema::clock::Clock;
@@ -72,6 +73,8 @@ pub struct Desk {
     pub node: Arc<Node>,
     /// Reads the registry again.
     pub reloader: Arc<Reloader>,
+    /// Reads the destinations again, and ships now.
+    pub shipping: Arc<Shipping>,
 }
 
 /// Bytes that this user may still write on the disk of `path`; None where the system does not say.

@@ -36,6 +36,7 @@ pub fn doctor(g: &Global) -> Done {
         Check { name: "fsync", result: fsync(&settings) },
         Check { name: "key", result: key(&settings) },
     ];
+    checks.push(Check { name: "buckets", result: super::buckets::check(&settings, &g.clock()) });
     checks.extend(state(&settings));
     checks.push(Check { name: "last pack", result: last_pack(&data, settings.node.threads) });
     for c in &checks {

@@ -266,7 +266,7 @@ fn identity(g: &Global, key: Option<&Path>) -> Result<Option<Identity>, Failure>
 }
 
 fn verify_vault(g: &Global, path: &Path, key: Option<&Path>) -> Done {
-    let vault = Vault::open(path).map_err(|e| of_seal(&e))?;
+    let vault = Vault::open_shipped(path).map_err(|e| of_seal(&e))?;
     let identity = identity(g, key)?;
     let mut problems = Vec::new();
     let uids = vault.descriptors().map_err(|e| of_seal(&e))?;
@@ -315,7 +315,7 @@ fn open(g: &Global, path: &Path, to: &Path, id: Option<&str>, key: Option<&Path>
             format!("{}: no vault and no sealing (it has no descriptors/)", path.display()),
         ));
     }
-    let vault = Vault::open(path).map_err(|e| of_seal(&e))?;
+    let vault = Vault::open_shipped(path).map_err(|e| of_seal(&e))?;
     let uids = vault.descriptors().map_err(|e| of_seal(&e))?;
     let chosen: Vec<&[u8; 16]> = uids.iter().filter(|u| id.is_none_or(|i| hex::encode(u).starts_with(i))).collect();
     let uid = match chosen.as_slice() {

@@ -6,13 +6,15 @@ use crate::collecting;
 use crate::config::{Cadence, Settings};
 use crate::failure::{Done, Failure};
 use crate::reload::Reloader;
+use crate::shipping::Shipping;
 use crate::system::{self, Appliance, Collecting};
 use crate::wiring::{Wired, of_store, wire};
 use datanode_actors::books::Board;
 use datanode_actors::node::Node;
 use datanode_actors::schedule::Rhythm;
+use datanode_actors::ship::trust_all;
 use datanode_schema::clock::{Clock, rfc3339};
-use datanode_schema::names::Vendor;
+use datanode_schema::names::{Stage, Vendor};
 use sd_notify::NotifyState;
 use serde_json::json;
 use std::sync::Arc;
@@ -32,13 +34,13 @@ pub fn run(g: &Global) -> Done {
     let clock = g.clock();
     let wired = wire(&settings, &clock)?;
     let store = wired.node.store.clone();
-    let served = system::block_on(serve(settings, clock, wired))?;
+    let served = system::block_on(serve(g.clone(), settings, clock, wired))?;
     store.close().map_err(of_store)?;
     tracing::info!("stopped");
     served
 }
 
-async fn serve(settings: Settings, clock: Clock, wired: Wired) -> Done {
+async fn serve(g: Global, settings: Settings, clock: Clock, wired: Wired) -> Done {
     let node = wired.node.clone();
     let rhythm = rhythm(&settings)?;
     let minutes = u64::from(settings.schedule.ingest_every_minutes);
@@ -53,7 +55,11 @@ async fn serve(settings: Settings, clock: Clock, wired: Wired) -> Done {
     let appliance = Appliance::start(wired, rhythm, every)?;
     let books = parts.as_ref().map(|_| board);
     let collecting = parts.map(Collecting::start);
-    let context = Arc::new(admin_context(&node, &settings, &clock, &appliance, &reloader, books));
+    let desk = admin::Desk { node: node.clone(), reloader: reloader.clone(), shipping: shipping(g, &node, &appliance) };
+    let context = Arc::new(admin_context(desk, &settings, &clock, &appliance, books));
+    let looked = node.clone();
+    // Beside everything else: a bucket that is down must not keep the node from collecting.
+    let looking = tokio::task::spawn_blocking(move || trust_all(&looked));
     let reloading = tokio::spawn(reload_on(hangups, reloader));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(admin::serve(listener, context, async move {
@@ -76,6 +82,7 @@ async fn serve(settings: Settings, clock: Clock, wired: Wired) -> Done {
         tracing::warn!("what is under way is left; the next start takes it up");
     }
     watchdog.abort();
+    looking.abort();
     reloading.abort();
     let _ = stop.send(());
     let _ = tokio::time::timeout(Duration::from_millis(500), server).await;
@@ -133,14 +140,29 @@ async fn watchdog(appliance: Appliance) {
     }
 }
 
+/// What a person may do to destinations.
+fn shipping(g: Global, node: &Arc<Node>, appliance: &Appliance) -> Arc<Shipping> {
+    let (appliance, runtime) = (appliance.clone(), tokio::runtime::Handle::current());
+    let begin = move || {
+        let free = !appliance.busy();
+        let appliance = appliance.clone();
+        if free {
+            // How it ends is in the log, and in `ship`.
+            drop(runtime.spawn(async move { appliance.run_now(vec![Stage::Ship]).await }));
+        }
+        free
+    };
+    Arc::new(Shipping::new(node.clone(), Box::new(move || g.settings()), Box::new(begin)))
+}
+
 fn admin_context(
-    node: &Arc<Node>,
+    desk: admin::Desk,
     settings: &Settings,
     clock: &Clock,
     appliance: &Appliance,
-    reloader: &Arc<Reloader>,
     books: Option<Board>,
 ) -> admin::AdminContext {
+    let node = &desk.node;
     let (n, c, rhythm, appliance) = (node.clone(), clock.clone(), rhythm(settings), appliance.clone());
     let live = move || {
         let enabled: Vec<&str> = n.enabled.iter().map(|v: &Vendor| v.name()).collect();
@@ -160,7 +182,7 @@ fn admin_context(
         disk_free: Box::new(move || admin::free_bytes(&root)),
         counted: Default::default(),
         maps: Default::default(),
-        desk: admin::Desk { node: node.clone(), reloader: reloader.clone() },
+        desk,
         books,
     }
 }

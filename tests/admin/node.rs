@@ -137,6 +137,8 @@ fn context(folder: &std::path::Path, store: Store) -> AdminContext {
     let wired = Wired { node: actors.clone(), fetchers: Vec::new() };
     let reloader = Arc::new(Reloader::new(&settings, &wired));
     let live = actors.clone();
+    let load = Box::new(move || Ok(settings.clone()));
+    let shipping = Arc::new(datanode::shipping::Shipping::new(actors.clone(), load, Box::new(|| false)));
     AdminContext {
         store,
         data: DataDir::new(folder),
@@ -149,7 +151,7 @@ fn context(folder: &std::path::Path, store: Store) -> AdminContext {
         disk_free: Box::new(|| Some(12 << 30)),
         counted: Default::default(),
         maps: Default::default(),
-        desk: Desk { node: actors, reloader },
+        desk: Desk { node: actors, reloader, shipping },
         books: None,
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod home;
+pub mod proxy;
 pub mod s3;
 pub mod verdicts;
 

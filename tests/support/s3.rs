@@ -33,12 +33,22 @@ impl S3 {
     /// s3s-fs, with a bucket. `DATANODE_S3S_FS` names the program; without it the PATH does. None after saying that the test
     /// is skipped.
     pub fn honest(bucket: &str) -> Option<Self> {
-        let program = std::env::var_os("DATANODE_S3S_FS").map_or_else(|| PathBuf::from("s3s-fs"), PathBuf::from);
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join(bucket)).unwrap();
+        Self::honest_in(root, KEY, SECRET_KEY)
+    }
+
+    /// The same objects behind a server anew, with these keys, at another address.
+    pub fn again(mut self, key: &str, secret: &str) -> Self {
+        drop(self.live.take());
+        Self::honest_in(self.root, key, secret).unwrap()
+    }
+
+    fn honest_in(root: tempfile::TempDir, key: &str, secret: &str) -> Option<Self> {
+        let program = std::env::var_os("DATANODE_S3S_FS").map_or_else(|| PathBuf::from("s3s-fs"), PathBuf::from);
         let mut c = Command::new(&program);
         c.env("RUST_LOG", "s3s_fs=info").env("NO_COLOR", "1");
-        c.args(["--access-key", KEY, "--secret-key", SECRET_KEY, "--host", "127.0.0.1", "--port", "0"]);
+        c.args(["--access-key", key, "--secret-key", secret, "--host", "127.0.0.1", "--port", "0"]);
         c.arg(root.path()).stdout(Stdio::piped()).stderr(Stdio::null()).stdin(Stdio::null());
         let Ok(mut child) = c.spawn() else {
             eprintln!(

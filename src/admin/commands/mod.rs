@@ -128,6 +128,7 @@ impl Command {
                     | "close"
                     | "pin"
                     | "unpin"
+                    | "now"
             )
         )
     }

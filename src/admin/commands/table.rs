@@ -294,6 +294,27 @@ pub const COMMANDS: &[Command] = &[
         args: &[needed("export_id", Kind::ExportId), flag("why", Kind::Text)],
     },
     Command {
+        name: "ship.status",
+        words: "ship",
+        summary: "destinations: what they were seen to do, what arrived last, what waits, what is on its way, what failed",
+        example: "ship",
+        args: &[],
+    },
+    Command {
+        name: "ship.reload",
+        words: "ship reload",
+        summary: "reads the destinations of the settings again, with their keys, whole or not at all",
+        example: "ship reload",
+        args: &[],
+    },
+    Command {
+        name: "ship.now",
+        words: "ship now",
+        summary: "begins to bring what waits to every destination",
+        example: "ship now",
+        args: &[],
+    },
+    Command {
         name: "config",
         words: "config",
         summary: "the registry that holds: its hash, its files, and how the last reload went",

@@ -15,6 +15,7 @@ mod quarantine;
 mod reasons;
 mod retention;
 mod runs;
+mod ship;
 mod status;
 mod vendors;
 mod work;
@@ -31,6 +32,7 @@ pub use quarantine::{HoldRow, IncidentDone, IncidentRow, Said};
 pub use reasons::ReasonRow;
 pub use retention::{Pinned, Retention};
 pub use runs::{RunDetails, RunRow, StageRow};
+pub use ship::{DestinationRow, ShipStatus, Shipped};
 pub use status::{Counted, Status};
 pub use vendors::{CapabilityRow, DemotionRow, VendorDetails, VendorRow, Vendors};
 pub use work::{AnswerRow, BookmarkRow, LeaseRow, QueueList, TaskRow, WindowRow};
@@ -103,6 +105,9 @@ fn dispatch(ctx: &AdminContext, name: &str, a: &Args, uid: u32) -> Result<Value,
         "retention.plan" => value(retention::show(ctx, a)?),
         "retention.pin" => value(retention::pin(ctx, a, uid)?),
         "retention.unpin" => value(retention::unpin(ctx, a, uid)?),
+        "ship.status" => value(ship::status(ctx)?),
+        "ship.reload" => value(ship::reload(ctx, uid)?),
+        "ship.now" => value(ship::now(ctx)?),
         "names" => value(help::names(ctx)),
         "help" => value(help::help(a.text("command"))?),
         other => Err(AdminError::new(Code::UnknownCommand, format!("`{other}` is in the table and not answered"))),

@@ -1,6 +1,6 @@
 //! What the commands of the desk show: what was changed, who is at work, what explains the queue, and the configuration.
 
-use super::cells::Show::{Name, Number, Plain, Prose, Seconds};
+use super::cells::Show::{Bytes, Name, Number, Plain, Prose, Seconds};
 use super::views::{Block, c, f, list, o, page, s};
 
 const CHANGED: &[Block] = &[Block::Fields(&[f("changed", "/changed", Plain), f("what", "/what", Plain)])];
@@ -86,6 +86,47 @@ const LEASES: &[Block] = &[page(
     "no vendor is at work",
 )];
 
+const SHIP: &[Block] = &[
+    list(
+        "",
+        "/destinations",
+        &[
+            c("destination", "/name", Name),
+            c("safe", "/safe", Name),
+            c("last", "/last", Name),
+            s(3, "at", "/last_at", Name),
+            c("waiting", "/waiting", Number),
+            s(2, "arrived", "/shipped", Number),
+            c("failed", "/failed", Number),
+            s(1, "written", "/bytes", Bytes),
+            c("where", "/url", Prose),
+        ],
+        "no destination: name one as ship.destinations.NAME in datanode.toml",
+    ),
+    list(
+        "what was seen and said",
+        "/destinations",
+        &[
+            c("destination", "/name", Name),
+            s(2, "creates once", "/creates_once", Name),
+            s(1, "checks sums", "/checks_sums", Name),
+            c("seen", "/seen", Plain),
+            c("on its way", "/now", Plain),
+            c("error", "/error", Prose),
+        ],
+        "",
+    ),
+];
+
+const REDIRECTED: &[Block] = &[Block::Fields(&[
+    f("destinations", "/destinations", Plain),
+    f("added", "/added", Plain),
+    f("removed", "/removed", Plain),
+    f("changed", "/changed", Plain),
+])];
+
+const BEGUN: &[Block] = &[Block::Fields(&[f("begun", "/begun", Plain)])];
+
 /// The parts of a command's answer, by its wire name; none where the command is not of the desk.
 pub(super) fn blocks(cmd: &str) -> &'static [Block] {
     match cmd {
@@ -96,6 +137,9 @@ pub(super) fn blocks(cmd: &str) -> &'static [Block] {
         "demotions" => DEMOTIONS,
         "config" => CONFIG,
         "config.reload" => RELOADED,
+        "ship.status" => SHIP,
+        "ship.reload" => REDIRECTED,
+        "ship.now" => BEGUN,
         _ => &[],
     }
 }

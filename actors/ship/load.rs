@@ -1,0 +1,131 @@
+//! What a pack or a sealing consists of at a destination: its own objects, and the one whose presence is the commit.
+
+use super::ShipError;
+use super::error::io;
+use super::plan::Form;
+use super::sum::{Item, Sum};
+use crate::export::{MANIFEST_FILE, PackManifest, SUMS_FILE};
+use crate::node::Node;
+use crate::objects::layout;
+use crate::seal::PackUid;
+use crate::vault::Vault;
+use datanode_schema::trees::{PACKS, SEALINGS};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// What is brought as one.
+#[derive(Debug)]
+pub struct Load {
+    /// The pack.
+    pub export_id: String,
+    /// What of it.
+    pub form: Form,
+    /// Where its objects go.
+    pub prefix: String,
+    /// Every object but the last.
+    pub items: Vec<Item>,
+    /// manifest.json, or the descriptor.
+    pub last: Item,
+}
+
+impl Load {
+    /// The load of a pack.
+    pub fn of(node: &Node, export_id: &str, form: Form) -> Result<Self, ShipError> {
+        match form {
+            Form::Plain => plain(node, export_id),
+            Form::Sealed => sealed(node, export_id),
+        }
+    }
+
+    /// Bytes of all objects.
+    pub fn bytes(&self) -> u64 {
+        self.items.iter().chain([&self.last]).map(|i| i.bytes).sum()
+    }
+}
+
+fn manifest(node: &Node, export_id: &str) -> Result<(PackManifest, Item), ShipError> {
+    let path = node.data.pack(&node.source, export_id).join(MANIFEST_FILE);
+    let text = std::fs::read(&path).map_err(io(&path))?;
+    let sum = datanode_schema::files::sha256_of(&text);
+    let known = node.store.load(&PACKS, &export_id.to_owned())?;
+    if known.is_some_and(|p| p.manifest_sha256 != sum) {
+        return Err(ShipError::AlteredHere(path.display().to_string()));
+    }
+    let m =
+        PackManifest::parse(&text).map_err(|cause| ShipError::Manifest { path: path.display().to_string(), cause })?;
+    let bytes = text.len() as u64;
+    Ok((m, Item { path: MANIFEST_FILE.to_owned(), from: path, sum: Sum::Sha256(sum), bytes }))
+}
+
+fn plain(node: &Node, export_id: &str) -> Result<Load, ShipError> {
+    let folder = node.data.pack(&node.source, export_id);
+    let (m, last) = manifest(node, export_id)?;
+    let mut items = Vec::with_capacity(m.files.len() + 1);
+    for f in m.files.iter().filter(|f| f.held_by.is_none()) {
+        let mut sum = [0u8; 32];
+        if hex::decode_to_slice(&f.sha256, &mut sum).is_err() {
+            return Err(ShipError::AlteredHere(folder.display().to_string()));
+        }
+        let from = folder.join(&f.path);
+        items.push(Item { path: f.path.clone(), from, sum: Sum::Sha256(sum), bytes: f.bytes });
+    }
+    items.push(Item::as_it_is(SUMS_FILE, folder.join(SUMS_FILE))?);
+    let prefix = layout::pack(&node.source, export_id);
+    Ok(Load { export_id: export_id.to_owned(), form: Form::Plain, prefix, items, last })
+}
+
+/// The packs in whose folders files of a delta lie.
+pub fn held_by(node: &Node, export_id: &str) -> Result<Vec<String>, ShipError> {
+    if !node.data.pack(&node.source, export_id).join(MANIFEST_FILE).is_file() {
+        let needs = format!("its own folder {}", node.data.pack(&node.source, export_id).display());
+        return Err(ShipError::Missing { pack: export_id.to_owned(), needs });
+    }
+    let (m, _) = manifest(node, export_id)?;
+    let holders: BTreeSet<String> = m.files.into_iter().filter_map(|f| f.held_by).collect();
+    Ok(holders.into_iter().collect())
+}
+
+fn uid_of(node: &Node, export_id: &str) -> Result<PackUid, ShipError> {
+    let mut uid = PackUid::default();
+    let known = node.store.load(&PACKS, &export_id.to_owned())?;
+    match known.map(|p| hex::decode_to_slice(&p.pack_uid, &mut uid)) {
+        Some(Ok(())) => Ok(uid),
+        _ => Err(ShipError::Missing { pack: export_id.to_owned(), needs: "its sealing".to_owned() }),
+    }
+}
+
+/// The packs whose sealings hold chunks of this one's.
+pub fn required(node: &Node, export_id: &str) -> Result<Vec<String>, ShipError> {
+    let d = Vault::open(&node.data.vault())?.descriptor(&uid_of(node, export_id)?)?;
+    let mut out = Vec::new();
+    for uid in d.requires {
+        let uid = hex::encode(uid);
+        match node.store.load(&SEALINGS, &uid)? {
+            Some(s) => out.push(s.export_id),
+            None => {
+                let (pack, needs) = (export_id.to_owned(), format!("the sealing {uid}"));
+                return Err(ShipError::Missing { pack, needs });
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn sealed(node: &Node, export_id: &str) -> Result<Load, ShipError> {
+    let vault = Vault::open(&node.data.vault())?;
+    let uid = uid_of(node, export_id)?;
+    let d = vault.descriptor(&uid)?;
+    let below = |p: &Path| p.strip_prefix(vault.root()).unwrap_or(p).to_string_lossy().into_owned();
+    let mut items = Vec::new();
+    for o in d.leaves() {
+        let from = vault.object_path(&o.object_blake3);
+        items.push(Item { path: below(&from), from, sum: Sum::Blake3(o.object_blake3), bytes: o.object_len });
+    }
+    for from in [vault.stanza_path(&uid), vault.stanza_sum_path(&uid)] {
+        items.push(Item::as_it_is(&below(&from), from)?);
+    }
+    let from = vault.descriptor_path(&uid);
+    let last = Item::as_it_is(&below(&from), from)?;
+    let prefix = layout::sealing(&node.source, &hex::encode(uid));
+    Ok(Load { export_id: export_id.to_owned(), form: Form::Sealed, prefix, items, last })
+}
