@@ -202,9 +202,20 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 /// # Errors
 /// It cannot be read.
 pub fn sha256_file(path: &Path) -> io::Result<([u8; 32], u64)> {
+    sha256_read(File::open(path)?)
+}
+
+/// Hex SHA-256 and length of what is read from an open file.
+///
+/// # Errors
+/// It cannot be read.
+pub fn sha256_hex_of(file: File) -> io::Result<(String, u64)> {
+    sha256_read(file).map(|(sum, bytes)| (hex::encode(sum), bytes))
+}
+
+fn sha256_read(mut f: File) -> io::Result<([u8; 32], u64)> {
     use sha2::Digest;
     use std::io::Read;
-    let mut f = File::open(path)?;
     let mut h = sha2::Sha256::new();
     let mut buf = vec![0u8; 256 * 1024];
     let mut total = 0u64;

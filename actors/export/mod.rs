@@ -20,5 +20,5 @@ pub use manifest::{
     safe_path,
 };
 pub use run::{ExportCounters, export};
-pub use sums::{MANIFEST_FILE, SUMS_FILE, format_sums, parse_sums};
+pub use sums::{BadSums, MANIFEST_FILE, SUMS_FILE, format_sums, parse_sums};
 pub use verify::{PackProblem, PackReport, verify_pack};

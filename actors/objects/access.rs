@@ -63,7 +63,7 @@ pub struct Bucket {
 /// A connection that cannot be made in this time is given up.
 const CONNECT: Duration = Duration::from_secs(10);
 /// An answer of which nothing comes for so long is given up; it is no limit for a whole object.
-const SILENCE: Duration = Duration::from_secs(60);
+pub const SILENCE: Duration = Duration::from_secs(60);
 
 impl Access {
     /// The bucket.
@@ -71,6 +71,14 @@ impl Access {
     /// # Errors
     /// The URL is none of the known forms, or a secret has not the form that the store needs.
     pub fn open(&self) -> Result<Bucket, ObjectError> {
+        self.open_for(SILENCE)
+    }
+
+    /// The bucket; an answer of which nothing comes for `silence` is given up.
+    ///
+    /// # Errors
+    /// As [`Access::open`].
+    pub fn open_for(&self, silence: Duration) -> Result<Bucket, ObjectError> {
         let wrong = |why: &str| ObjectError::usage(&self.url, "cannot be used", why);
         let Some(url) = self.parsed()? else {
             return self.folder(PathBuf::from(&self.url));
@@ -91,10 +99,10 @@ impl Access {
         // A second call finds the provider installed; that is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let store = match kind {
-            BucketKind::S3 => self.s3(host),
-            BucketKind::Gcs => self.gcs(host),
-            BucketKind::Azure => self.azure(host),
-            BucketKind::Http | BucketKind::Folder => self.http(&url),
+            BucketKind::S3 => self.s3(host, silence),
+            BucketKind::Gcs => self.gcs(host, silence),
+            BucketKind::Azure => self.azure(host, silence),
+            BucketKind::Http | BucketKind::Folder => self.http(&url, silence),
         };
         let store = store.map_err(|e| ObjectError::of(&self.url, "cannot be used", &e))?;
         // The HTTP store's own base has the path already.
@@ -129,23 +137,23 @@ impl Access {
         Ok(Bucket { kind: BucketKind::Folder, url: self.url.clone(), store: Arc::new(store), prefix })
     }
 
-    fn client(&self) -> ClientOptions {
+    fn client(&self, silence: Duration) -> ClientOptions {
         let options = ClientOptions::new()
             .with_timeout_disabled()
-            .with_connect_timeout(CONNECT)
-            .with_read_timeout(SILENCE)
+            .with_connect_timeout(CONNECT.min(silence))
+            .with_read_timeout(silence)
             .with_http1_only();
         // The address says whether it is encrypted: an endpoint of http:// is meant.
         options.with_allow_http(self.endpoint.starts_with("http://") || self.url.starts_with("http://"))
     }
 
-    fn s3(&self, bucket: &str) -> object_store::Result<Arc<dyn ObjectStore>> {
+    fn s3(&self, bucket: &str, silence: Duration) -> object_store::Result<Arc<dyn ObjectStore>> {
         let mut b = AmazonS3Builder::new()
             .with_bucket_name(bucket)
             .with_region(if self.region.is_empty() { "us-east-1" } else { &self.region })
             .with_checksum_algorithm(Checksum::SHA256)
-            .with_retry(retry())
-            .with_client_options(self.client());
+            .with_retry(retry(silence))
+            .with_client_options(self.client(silence));
         if !self.endpoint.is_empty() {
             b = b.with_endpoint(&self.endpoint);
         }
@@ -160,11 +168,11 @@ impl Access {
         Ok(Arc::new(b.build()?))
     }
 
-    fn gcs(&self, bucket: &str) -> object_store::Result<Arc<dyn ObjectStore>> {
+    fn gcs(&self, bucket: &str, silence: Duration) -> object_store::Result<Arc<dyn ObjectStore>> {
         let b = GoogleCloudStorageBuilder::new()
             .with_bucket_name(bucket)
-            .with_retry(retry())
-            .with_client_options(self.client());
+            .with_retry(retry(silence))
+            .with_client_options(self.client(silence));
         let b = if self.endpoint.is_empty() { b } else { b.with_base_url(&self.endpoint) };
         let b = if self.secret.is_empty() {
             b.with_skip_signature(true)
@@ -174,20 +182,20 @@ impl Access {
         Ok(Arc::new(b.build()?))
     }
 
-    fn azure(&self, container: &str) -> object_store::Result<Arc<dyn ObjectStore>> {
+    fn azure(&self, container: &str, silence: Duration) -> object_store::Result<Arc<dyn ObjectStore>> {
         let b = MicrosoftAzureBuilder::new()
             .with_container_name(container)
             .with_account(self.key.as_str())
-            .with_retry(retry())
-            .with_client_options(self.client());
+            .with_retry(retry(silence))
+            .with_client_options(self.client(silence));
         let b = if self.endpoint.is_empty() { b } else { b.with_endpoint(self.endpoint.clone()) };
         let b =
             if self.secret.is_empty() { b.with_skip_signature(true) } else { b.with_access_key(self.secret.as_str()) };
         Ok(Arc::new(b.build()?))
     }
 
-    fn http(&self, url: &Url) -> object_store::Result<Arc<dyn ObjectStore>> {
-        let mut options = self.client();
+    fn http(&self, url: &Url, silence: Duration) -> object_store::Result<Arc<dyn ObjectStore>> {
+        let mut options = self.client(silence);
         if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", self.token.as_str()))
             && !self.token.is_empty()
         {
@@ -195,14 +203,18 @@ impl Access {
             options = options.with_default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)]));
         }
         Ok(Arc::new(
-            HttpBuilder::new().with_url(url.as_str()).with_retry(retry()).with_client_options(options).build()?,
+            HttpBuilder::new()
+                .with_url(url.as_str())
+                .with_retry(retry(silence))
+                .with_client_options(options)
+                .build()?,
         ))
     }
 }
 
 /// A hiccup is waited out here; a longer outage ends the attempt, and the next run goes on.
-fn retry() -> RetryConfig {
-    RetryConfig { max_retries: 6, retry_timeout: Duration::from_secs(60), ..RetryConfig::default() }
+fn retry(silence: Duration) -> RetryConfig {
+    RetryConfig { max_retries: 6, retry_timeout: silence, ..RetryConfig::default() }
 }
 
 impl Bucket {

@@ -39,6 +39,11 @@ impl ObjectError {
         Self { fault: Fault::Usage, url: url.to_owned(), what: what.into(), why: why.into(), advice: "" }
     }
 
+    /// What happened to what, without what a node is to do about it.
+    pub fn bare(&self) -> String {
+        format!("{}: {}: {}", self.url, self.what, self.why)
+    }
+
     /// What a store said of an operation.
     pub fn of(url: &str, what: impl Into<String>, e: &Store) -> Self {
         let fault = fault_of(e);

@@ -10,8 +10,10 @@ mod init;
 mod key;
 mod nightly;
 mod pack;
+mod pack_pull;
 mod rebuild;
 mod run;
 mod table;
+mod token;
 
 pub use cli::main;

@@ -5,6 +5,7 @@ use crate::admin;
 use crate::collecting;
 use crate::config::Settings;
 use crate::failure::{Done, Failure};
+use crate::http;
 use crate::reload::Reloader;
 use crate::system::{self, Appliance, Collecting};
 use crate::wiring::{Wired, of_store, wire};
@@ -54,6 +55,8 @@ async fn serve(settings: Settings, clock: Clock, wired: Wired) -> Done {
     let books = parts.as_ref().map(|_| board);
     let collecting = parts.map(Collecting::start);
     let context = Arc::new(admin_context(&node, &settings, &clock, &appliance, &reloader, books));
+    let turning = appliance.clone();
+    let http = http::start(&settings, &node, move || turning.busy())?;
     let reloading = tokio::spawn(reload_on(hangups, reloader));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(admin::serve(listener, context, async move {
@@ -77,6 +80,9 @@ async fn serve(settings: Settings, clock: Clock, wired: Wired) -> Done {
     }
     watchdog.abort();
     reloading.abort();
+    if let Some(http) = http {
+        let _ = tokio::task::spawn_blocking(move || http.stop()).await;
+    }
     let _ = stop.send(());
     let _ = tokio::time::timeout(Duration::from_millis(500), server).await;
     if let Err(e) = std::fs::remove_file(&socket) {
