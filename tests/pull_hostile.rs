@@ -51,7 +51,7 @@ impl Victim {
     /// Pulls pack 2 through a server that answers so.
     fn through(&self, answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Ran {
         let web = Web::new(&self.root.path().join("bucket"), answer);
-        self.pull(&format!("{}/exports/home", web.url), &["--id", &full(2), "--timeout", "2"])
+        self.pull(&format!("{}/exports/home", web.url), &["--id", &full(2), "--timeout", "2", "--parallel", "1"])
     }
     /// Nothing of what is there has changed, and nothing else was written below it.
     #[track_caller]

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{RenameFlags, renameat2};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The destination, locked for this pull.
@@ -203,6 +203,7 @@ fn take_lock(path: &Path) -> Result<File, PullError> {
             .create(true)
             .truncate(false)
             .write(true)
+            .custom_flags(nix::libc::O_NOFOLLOW)
             .open(path)
             .map_err(|e| PullError::io("open", path, e))?;
         match file.try_lock() {
@@ -224,7 +225,6 @@ fn is_uid(name: &str) -> bool {
 
 /// Opens a folder, which must not be a symlink.
 pub fn open_folder(path: &Path) -> std::io::Result<Beneath> {
-    use std::os::unix::fs::OpenOptionsExt;
     let flags = nix::libc::O_NOFOLLOW | nix::libc::O_DIRECTORY;
     File::options().read(true).custom_flags(flags).open(path).map(Beneath::new)
 }

@@ -82,7 +82,7 @@ def main():
     except ImportError:
         pass
     try:
-        rows["duckdb"] = bars_duckdb(a.pack, a.symbol, a.dataset, a.green).aggregate("count(*)").fetchone()[0]
+        rows["duckdb"] = bars_duckdb(a.pack, a.symbol, a.dataset, a.green).aggregate("count(*)").fetchall()[0][0]
     except ImportError:
         pass
     if not rows:

@@ -44,6 +44,7 @@ async fn serve(settings: Settings, clock: Clock, wired: Wired) -> Done {
     let nightly_at = settings.schedule.at().map_err(Failure::usage)?;
     let minutes = u64::from(settings.schedule.ingest_every_minutes);
     let every = (minutes > 0).then(|| Duration::from_secs(minutes * 60));
+    let web = http::bind(&settings)?;
     let socket = node.data.admin_socket();
     let listener = admin::bind(&socket).map_err(Failure::failed)?;
     let reloader = Arc::new(Reloader::new(&settings, &wired));
@@ -56,7 +57,7 @@ async fn serve(settings: Settings, clock: Clock, wired: Wired) -> Done {
     let collecting = parts.map(Collecting::start);
     let context = Arc::new(admin_context(&node, &settings, &clock, &appliance, &reloader, books));
     let turning = appliance.clone();
-    let http = http::start(&settings, &node, move || turning.busy())?;
+    let http = web.map(|socket| http::start(socket, &settings, &node, move || turning.busy())).transpose()?;
     let reloading = tokio::spawn(reload_on(hangups, reloader));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(admin::serve(listener, context, async move {

@@ -22,7 +22,7 @@ use crate::config::Settings;
 use crate::failure::Failure;
 use datanode_actors::node::Node;
 use listen::{Bounded, Peer};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -36,15 +36,11 @@ pub struct Server {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-/// Starts it where `serve.listen` names an address.
+/// Takes the address of `serve.listen`, before anything else is started; None where it is empty.
 ///
 /// # Errors
 /// 2: the address cannot be used.
-pub fn start(
-    settings: &Settings,
-    node: &Arc<Node>,
-    busy: impl Fn() -> bool + Send + Sync + 'static,
-) -> Result<Option<Server>, Failure> {
+pub fn bind(settings: &Settings) -> Result<Option<TcpListener>, Failure> {
     let listen = &settings.serve.listen;
     if listen.is_empty() {
         return Ok(None);
@@ -54,15 +50,28 @@ pub fn start(
         .map_err(|_| Failure::usage(format!("serve.listen: {listen:?} is not ADDRESS:PORT, such as 127.0.0.1:8480")))?;
     let unusable =
         |e: std::io::Error| Failure::usage(format!("serve.listen: {listen}: {e}; choose another address or port"));
-    let socket = std::net::TcpListener::bind(address).map_err(unusable)?;
+    let socket = TcpListener::bind(address).map_err(unusable)?;
     socket.set_nonblocking(true).map_err(unusable)?;
-    let address = socket.local_addr().map_err(unusable)?;
     if !address.ip().is_loopback() {
         tracing::warn!(
             %address,
             "packs are served to other machines without encryption: tokens and data can be read on the way; put it behind a tunnel or a proxy with TLS"
         );
     }
+    Ok(Some(socket))
+}
+
+/// Serves on a socket of [`bind`]. `busy` says whether a cycle is under way.
+///
+/// # Errors
+/// No thread or runtime can be made.
+pub fn start(
+    socket: TcpListener,
+    settings: &Settings,
+    node: &Arc<Node>,
+    busy: impl Fn() -> bool + Send + Sync + 'static,
+) -> Result<Server, Failure> {
+    let address = socket.local_addr().map_err(Failure::failed)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
     let app = routes::router(routes::Context::new(settings, node, busy));
     let (stop, stopped) = oneshot::channel::<()>();
@@ -90,7 +99,7 @@ pub fn start(
     });
     let thread = thread.map_err(Failure::failed)?;
     tracing::info!(%address, "serving packs");
-    Ok(Some(Server { stop: Some(stop), thread: Some(thread) }))
+    Ok(Server { stop: Some(stop), thread: Some(thread) })
 }
 
 impl Server {
