@@ -4,6 +4,8 @@
 
 mod support;
 
+use datanode_actors::seal::{self, Identity, SealPlan};
+use datanode_actors::vault::Vault;
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -383,4 +385,52 @@ fn a_sealed_pack_comes_out_of_the_bucket_as_the_plain_one_with_what_it_builds_on
     std::fs::remove_file(of.join(&object)).unwrap();
     sealed(&["--id", &uid]).exits(3);
     assert_eq!(tree(&to), before);
+}
+
+/// Seals a pack folder into a vault of its own below the bucket, as it is shipped.
+fn seal_into(bucket: &Path, pack: &Path, uid: [u8; 16], identity: &Identity) {
+    let vault = Vault::open(&bucket.join("sealed/home").join(hex::encode(uid))).unwrap();
+    let key = seal::prepare(&vault, uid, &[identity.to_public()], identity).unwrap();
+    let plan = SealPlan { pack_dir: pack, pack_uid: uid, generation: 0, chunk_size: 64 << 10, threads: 1, base: None };
+    seal::seal(&vault, &key, &plan).unwrap();
+}
+
+#[test]
+fn a_sealed_delta_becomes_whole_from_the_sealings_of_the_packs_that_hold_its_files() {
+    let b = Bench::new();
+    let identity = Identity::generate();
+    let key = b.root.path().join("box.key");
+    identity.write_new(&key).unwrap();
+    let key = key.display().to_string();
+    let first = Pack::full(&full(1), files(1, 4, 90_000));
+    let mut later = first.files.clone();
+    later[2].1 = files(2, 1, 90_000).remove(0).1;
+    let held_by = later.iter().enumerate().filter(|(i, _)| *i != 2).map(|(_, (p, _))| (p.clone(), full(1))).collect();
+    let second = Pack { id: delta(2), files: later.clone(), held_by, base: Some(full(1)) };
+    seal_into(&b.bucket(), &first.write(&b.exports()), [1; 16], &identity);
+    seal_into(&b.bucket(), &second.write(&b.exports()), [2; 16], &identity);
+    let from = |url: &str, more: &[&str]| pulled(&[&[url, "--identity", &key, "--to", &b.dir()], more].concat());
+    let direct = b.bucket().join("sealed/home").display().to_string();
+    // The URL alone says that it is sealed.
+    assert_eq!(from(&direct, &["--latest"]).exits(0).json()["export_id"], delta(2));
+    verifies(&b.to());
+    for (path, body) in &later {
+        assert!(std::fs::read(b.to().join(path)).unwrap() == *body, "{path}");
+    }
+    let before = tree(&b.to());
+    let plain = b.root.path().join("here/plain").display().to_string();
+    pulled(&[&b.url(), "--latest", "--to", &plain]).exits(0);
+    assert_eq!(differences(Path::new(&plain), &b.to()), Vec::<String>::new());
+    from(&b.url(), &["--sealed", "--id", &hex::encode([2; 16])]).exits(0);
+    assert_eq!(tree(&b.to()).keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
+    let before = tree(&b.to());
+    std::fs::remove_dir_all(b.bucket().join("sealed/home").join(hex::encode([1; 16]))).unwrap();
+    from(&b.url(), &["--sealed", "--latest"]).exits(3).says(&["builds on", &full(1)]);
+    // A sealing without its descriptor has not arrived.
+    let descriptor = format!("sealed/home/{0}/descriptors/{0}.json", hex::encode([2; 16]));
+    std::fs::remove_file(b.bucket().join(descriptor)).unwrap();
+    from(&b.url(), &["--sealed", "--latest"]).exits(5).says(&["not complete"]);
+    pulled(&[&b.url(), "--sealed", "--latest", "--to", &b.dir()]).exits(2);
+    pulled(&[&direct, "--latest", "--to", &b.dir()]).exits(2).says(&["--identity"]);
+    assert_eq!(tree(&b.to()), before);
 }
