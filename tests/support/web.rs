@@ -25,8 +25,8 @@ pub enum Reply {
     Text(u16, Vec<(String, String)>, Vec<u8>),
     /// This length is announced, these bytes come, and the connection is closed.
     Cut(u64, Vec<u8>),
-    /// The same with headers.
-    CutWith(Vec<(String, String)>, u64, Vec<u8>),
+    /// The same with a status and headers.
+    CutWith(u16, Vec<(String, String)>, u64, Vec<u8>),
     /// Nothing, until the server ends.
     Silence,
     /// The first bytes of the file, then nothing until the server ends.
@@ -117,8 +117,8 @@ fn one(
             send(200, &[], len, &body);
             None
         }
-        Reply::CutWith(headers, len, body) => {
-            send(200, &headers, len, &body);
+        Reply::CutWith(status, headers, len, body) => {
+            send(status, &headers, len, &body);
             None
         }
         Reply::Silence => {
