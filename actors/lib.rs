@@ -2,12 +2,13 @@
 //! its siblings, which know nothing of actix.
 //!
 //! `vendor` asks · `queue` says what · `raw` keeps · `audit` compares with the calendar · `curate` merges · `qc` judges ·
-//! `quarantine` keeps what people say of all that · `export` packs · `seal` and `vault` encrypt and keep · `ship` delivers and removes · `books` collects what is not asked
+//! `quarantine` keeps what people say of all that · `export` packs · `seal` and `vault` encrypt and keep · `ship` delivers and removes · `pull` fetches them where they are used · `books` collects what is not asked
 //! for but looked at · `schedule` leads them through a
 //! nightly cycle. `objects` is what buckets and folders have in common. `frame` is the one place that names polars; `node` is what all of them
-//! share, `parallel` how some of them use two cores, `calendars` what has changed in them since something was decided by them.
+//! share, `beneath` how files are made whose names come from outside, `parallel` how some of them use two cores, `calendars` what has changed in them since something was decided by them.
 
 pub mod audit;
+pub mod beneath;
 pub mod books;
 pub mod calendars;
 pub mod curate;
@@ -19,6 +20,7 @@ pub mod objects;
 pub mod offload;
 pub mod parallel;
 pub mod publishing;
+pub mod pull;
 pub mod qc;
 pub mod quarantine;
 pub mod queue;

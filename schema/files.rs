@@ -219,6 +219,14 @@ pub fn sha256_plain(path: &Path) -> io::Result<([u8; 32], u64)> {
     sha256_read(f)
 }
 
+/// Hex SHA-256 and length of what is read from an open file.
+///
+/// # Errors
+/// It cannot be read.
+pub fn sha256_hex_of(file: File) -> io::Result<(String, u64)> {
+    sha256_read(file).map(|(sum, bytes)| (hex::encode(sum), bytes))
+}
+
 /// SHA-256 and length of what is read, in pieces.
 ///
 /// # Errors

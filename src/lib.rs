@@ -1,6 +1,6 @@
 //! The appliance: what turns the stages into programs. `config` and `secrets` say what to run, `wiring` makes a node of
 //! it, `system` is the one place beside the actors that names actix, `reload` reads the
-//! registry again, `commands` are what a person types, `admin` is the
+//! registry again, `commands` are what a person types, `http` what another machine may read, `admin` is the
 //! Unix socket and its REPL.
 
 pub mod admin;
@@ -8,6 +8,7 @@ pub mod collecting;
 pub mod commands;
 pub mod config;
 pub mod failure;
+pub mod http;
 pub mod panic;
 pub mod reload;
 pub mod secrets;

@@ -31,7 +31,7 @@ pub use manifest::{
     CalendarOf, Excluded, MANIFEST_SCHEMA, PackFile, PackManifest, Producer, QcSummary, SCHEMA_VERSION, TimeWindow,
 };
 pub use run::{ExportCounters, export};
-pub use sums::{MANIFEST_FILE, SUMS_FILE, format_sums, parse_sums};
+pub use sums::{BadSums, MANIFEST_FILE, SUMS_FILE, format_sums, parse_sums};
 pub use verify::{PackProblem, PackReport, verify_holders, verify_pack};
 
 use std::path::{Path, PathBuf};

@@ -66,7 +66,13 @@ pub struct Bucket {
 /// A connection that cannot be made in this time is given up.
 const CONNECT: Duration = Duration::from_secs(10);
 /// An answer of which nothing comes for so long is given up; it is no limit for a whole object.
-const SILENCE: Duration = Duration::from_secs(60);
+pub const SILENCE: Duration = Duration::from_secs(60);
+
+/// How requests are made, and made again.
+struct Way {
+    client: ClientOptions,
+    retry: RetryConfig,
+}
 
 impl Access {
     /// The bucket, for reading.
@@ -74,7 +80,15 @@ impl Access {
     /// # Errors
     /// The URL is none of the known forms, or a secret has not the form that the store needs.
     pub fn open(&self) -> Result<Bucket, ObjectError> {
-        self.open_with(Some(SILENCE))
+        self.open_for(SILENCE)
+    }
+
+    /// The bucket, for reading; an answer of which nothing comes for `silence` is given up.
+    ///
+    /// # Errors
+    /// As [`Access::open`].
+    pub fn open_for(&self, silence: Duration) -> Result<Bucket, ObjectError> {
+        self.open_with(Some(silence))
     }
 
     /// The bucket, for writing: it waits for an answer as long as the caller does. The client's own limit of silence counts from
@@ -119,16 +133,16 @@ impl Access {
         }
         // A second call finds the provider installed; that is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = self.client(silence);
+        let way = Way { client: self.client(silence), retry: retry(silence) };
         let mut signer = None;
         let store = match kind {
-            BucketKind::S3 => self.s3(host, client).map(|s| {
+            BucketKind::S3 => self.s3(host, way).map(|s| {
                 signer = (!self.key.is_empty()).then(|| s.clone());
                 s as Arc<dyn ObjectStore>
             }),
-            BucketKind::Gcs => self.gcs(host, client),
-            BucketKind::Azure => self.azure(host, client),
-            BucketKind::Http | BucketKind::Folder => self.http(&url, client),
+            BucketKind::Gcs => self.gcs(host, way),
+            BucketKind::Azure => self.azure(host, way),
+            BucketKind::Http | BucketKind::Folder => self.http(&url, way),
         };
         let store = store.map_err(|e| ObjectError::of(&self.url, "cannot be used", &e))?;
         // The HTTP store's own base has the path already.
@@ -166,7 +180,8 @@ impl Access {
     }
 
     fn client(&self, silence: Option<Duration>) -> ClientOptions {
-        let options = ClientOptions::new().with_timeout_disabled().with_connect_timeout(CONNECT).with_http1_only();
+        let connect = CONNECT.min(silence.unwrap_or(CONNECT));
+        let options = ClientOptions::new().with_timeout_disabled().with_connect_timeout(connect).with_http1_only();
         let options = match silence {
             Some(limit) => options.with_read_timeout(limit),
             None => options,
@@ -175,13 +190,13 @@ impl Access {
         options.with_allow_http(self.endpoint.starts_with("http://") || self.url.starts_with("http://"))
     }
 
-    fn s3(&self, bucket: &str, client: ClientOptions) -> object_store::Result<Arc<AmazonS3>> {
+    fn s3(&self, bucket: &str, way: Way) -> object_store::Result<Arc<AmazonS3>> {
         let mut b = AmazonS3Builder::new()
             .with_bucket_name(bucket)
             .with_region(if self.region.is_empty() { "us-east-1" } else { &self.region })
             .with_checksum_algorithm(Checksum::SHA256)
-            .with_retry(retry())
-            .with_client_options(client);
+            .with_retry(way.retry)
+            .with_client_options(way.client);
         if !self.endpoint.is_empty() {
             b = b.with_endpoint(&self.endpoint);
         }
@@ -196,9 +211,11 @@ impl Access {
         Ok(Arc::new(b.build()?))
     }
 
-    fn gcs(&self, bucket: &str, client: ClientOptions) -> object_store::Result<Arc<dyn ObjectStore>> {
-        let b =
-            GoogleCloudStorageBuilder::new().with_bucket_name(bucket).with_retry(retry()).with_client_options(client);
+    fn gcs(&self, bucket: &str, way: Way) -> object_store::Result<Arc<dyn ObjectStore>> {
+        let b = GoogleCloudStorageBuilder::new()
+            .with_bucket_name(bucket)
+            .with_retry(way.retry)
+            .with_client_options(way.client);
         let b = if self.endpoint.is_empty() { b } else { b.with_base_url(&self.endpoint) };
         let b = if self.secret.is_empty() {
             b.with_skip_signature(true)
@@ -208,20 +225,20 @@ impl Access {
         Ok(Arc::new(b.build()?))
     }
 
-    fn azure(&self, container: &str, client: ClientOptions) -> object_store::Result<Arc<dyn ObjectStore>> {
+    fn azure(&self, container: &str, way: Way) -> object_store::Result<Arc<dyn ObjectStore>> {
         let b = MicrosoftAzureBuilder::new()
             .with_container_name(container)
             .with_account(self.key.as_str())
-            .with_retry(retry())
-            .with_client_options(client);
+            .with_retry(way.retry)
+            .with_client_options(way.client);
         let b = if self.endpoint.is_empty() { b } else { b.with_endpoint(self.endpoint.clone()) };
         let b =
             if self.secret.is_empty() { b.with_skip_signature(true) } else { b.with_access_key(self.secret.as_str()) };
         Ok(Arc::new(b.build()?))
     }
 
-    fn http(&self, url: &Url, client: ClientOptions) -> object_store::Result<Arc<dyn ObjectStore>> {
-        let mut options = client;
+    fn http(&self, url: &Url, way: Way) -> object_store::Result<Arc<dyn ObjectStore>> {
+        let mut options = way.client;
         if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", self.token.as_str()))
             && !self.token.is_empty()
         {
@@ -229,14 +246,19 @@ impl Access {
             options = options.with_default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)]));
         }
         Ok(Arc::new(
-            HttpBuilder::new().with_url(url.as_str()).with_retry(retry()).with_client_options(options).build()?,
+            HttpBuilder::new()
+                .with_url(url.as_str())
+                .with_retry(retry(silence))
+                .with_client_options(options)
+                .build()?,
         ))
     }
 }
 
 /// A hiccup is waited out here; a longer outage ends the attempt, and the next run goes on.
-fn retry() -> RetryConfig {
-    RetryConfig { max_retries: 6, retry_timeout: Duration::from_secs(30), ..RetryConfig::default() }
+fn retry(silence: Option<Duration>) -> RetryConfig {
+    let retry_timeout = silence.unwrap_or(Duration::from_secs(30));
+    RetryConfig { max_retries: 6, retry_timeout, ..RetryConfig::default() }
 }
 
 impl Bucket {

@@ -43,6 +43,11 @@ impl ObjectError {
         Self { fault: Fault::Usage, url: url.to_owned(), what: what.into(), why: why.into(), advice: "" }
     }
 
+    /// What happened to what, without what a node is to do about it.
+    pub fn bare(&self) -> String {
+        format!("{}: {}: {}", self.url, self.what, self.why)
+    }
+
     /// What a store said of an operation.
     pub fn of(url: &str, what: impl Into<String>, e: &Store) -> Self {
         let text = innermost(e);
@@ -93,7 +98,19 @@ fn fault_of(e: &Store, text: &str) -> Fault {
         Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => Fault::Credentials,
         Store::NotSupported { .. } | Store::NotImplemented { .. } => Fault::Unsupported,
         Store::InvalidPath { .. } | Store::UnknownConfigurationKey { .. } => Fault::Usage,
-        _ => Fault::Unavailable,
+        other => fault_of_status(&in_words(other)),
+    }
+}
+
+/// Answers to a listing keep their status in the text alone.
+fn fault_of_status(text: &str) -> Fault {
+    let says = |words: &[&str]| words.iter().any(|w| text.contains(w));
+    if says(&["status code: 404", "NoSuchBucket"]) {
+        Fault::NotFound
+    } else if says(&["status code: 401", "status code: 403"]) {
+        Fault::Credentials
+    } else {
+        Fault::Unavailable
     }
 }
 

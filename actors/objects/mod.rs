@@ -8,12 +8,14 @@
 //! | `access` | from a URL and secrets to a [`Bucket`] |
 //! | `error` | what a store's answer means, and what to do |
 //! | `layout` | which object is where |
+//! | `pieces` | a file as a stream |
 //! | `pointer` | the registry pointer: which pack a consumer is to use |
 
 mod access;
 mod error;
 pub mod layout;
+pub mod pieces;
 pub mod pointer;
 
-pub use access::{Access, Bucket, BucketKind};
+pub use access::{Access, Bucket, BucketKind, SILENCE};
 pub use error::{Fault, ObjectError};

@@ -1,27 +1,21 @@
-//! Files created beneath an open folder, and a folder that appears whole or not at all.
-//!
-//! Every component is opened from its parent's handle with `O_NOFOLLOW` (the rule of openat2's `RESOLVE_BENEATH`, on
-//! any kernel): whoever plants a symlink meanwhile gets an error, not a write elsewhere.
+//! A folder that appears whole or not at all, its files created beneath it ([`crate::beneath`]).
 
 use std::fs::{self, File};
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, RenameFlags, openat, renameat2};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::fcntl::{RenameFlags, renameat2};
 use nix::unistd::syncfs;
 use rand::TryRngCore;
 
 use super::error::SealError;
+use crate::beneath::Beneath;
 
 /// A folder being filled beside its destination. Removed when dropped before [`Staging::publish`].
 pub(crate) struct Staging {
     to: PathBuf,
     temp: PathBuf,
     /// Locked as long as this process lives: a later run may remove a temp that nobody holds.
-    root: File,
-    parents: Vec<(String, OwnedFd)>,
+    beneath: Beneath,
     published: bool,
 }
 
@@ -47,45 +41,17 @@ impl Staging {
         fs::create_dir(&temp).map_err(SealError::io("create", &temp))?;
         let root = File::open(&temp).map_err(SealError::io("open", &temp))?;
         root.try_lock().map_err(|_| SealError::Busy(temp.clone()))?;
-        Ok(Self { to: to.to_path_buf(), temp, root, parents: Vec::new(), published: false })
+        Ok(Self { to: to.to_path_buf(), temp, beneath: Beneath::new(root), published: false })
     }
 
     /// Creates a new file at this path, whose form was checked, and the folders above it.
     pub(crate) fn create(&mut self, path: &str) -> Result<File, SealError> {
-        let full = self.temp.join(path);
-        let (folders, name) = path.rsplit_once('/').map_or(("", path), |split| split);
-        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mode = Mode::from_bits_truncate(0o644);
-        let opened = match self.descend(folders)? {
-            Some(parent) => openat(parent, name, flags, mode),
-            None => openat(self.root.as_fd(), name, flags, mode),
-        };
-        opened.map(File::from).map_err(SealError::errno("create", &full))
-    }
-
-    /// The handle of this folder; nothing for the root. The chain to the last folder is kept, since the next file
-    /// mostly lies in it too.
-    fn descend(&mut self, folders: &str) -> Result<Option<&OwnedFd>, SealError> {
-        let wanted: Vec<&str> = folders.split('/').filter(|name| !name.is_empty()).collect();
-        let shared = self.parents.iter().zip(&wanted).take_while(|((have, _), want)| have == *want).count();
-        self.parents.truncate(shared);
-        for name in wanted.into_iter().skip(shared) {
-            let full = self.temp.join(folders);
-            let above = self.parents.last().map_or(self.root.as_fd(), |(_, handle)| handle.as_fd());
-            match mkdirat(above, name, Mode::from_bits_truncate(0o755)) {
-                Ok(()) | Err(Errno::EEXIST) => {}
-                Err(errno) => return Err(SealError::errno("create", &full)(errno)),
-            }
-            let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-            let handle = openat(above, name, flags, Mode::empty()).map_err(SealError::errno("open", &full))?;
-            self.parents.push((name.to_owned(), handle));
-        }
-        Ok(self.parents.last().map(|(_, handle)| handle))
+        self.beneath.create(path).map_err(SealError::errno("create", &self.temp.join(path)))
     }
 
     /// Makes everything durable with one sync of the file system, then gives the folder its name.
     pub(crate) fn publish(mut self) -> Result<(), SealError> {
-        syncfs(&self.root).map_err(SealError::errno("sync", &self.temp))?;
+        syncfs(self.beneath.root()).map_err(SealError::errno("sync", &self.temp))?;
         let parent = parent_of(&self.to);
         let handle = File::open(&parent).map_err(SealError::io("open", &parent))?;
         renameat2(&handle, &self.temp_name()?, &handle, &self.to_name()?, RenameFlags::RENAME_NOREPLACE)

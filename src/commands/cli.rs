@@ -1,7 +1,7 @@
 //! The command line of `datanode`.
 
 use super::global::Global;
-use super::{audit, collect_books, demo, doctor, init, key, nightly, offload, pack, rebuild, retention, run};
+use super::{audit, collect_books, demo, doctor, init, key, nightly, offload, pack, rebuild, retention, run, token};
 use crate::config::{MAX_LOOKBACK_DAYS, MAX_RUN_MINUTES, MAX_RUN_REQUESTS};
 use crate::failure::{Code, Done, Failure};
 use chrono::NaiveDate;
@@ -82,7 +82,7 @@ enum Command {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         snapshots: Option<u64>,
     },
-    /// Packs: list, verify, open
+    /// Packs: list, verify, pull, diff, open
     #[command(subcommand)]
     Pack(pack::PackCommand),
     /// Which packs stay, here and at each destination: plan, apply, pin, unpin
@@ -97,6 +97,9 @@ enum Command {
     /// Keys
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Tokens for the node's own HTTP
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Check configuration, secrets, disk, state, key and packs; each failure names its cause and the next command
     Doctor,
     /// Make the state again from its journal, after it was found damaged
@@ -165,6 +168,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Retention(r) => retention::retention(g, &r),
         Command::Offload { dry_run } => offload::offload(g, dry_run),
         Command::Key(k) => key::key(g, &k),
+        Command::Token(t) => token::token(g, &t),
         Command::Doctor => doctor::doctor(g),
         Command::Rebuild => rebuild::rebuild(g),
         Command::Vendorsim { args } => {

@@ -13,9 +13,11 @@ mod nightly;
 mod offload;
 mod pack;
 mod pack_diff;
+mod pack_pull;
 mod rebuild;
 mod retention;
 mod run;
 mod table;
+mod token;
 
 pub use cli::main;

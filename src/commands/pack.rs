@@ -1,6 +1,7 @@
 //! `datanode pack`. None of it opens the state: a training box has only the files.
 
 use super::global::Global;
+use super::pack_pull;
 use super::table::{print, thousands};
 use crate::failure::{Code, Done, Failure};
 use crate::wiring::key_file;
@@ -40,6 +41,8 @@ pub enum PackCommand {
     },
     /// Print the JSON Schema of manifest.json
     Schema,
+    /// Fetch a pack from a bucket, a server or a folder, verified, into a folder that changes all at once or not at all
+    Pull(Box<pack_pull::PullArgs>),
     /// Open a sealed pack into a new folder
     Open {
         /// A vault or a shipped sealing
@@ -69,6 +72,7 @@ pub fn pack(g: &Global, p: PackCommand) -> Done {
             print!("{MANIFEST_SCHEMA}");
             Ok(())
         }
+        PackCommand::Pull(a) => pack_pull::run(g, *a),
         PackCommand::Open { path, to, id, key } => open(g, &path, &to, id.as_deref(), key.as_deref()),
     }
 }

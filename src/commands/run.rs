@@ -5,6 +5,7 @@ use crate::admin;
 use crate::collecting;
 use crate::config::{Cadence, Settings};
 use crate::failure::{Done, Failure};
+use crate::http;
 use crate::reload::Reloader;
 use crate::shipping::Shipping;
 use crate::system::{self, Appliance, Collecting};
@@ -45,6 +46,7 @@ async fn serve(g: Global, settings: Settings, clock: Clock, wired: Wired) -> Don
     let rhythm = rhythm(&settings)?;
     let minutes = u64::from(settings.schedule.ingest_every_minutes);
     let every = (minutes > 0).then(|| Duration::from_secs(minutes * 60));
+    let web = http::bind(&settings)?;
     let socket = node.data.admin_socket();
     let listener = admin::bind(&socket).map_err(Failure::failed)?;
     let reloader = Arc::new(Reloader::new(&settings, &wired));
@@ -60,6 +62,8 @@ async fn serve(g: Global, settings: Settings, clock: Clock, wired: Wired) -> Don
     let looked = node.clone();
     // Beside everything else: a bucket that is down must not keep the node from collecting.
     let looking = tokio::task::spawn_blocking(move || trust_all(&looked));
+    let turning = appliance.clone();
+    let http = web.map(|socket| http::start(socket, &settings, &node, move || turning.busy())).transpose()?;
     let reloading = tokio::spawn(reload_on(hangups, reloader));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(admin::serve(listener, context, async move {
@@ -84,6 +88,9 @@ async fn serve(g: Global, settings: Settings, clock: Clock, wired: Wired) -> Don
     watchdog.abort();
     looking.abort();
     reloading.abort();
+    if let Some(http) = http {
+        let _ = tokio::task::spawn_blocking(move || http.stop()).await;
+    }
     let _ = stop.send(());
     let _ = tokio::time::timeout(Duration::from_millis(500), server).await;
     if let Err(e) = std::fs::remove_file(&socket) {

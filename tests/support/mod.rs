@@ -3,9 +3,11 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub mod home;
+pub mod packs;
 pub mod proxy;
 pub mod s3;
 pub mod verdicts;
+pub mod web;
 
 use datanode_schema::manifest::{self, Line};
 use datanode_vendorsim::{Faults, Seeded, SimOptions, Source, Stats, serve};

@@ -1,0 +1,327 @@
+//! A sealed pack: descriptor, stanza and objects become a vault for a moment, and that is opened.
+//!
+//! What is in a sealing is known only with its key, so finding one by its export id, or the newest, reads the sealed manifest of each.
+
+use super::fetch::{Counted, Object, to_file};
+use super::find::folders;
+use super::paper::{Paper, manifest_of};
+use super::place::{Place, open_folder, remove};
+use super::plain::{whole, write};
+use super::reuse;
+use super::{PullError, PullPlan, Pulled, Wanted};
+use crate::export::{ExportId, PackManifest, SUMS_FILE};
+use crate::objects::BucketKind;
+use crate::seal::{self, Descriptor, Identity, MAX_DESCRIPTOR, PackUid, SealedManifest};
+use crate::vault::Vault;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+/// Longer stanzas and their sums are refused, bytes.
+const MAX_STANZA: u64 = 64 << 10;
+
+/// A sealing whose manifest was opened.
+struct Opened {
+    uid: PackUid,
+    descriptor: Descriptor,
+    sealed: SealedManifest,
+    manifest: PackManifest,
+}
+
+struct Way<'a> {
+    plan: &'a PullPlan,
+    identity: &'a Identity,
+    runtime: &'a Runtime,
+    counted: Counted,
+    /// What comes before the sealings' folders, with a slash at its end where it is not empty.
+    base: String,
+    vault: Vault,
+}
+
+/// Pulls a sealed pack.
+///
+/// # Errors
+/// [`PullError`]; the destination is as it was.
+pub fn pull(
+    plan: &PullPlan,
+    identity: &Identity,
+    runtime: &Runtime,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Pulled, PullError> {
+    let place = Place::take(&plan.to)?;
+    let root = place.partial("vault");
+    let vault = Vault::open(&root)?;
+    let counted = Counted::default();
+    let (base, uids) = runtime.block_on(sealings(plan))?;
+    let way = Way { plan, identity, runtime, counted, base, vault };
+    let done = way.pull(&place, &uids, say)?;
+    remove(&root).map_err(|e| PullError::io("remove", &root, e))?;
+    Ok(done)
+}
+
+impl Way<'_> {
+    fn pull(&self, place: &Place, uids: &[PackUid], say: &(dyn Fn(&str) + Sync)) -> Result<Pulled, PullError> {
+        let (chosen, others) = self.choose(uids, say)?;
+        let id = chosen.manifest.export_id.clone();
+        let mut done = Pulled { export_id: id.clone(), pack_uid: Some(hex::encode(chosen.uid)), ..Pulled::default() };
+        if self.plan.dry_run {
+            done.downloaded_bytes = chosen.descriptor.leaves().map(|o| o.object_len).sum();
+            return Ok(Pulled { dry_run: true, ..done });
+        }
+        let path = place.partial(&id);
+        self.open(&chosen, &path, None, say)?;
+        let text = Bytes::from(chosen.sealed.manifest_json.clone().into_bytes());
+        let paper = Paper::of(text, chosen.manifest.clone(), chosen.sealed.sha256sums.as_bytes())?;
+        self.holders(place, &chosen, &path, others, say)?;
+        let mut folder = open_folder(&path).map_err(|e| PullError::io("open", &path, e))?;
+        write(&mut folder, &path, SUMS_FILE, paper.sums_text.as_bytes())?;
+        whole(&path, &chosen.manifest.files)?;
+        place.swap(&path)?;
+        (done.files, done.bytes) = paper.amount();
+        (done.verified_files, done.downloaded_files) = (done.files, done.files);
+        done.downloaded_bytes = self.counted.bytes();
+        Ok(done)
+    }
+
+    /// The sealing that is meant, and the others whose manifests were read on the way.
+    fn choose(
+        &self,
+        uids: &[PackUid],
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<(Opened, BTreeMap<String, Opened>), PullError> {
+        if let Wanted::Id(id) = &self.plan.wanted
+            && let Some(uid) = uid_of(id)
+        {
+            let opened = self.manifest(uid)?;
+            let opened = opened.ok_or_else(|| self.none(&format!("there is no complete sealing {id}")))?;
+            let others = match opened.manifest.files.iter().any(|f| f.held_by.is_some()) {
+                true => self.all(uids, say)?,
+                false => BTreeMap::new(),
+            };
+            return Ok((opened, others));
+        }
+        let mut all = self.all(uids, say)?;
+        let name = match &self.plan.wanted {
+            Wanted::Latest => all.keys().max().cloned(),
+            Wanted::Id(id) => Some(id.clone()).filter(|id| ExportId::parse(id).is_some()),
+        };
+        let found = name.and_then(|n| all.remove(&n));
+        found.map(|f| (f, all)).ok_or_else(|| self.none("there is no such sealing that this key opens"))
+    }
+
+    fn none(&self, what: &str) -> PullError {
+        PullError::not_found(format!(
+            "{}: {what}; check the URL, --id, and what the node shipped",
+            self.plan.bucket.url
+        ))
+    }
+
+    /// Every sealing that the key opens, by export id.
+    fn all(&self, uids: &[PackUid], say: &(dyn Fn(&str) + Sync)) -> Result<BTreeMap<String, Opened>, PullError> {
+        if self.plan.bucket.kind == BucketKind::Http {
+            return Err(PullError::usage(format!(
+                "{}: sealings cannot be listed over plain HTTP; name the pack uid with --id",
+                self.plan.bucket.url
+            )));
+        }
+        let mut out = BTreeMap::new();
+        for uid in uids {
+            match self.manifest(*uid) {
+                Ok(Some(o)) => drop(out.insert(o.manifest.export_id.clone(), o)),
+                Ok(None) => say(&format!("{} is not complete (no descriptor)", hex::encode(uid))),
+                Err(e) if e.fault == super::PullFault::Failed => return Err(e),
+                Err(e) => say(&format!("{}: {e}; it is passed over", hex::encode(uid))),
+            }
+        }
+        Ok(out)
+    }
+
+    /// Descriptor, stanza and sealed manifest of a sealing; None where it is not complete.
+    fn manifest(&self, uid: PackUid) -> Result<Option<Opened>, PullError> {
+        let Some(descriptor) = self.records(uid)? else { return Ok(None) };
+        let objects = descriptor.manifest_objects.iter().map(|o| (uid, o.object_blake3, o.object_len)).collect();
+        self.objects(objects)?;
+        let key = seal::unwrap_key(&self.vault, uid, self.identity)?;
+        let sealed = seal::read_manifest(&self.vault, &descriptor, &key)?;
+        let id: Named = serde_json::from_str(&sealed.manifest_json)
+            .map_err(|e| PullError::contract(format!("sealing {}: manifest.json: {e}", hex::encode(uid))))?;
+        let manifest = manifest_of(sealed.manifest_json.as_bytes(), &id.export_id)?;
+        Ok(Some(Opened { uid, descriptor, sealed, manifest }))
+    }
+
+    /// Fetches descriptor, stanza and its sum; None where there is no descriptor.
+    fn records(&self, uid: PackUid) -> Result<Option<Descriptor>, PullError> {
+        let Some(text) = self.small(uid, &self.vault.descriptor_path(&uid), MAX_DESCRIPTOR)? else { return Ok(None) };
+        let descriptor = Descriptor::decode(&format!("descriptor of {}", hex::encode(uid)), &text)?;
+        for path in [self.vault.stanza_path(&uid), self.vault.stanza_sum_path(&uid)] {
+            if self.small(uid, &path, MAX_STANZA)?.is_none() {
+                return Err(PullError::integrity(format!(
+                    "sealing {}: {} is missing",
+                    hex::encode(uid),
+                    path.display()
+                )));
+            }
+        }
+        Ok(Some(descriptor))
+    }
+
+    /// Fetches a small file of the vault anew.
+    fn small(&self, uid: PackUid, path: &Path, most: u64) -> Result<Option<Bytes>, PullError> {
+        let name = self.name(uid, path);
+        let Some(text) = self.runtime.block_on(self.counted.small(&self.plan.bucket, &name, most))? else {
+            return Ok(None);
+        };
+        fs::write(path, &text).map_err(|e| PullError::io("write", path, e))?;
+        Ok(Some(text))
+    }
+
+    fn name(&self, uid: PackUid, path: &Path) -> String {
+        let within = path.strip_prefix(self.vault.root()).unwrap_or(path);
+        format!("{}{}/{}", self.base, hex::encode(uid), within.display())
+    }
+
+    /// Fetches objects, (sealing, name, length) each; those that are here and right are not fetched again.
+    fn objects(&self, wanted: BTreeSet<(PackUid, [u8; 32], u64)>) -> Result<(), PullError> {
+        self.runtime.block_on(async {
+            let mut tasks: JoinSet<Result<(), PullError>> = JoinSet::new();
+            let mut buffer = Vec::new();
+            let mut left = wanted.into_iter();
+            loop {
+                while tasks.len() < self.plan.parallel.max(1) {
+                    let Some((uid, hash, bytes)) = left.next() else { break };
+                    if self.vault.read_into(&hash, bytes, &mut buffer).is_ok() {
+                        continue;
+                    }
+                    let path = self.vault.object_path(&hash);
+                    let object = Object { name: self.name(uid, &path), bytes, sha256: None };
+                    let (bucket, counted) = (self.plan.bucket.clone(), self.counted.clone());
+                    tasks.spawn(async move {
+                        if let Some(parent) = path.parent() {
+                            fs::create_dir_all(parent).map_err(|e| PullError::io("make", parent, e))?;
+                        }
+                        let file = File::create(&path).map_err(|e| PullError::io("create", &path, e))?;
+                        to_file(&bucket, &object, file, &path, &counted).await
+                    });
+                }
+                let Some(ended) = tasks.join_next().await else { return Ok(()) };
+                ended.map_err(|e| PullError::failed(format!("a download ended: {e}")))??;
+            }
+        })
+    }
+
+    /// Fetches what a sealing stands on, verifies its objects and root, and opens it into `to`.
+    fn open(
+        &self,
+        o: &Opened,
+        to: &Path,
+        only: Option<&dyn Fn(&str) -> bool>,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<(), PullError> {
+        for required in &o.descriptor.requires {
+            if self.records(*required)?.is_none() {
+                let what =
+                    format!("sealing {} requires {}, which is not there", hex::encode(o.uid), hex::encode(required));
+                return Err(PullError::integrity(format!("{what}; ship it again, or pull another pack")));
+            }
+        }
+        let jobs = o.sealed.jobs(&o.descriptor)?;
+        let mut wanted: BTreeSet<_> =
+            jobs.iter().map(|j| (j.place.pack_uid, j.object.object_blake3, j.object.object_len)).collect();
+        wanted.extend(o.descriptor.leaves().map(|l| (o.uid, l.object_blake3, l.object_len)));
+        say(&format!("{}: {} objects", o.manifest.export_id, wanted.len()));
+        self.objects(wanted)?;
+        let report = seal::verify(&self.vault, o.uid, None)?;
+        if !report.is_ok() {
+            let all: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+            return Err(PullError::integrity(format!("sealing {}: {}", hex::encode(o.uid), all.join("\n  "))));
+        }
+        remove(to).map_err(|e| PullError::io("remove", to, e))?;
+        let key = seal::unwrap_key(&self.vault, o.uid, self.identity)?;
+        seal::open(&self.vault, o.uid, &key, to, only)?;
+        Ok(())
+    }
+
+    /// The files of a delta that earlier packs hold come out of their sealings.
+    fn holders(
+        &self,
+        place: &Place,
+        chosen: &Opened,
+        path: &Path,
+        mut others: BTreeMap<String, Opened>,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<(), PullError> {
+        let held: BTreeSet<&String> = chosen.manifest.files.iter().filter_map(|f| f.held_by.as_ref()).collect();
+        for id in held {
+            let of = others.remove(id).ok_or_else(|| {
+                let what = format!(
+                    "{} builds on {id}, of which no sealing is there that this key opens",
+                    chosen.manifest.export_id
+                );
+                PullError::integrity(format!("{what}; ship it again, or pull another pack"))
+            })?;
+            let files: Vec<_> =
+                chosen.manifest.files.iter().filter(|f| f.held_by.as_ref() == Some(id)).cloned().collect();
+            let names: BTreeSet<&str> = files.iter().map(|f| f.path.as_str()).collect();
+            let aside: PathBuf = place.partial(&hex::encode(of.uid));
+            self.open(&of, &aside, Some(&|p: &str| names.contains(p)), say)?;
+            let missing = reuse::link_all(&aside, path, &files)?;
+            remove(&aside).map_err(|e| PullError::io("remove", &aside, e))?;
+            if let Some(first) = missing {
+                return Err(PullError::integrity(format!(
+                    "{id}: {first:?} is not what {} says of it",
+                    chosen.manifest.export_id
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name of a pack whose manifest is not checked yet.
+#[derive(serde::Deserialize)]
+struct Named {
+    export_id: String,
+}
+
+fn uid_of(name: &str) -> Option<PackUid> {
+    let mut uid = PackUid::default();
+    hex::decode_to_slice(name, &mut uid).ok().map(|()| uid)
+}
+
+/// Where the sealings are, and their ids. Where nothing can be listed: where they must be.
+async fn sealings(plan: &PullPlan) -> Result<(String, Vec<PackUid>), PullError> {
+    let uids = |names: &[String]| names.iter().filter_map(|n| uid_of(n)).collect::<Vec<_>>();
+    if plan.bucket.kind == BucketKind::Http {
+        let base = plan.source.as_ref().map(|s| format!("sealed/{s}/")).unwrap_or_default();
+        return Ok((base, Vec::new()));
+    }
+    let top = folders(&plan.bucket, "").await?;
+    let here = uids(&top);
+    if !here.is_empty() {
+        return Ok((String::new(), here));
+    }
+    let sources = folders(&plan.bucket, "sealed").await?;
+    let sources: Vec<&String> = sources.iter().filter(|s| plan.source.as_ref().is_none_or(|w| w == *s)).collect();
+    match sources.as_slice() {
+        [one] => {
+            let base = format!("sealed/{one}/");
+            let found = uids(&folders(&plan.bucket, &base).await?);
+            Ok((base, found))
+        }
+        [] => Err(PullError::not_found(format!(
+            "{}: there is no sealed pack; check the URL, and whether the node ships them",
+            plan.bucket.url
+        ))),
+        all => {
+            let names: Vec<&str> = all.iter().map(|s| s.as_str()).collect();
+            Err(PullError::usage(format!(
+                "{}: several sources; choose with --source: {}",
+                plan.bucket.url,
+                names.join(", ")
+            )))
+        }
+    }
+}

@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Fetches a pack with nothing but aws or curl, jq and sha256sum, and verifies every byte before DIR changes.
+#
+#   fetch_pack.sh URL DIR [latest | EXPORT_ID | POINTER_FILE]
+#
+# URL ends with exports/SOURCE: s3://bucket/prefix/exports/home, or http(s)://node:8480/v1/packs/exports/home. Without it ("-"), the
+# pointer's own bucket and prefix are used. aws takes its credentials, region and AWS_ENDPOINT_URL from the environment; curl sends
+# DATANODE_TOKEN as a bearer token where it is set. PARALLEL (8) downloads at once.
+#
+# What DIR holds already is not fetched again. A delta pack becomes whole: its files come from the packs that hold them.
+# Exit codes: 1 failed, 2 usage, 3 a file is missing or altered, 4 the manifest or pointer is not valid, 5 there is no such pack.
+set -euo pipefail
+
+die() { local code=$1; shift; printf 'fetch_pack: %s\n' "$*" >&2; exit "$code"; }
+[ $# -ge 2 ] || die 2 "usage: fetch_pack.sh URL DIR [latest | EXPORT_ID | POINTER_FILE]"
+URL=${1%/} DIR=${2%/} wanted=${3:-latest}
+for tool in jq sha256sum; do command -v "$tool" >/dev/null || die 2 "$tool is not installed"; done
+
+is_id() { [[ $1 =~ ^[0-9]{8}T[0-9]{6}Z_[a-z0-9-]{1,100}_(full|delta)$ ]]; }
+field() { sed -n "s/^$2=//p" "$1" | head -n 1; }
+
+# A pointer says which bucket, which prefix, which pack.
+if [ -f "$wanted" ]; then
+  id=$(field "$wanted" export_id)
+  is_id "$id" || die 4 "$wanted: export_id=$id is not YYYYMMDDTHHMMSSZ_source_full|delta"
+  if [ "$URL" = - ]; then URL="$(field "$wanted" export_bucket)/$(field "$wanted" export_prefix)"; fi
+  wanted=$id
+fi
+case $URL in
+  s3://?*) command -v aws >/dev/null || die 2 "aws is not installed" ;;
+  http://?* | https://?*) command -v curl >/dev/null || die 2 "curl is not installed" ;;
+  *) die 2 "$URL: not an s3:// or http(s):// URL" ;;
+esac
+export URL
+
+# get NAME FILE: one object. The token is not in the list of processes.
+get() {
+  case $URL in
+    s3://*) aws s3 cp --only-show-errors "$URL/$1" "$2" ;;
+    *)
+      if [ -n "${DATANODE_TOKEN:-}" ]; then
+        curl -fsSL --globoff --retry 3 --config <(printf 'header = "Authorization: Bearer %s"\n' "$DATANODE_TOKEN") -o "$2" "$URL/$1"
+      else
+        curl -fsSL --globoff --retry 3 -o "$2" "$URL/$1"
+      fi ;;
+  esac
+}
+export -f get
+
+parent=$(dirname "$DIR")
+[ -d "$parent" ] || die 2 "there is no folder $parent"
+if [ -e "$DIR" ] && [ ! -f "$DIR/manifest.json" ] && [ -n "$(ls -A "$DIR")" ]; then
+  die 2 "$DIR is not empty and holds no pack; it is left as it is"
+fi
+exec 9>"$DIR.lock"
+flock -n 9 || die 1 "another fetch holds $DIR.lock"
+partial=$(mktemp -d "$DIR.fetch.XXXXXX")
+trap 'rm -rf "$partial" "$DIR.lock"' EXIT
+
+if [ "$wanted" = latest ]; then
+  get latest.pointer "$partial/pointer" 2>"$partial/why" || die 5 "$URL: no latest.pointer: $(cat "$partial/why")"
+  id=$(field "$partial/pointer" export_id)
+  rm "$partial/pointer"
+else
+  id=$wanted
+fi
+is_id "$id" || die 4 "export_id=$id is not YYYYMMDDTHHMMSSZ_source_full|delta"
+get "export_$id/manifest.json" "$partial/manifest.json" 2>"$partial/why" || die 5 "there is no complete pack $id: $(cat "$partial/why")"
+get "export_$id/SHA256SUMS.stable.txt" "$partial/shipped" || die 3 "$id: SHA256SUMS.stable.txt is missing"
+rm -f "$partial/why"
+
+# Nothing of the manifest is believed before this: names become paths, and sums decide what is right.
+jq -e --arg id "$id" '
+  def id_form: test("^[0-9]{8}T[0-9]{6}Z_[a-z0-9-]{1,100}_(full|delta)$");
+  .schema_version == 1 and .export_id == $id and (.files | type == "array")
+  and ([.files[].path] | length == (unique | length))
+  and all(.files[];
+    (.path | test("^data/[A-Za-z0-9_.=%-]+(/[A-Za-z0-9_.=%-]+)*$") and (split("/") | all(. != "." and . != "..")) and length <= 1024)
+    and (.sha256 | test("^[0-9a-f]{64}$")) and (.bytes | type == "number")
+    and (.held_by == null or (.held_by | id_form)))
+' "$partial/manifest.json" >/dev/null 2>&1 || die 4 "$id: manifest.json is not valid"
+sum=$(sha256sum "$partial/manifest.json" | cut -d' ' -f1)
+grep -qxF "$sum  manifest.json" "$partial/shipped" || die 3 "$id: manifest.json is not the one of SHA256SUMS.stable.txt"
+
+# The sums of the whole folder; what was shipped lists a part of them, or all.
+{ printf '%s  manifest.json\n' "$sum"; jq -r '.files[] | "\(.sha256)  \(.path)"' "$partial/manifest.json"; } |
+  LC_ALL=C sort -k2 >"$partial/SHA256SUMS.stable.txt"
+[ -z "$(LC_ALL=C comm -23 <(LC_ALL=C sort "$partial/shipped") <(LC_ALL=C sort "$partial/SHA256SUMS.stable.txt"))" ] ||
+  die 3 "$id: manifest.json and SHA256SUMS.stable.txt disagree"
+rm "$partial/shipped"
+
+# What the folder holds already is linked; sha256sum below reads it like everything else.
+declare -A have=()
+if [ -f "$DIR/SHA256SUMS.stable.txt" ]; then
+  while read -r s p; do
+    [[ $p != *..* && $p != /* && -f $DIR/$p && ! -L $DIR/$p ]] && have[$s]=$p
+  done < <(cd "$DIR" && sha256sum -c SHA256SUMS.stable.txt 2>/dev/null | sed -n 's/: OK$//p' |
+    LC_ALL=C sort | LC_ALL=C join -j 1 -o 2.2,1.1 - <(awk '{print $2, $1}' SHA256SUMS.stable.txt | LC_ALL=C sort))
+fi
+reused=0
+: >"$partial/lacking"
+while IFS=$'\t' read -r path s holder; do
+  mkdir -p "$partial/$(dirname "$path")"
+  if [ -n "${have[$s]:-}" ] && ln "$DIR/${have[$s]}" "$partial/$path" 2>/dev/null; then
+    reused=$((reused + 1))
+  else
+    printf '%s\0%s\0' "export_$holder/$path" "$partial/$path" >>"$partial/lacking"
+  fi
+done < <(jq -r --arg id "$id" '.files[] | [.path, .sha256, (.held_by // $id)] | @tsv' "$partial/manifest.json")
+xargs -0 -r -n 2 -P "${PARALLEL:-8}" bash -c 'get "$1" "$2"' get <"$partial/lacking" ||
+  die 3 "$id: a file that the manifest names cannot be fetched"
+rm "$partial/lacking"
+
+(cd "$partial" && sha256sum -c --quiet --strict SHA256SUMS.stable.txt >&2) || die 3 "$id: what arrived is not what the manifest names"
+named=$(wc -l <"$partial/SHA256SUMS.stable.txt")
+found=$(find "$partial" -mindepth 1 ! -type d | wc -l)
+[ "$found" -eq $((named + 1)) ] || die 3 "$id: there are other files than the manifest names"
+
+# The old pack stands until the new one is whole.
+chmod 755 "$partial"
+if [ -e "$DIR" ]; then mv -T "$DIR" "$DIR.replaced"; fi
+if ! mv -T "$partial" "$DIR"; then
+  [ ! -e "$DIR.replaced" ] || mv -T "$DIR.replaced" "$DIR"
+  die 1 "$DIR cannot be replaced"
+fi
+rm -rf "$DIR.replaced"
+printf '%s  %s files, %s re-used, verified; in %s\n' "$id" "$named" "$reused" "$DIR"

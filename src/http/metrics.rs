@@ -1,0 +1,54 @@
+//! `/metrics`: the export channel in the text form of Prometheus.
+
+use super::packs::Packs;
+use datanode_actors::node::Node;
+use datanode_schema::trees::COUNTERS;
+use std::fmt::Write;
+
+/// The page.
+///
+/// # Errors
+/// The store's.
+pub fn page(node: &Node, packs: &Packs) -> Result<String, String> {
+    let counters = node.store.load_all(&COUNTERS, &[]).map_err(|e| e.to_string())?;
+    let mut out = String::new();
+    let mut metric = |name: &str, kind: &str, help: &str, samples: &[(String, u64)]| {
+        // Writing to a string does not fail.
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for (labels, value) in samples {
+            let _ = writeln!(out, "{name}{labels} {value}");
+        }
+    };
+    let one = |n: u64| vec![(String::new(), n)];
+    let build = format!("{{version=\"{}\",source=\"{}\"}}", env!("CARGO_PKG_VERSION"), label(&node.source));
+    metric("datanode_build_info", "gauge", "The running program.", &[(build, 1)]);
+    let counted = |name: &str| counters.iter().find(|(k, _)| k == name).map_or(0, |(_, n)| *n);
+    metric("datanode_exports_made_total", "counter", "Packs that were published.", &one(counted("export/made")));
+    metric(
+        "datanode_exports_refused_total",
+        "counter",
+        "Packs that were refused: the last good one stays.",
+        &one(counted("export/refused")),
+    );
+    let standing = packs.standing()?;
+    metric("datanode_packs", "gauge", "Packs that stand on this disk.", &one(standing.len() as u64));
+    if let Some((_, last)) = standing.first() {
+        let made = u64::try_from(last.created_at).unwrap_or(0);
+        metric("datanode_last_pack_timestamp_seconds", "gauge", "When the run of the newest pack began.", &one(made));
+        metric("datanode_last_pack_files", "gauge", "Its files.", &one(last.files));
+        metric("datanode_last_pack_bytes", "gauge", "Their bytes.", &one(last.bytes));
+        metric("datanode_last_pack_rows", "gauge", "Its rows.", &one(last.rows));
+    }
+    let by_destination = |what: &str| -> Vec<(String, u64)> {
+        let of = |k: &str| k.strip_prefix("ship/")?.strip_suffix(what)?.strip_suffix('/').map(label);
+        counters.iter().filter_map(|(k, n)| of(k).map(|d| (format!("{{destination=\"{d}\"}}"), *n))).collect()
+    };
+    metric("datanode_packs_shipped_total", "counter", "Packs that arrived.", &by_destination("shipped"));
+    metric("datanode_ship_failures_total", "counter", "Attempts to ship that failed.", &by_destination("failed"));
+    Ok(out)
+}
+
+/// A label's value.
+fn label(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}

@@ -1,0 +1,115 @@
+//! The node's own HTTP: health, metrics, and packs for a training box in the same network. Off by default, read-only, bounded.
+//!
+//! It runs on a thread of its own, so that neither the arbiter waits for a slow reader nor a reader for the arbiter. Nothing but standing
+//! packs' own files can be read, and none of it without a token; a token is not enough for anything else, because there is nothing else.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `listen` | connections, bounded in number and patience |
+//! | `tokens` | who may |
+//! | `routes` | what is where, and how it is answered |
+//! | `packs` | which files that are |
+//! | `range`, `metrics` | one header; one page |
+
+mod listen;
+mod metrics;
+mod packs;
+mod range;
+mod routes;
+pub mod tokens;
+
+use crate::config::Settings;
+use crate::failure::Failure;
+use datanode_actors::node::Node;
+use listen::{Bounded, Peer};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Transfers that are under way when the node stops have so long.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// The server that runs.
+pub struct Server {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// Takes the address of `serve.listen`, before anything else is started; None where it is empty.
+///
+/// # Errors
+/// 2: the address cannot be used.
+pub fn bind(settings: &Settings) -> Result<Option<TcpListener>, Failure> {
+    let listen = &settings.serve.listen;
+    if listen.is_empty() {
+        return Ok(None);
+    }
+    let address: SocketAddr = listen
+        .parse()
+        .map_err(|_| Failure::usage(format!("serve.listen: {listen:?} is not ADDRESS:PORT, such as 127.0.0.1:8480")))?;
+    let unusable =
+        |e: std::io::Error| Failure::usage(format!("serve.listen: {listen}: {e}; choose another address or port"));
+    let socket = TcpListener::bind(address).map_err(unusable)?;
+    socket.set_nonblocking(true).map_err(unusable)?;
+    if !address.ip().is_loopback() {
+        tracing::warn!(
+            %address,
+            "packs are served to other machines without encryption: tokens and data can be read on the way; put it behind a tunnel or a proxy with TLS"
+        );
+    }
+    Ok(Some(socket))
+}
+
+/// Serves on a socket of [`bind`]. `busy` says whether a cycle is under way.
+///
+/// # Errors
+/// No thread or runtime can be made.
+pub fn start(
+    socket: TcpListener,
+    settings: &Settings,
+    node: &Arc<Node>,
+    busy: impl Fn() -> bool + Send + Sync + 'static,
+) -> Result<Server, Failure> {
+    let address = socket.local_addr().map_err(Failure::failed)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
+    let app = routes::router(routes::Context::new(settings, node, busy));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let thread = std::thread::Builder::new().name("http".to_owned()).spawn(move || {
+        let ended = runtime.block_on(async {
+            let listener = Bounded::new(tokio::net::TcpListener::from_std(socket)?);
+            let (tell, told) = oneshot::channel::<()>();
+            let server = axum::serve(listener, app.into_make_service_with_connect_info::<Peer>())
+                .with_graceful_shutdown(async {
+                    let _ = stopped.await;
+                    let _ = tell.send(());
+                });
+            tokio::select! {
+                ended = server.into_future() => ended,
+                () = async {
+                    let _ = told.await;
+                    tokio::time::sleep(DRAIN).await;
+                } => Ok(()),
+            }
+        });
+        if let Err(e) = ended {
+            tracing::error!(error = %e, "packs are no longer served; restart the node");
+        }
+        runtime.shutdown_background();
+    });
+    let thread = thread.map_err(Failure::failed)?;
+    tracing::info!(%address, "serving packs");
+    Ok(Server { stop: Some(stop), thread: Some(thread) })
+}
+
+impl Server {
+    /// Ends it; what is under way has two seconds.
+    pub fn stop(mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! What is where, and how it is answered.
+//!
+//! ```text
+//! /healthz  /readyz  /metrics                        from this machine without a token
+//! /v1/packs?limit=N&before=ID                        the packs that stand, the newest first       packs:read
+//! /v1/packs/latest.pointer                           which is the newest                          packs:read
+//! /v1/packs/exports/<source>/…                       as in a bucket                               packs:read
+//! ```
+
+use super::listen::Peer;
+use super::metrics;
+use super::packs::{Packs, Served};
+use super::range::{Part, part};
+use super::tokens::{METRICS_READ, PACKS_READ, Said, Tokens};
+use crate::config::Settings;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Path, Query, Request, State};
+use axum::http::header::{self, HeaderMap, HeaderName};
+use axum::http::{Response, StatusCode};
+use axum::middleware::{self, Next};
+use axum::routing::get;
+use datanode_actors::node::Node;
+use datanode_actors::objects::pieces;
+use datanode_schema::clock::{Clock, rfc3339_of};
+use serde::Deserialize;
+use std::fs::File;
+use std::sync::Arc;
+
+/// The longest list of packs in one answer.
+const MOST: usize = 1000;
+
+/// What the routes share.
+pub struct Context {
+    node: Arc<Node>,
+    packs: Packs,
+    tokens: Tokens,
+    clock: Clock,
+    busy: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Context {
+    /// Of a running node.
+    pub fn new(settings: &Settings, node: &Arc<Node>, busy: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self {
+            node: node.clone(),
+            packs: Packs::new(node.clone()),
+            tokens: Tokens::new(&settings.data_dir),
+            clock: node.clock.clone(),
+            busy: Box::new(busy),
+        }
+    }
+}
+
+type Shared = State<Arc<Context>>;
+type Answer = Response<Body>;
+
+/// All of it.
+pub fn router(context: Context) -> Router {
+    let context = Arc::new(context);
+    Router::new()
+        .route("/healthz", get(|| async { text(StatusCode::OK, "ok\n") }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(page))
+        .route("/v1/packs", get(list))
+        .route("/v1/packs/latest.pointer", get(newest))
+        .route("/v1/packs/exports/{source}/{*path}", get(file))
+        .fallback(|| async { text(StatusCode::NOT_FOUND, "there is nothing here\n") })
+        .layer(middleware::from_fn_with_state(context.clone(), gate))
+        .with_state(context)
+}
+
+/// Who may. It stands before every route, also those that are not there.
+async fn gate(State(c): Shared, ConnectInfo(Peer(peer)): ConnectInfo<Peer>, request: Request, next: Next) -> Answer {
+    let path = request.uri().path();
+    let near = peer.ip().to_canonical().is_loopback();
+    let scope = match path {
+        "/healthz" | "/readyz" | "/metrics" if near => return next.run(request).await,
+        "/healthz" | "/readyz" => None,
+        "/metrics" => Some(METRICS_READ),
+        _ => Some(PACKS_READ),
+    };
+    let presented = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let presented = presented.and_then(|v| v.split_once(' ')).filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
+    let token = presented.map(|(_, t)| t.trim().to_owned()).unwrap_or_default();
+    let (tokens, now) = (c.tokens.clone(), c.clock.now());
+    let said = tokio::task::spawn_blocking(move || tokens.ask(&token, scope, now)).await.unwrap_or(Said::Unknown);
+    match said {
+        Said::Granted => next.run(request).await,
+        Said::OtherScope => text(StatusCode::FORBIDDEN, "the token has another scope\n"),
+        Said::Unknown => {
+            let mut answer = text(StatusCode::UNAUTHORIZED, "a token is needed: Authorization: Bearer …\n");
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+            answer
+        }
+    }
+}
+
+async fn ready(State(c): Shared) -> Answer {
+    match c.node.store.stopped() {
+        None if (c.busy)() => text(StatusCode::OK, "ready, a cycle is under way\n"),
+        None => text(StatusCode::OK, "ready\n"),
+        Some(cause) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("the state takes no more commits: {cause}\n")),
+    }
+}
+
+async fn page(State(c): Shared) -> Answer {
+    blocking(
+        move || metrics::page(&c.node, &c.packs),
+        |page| {
+            answer(StatusCode::OK, &[(header::CONTENT_TYPE, "text/plain; version=0.0.4".to_owned())], Body::from(page))
+        },
+    )
+    .await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pages {
+    limit: Option<usize>,
+    before: Option<String>,
+}
+
+async fn list(State(c): Shared, Query(q): Query<Pages>) -> Answer {
+    let limit = q.limit.unwrap_or(100).clamp(1, MOST);
+    let found = move || {
+        let all = c.packs.standing()?;
+        let mut left = all.into_iter().filter(|(id, _)| q.before.as_ref().is_none_or(|b| id < b));
+        let page: Vec<_> = left.by_ref().take(limit).collect();
+        let next = left.next().and(page.last()).map(|(id, _)| id.clone());
+        let packs: Vec<_> = page
+            .iter()
+            .map(|(id, r)| {
+                serde_json::json!({"export_id": id, "source": c.packs.source(), "created_at_utc": rfc3339_of(r.created_at),
+                    "files": r.files, "bytes": r.bytes, "rows": r.rows, "manifest_sha256": hex::encode(r.manifest_sha256),
+                    "path": format!("exports/{}/export_{id}/", c.packs.source())})
+            })
+            .collect();
+        Ok(serde_json::json!({"packs": packs, "next_before": next}).to_string())
+    };
+    blocking(found, |json| {
+        answer(StatusCode::OK, &[(header::CONTENT_TYPE, "application/json".to_owned())], Body::from(json))
+    })
+    .await
+}
+
+async fn newest(State(c): Shared, headers: HeaderMap) -> Answer {
+    serve(c, "latest.pointer".to_owned(), headers).await
+}
+
+async fn file(State(c): Shared, Path((source, path)): Path<(String, String)>, headers: HeaderMap) -> Answer {
+    if source != c.packs.source() {
+        return text(StatusCode::NOT_FOUND, "there is nothing here\n");
+    }
+    serve(c, path, headers).await
+}
+
+async fn serve(c: Arc<Context>, path: String, headers: HeaderMap) -> Answer {
+    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default().to_owned();
+    let found = move || c.packs.find(&path, &host);
+    blocking(found, |found| match found {
+        None => text(StatusCode::NOT_FOUND, "there is nothing here\n"),
+        Some(Served::Text(bytes, tag)) => {
+            let len = bytes.len() as u64;
+            respond(&headers, len, &tag, "no-cache", |from, n| {
+                let (from, n) = (usize::try_from(from).unwrap_or(0), usize::try_from(n).unwrap_or(0));
+                Body::from(bytes.into_iter().skip(from).take(n).collect::<Vec<u8>>())
+            })
+        }
+        Some(Served::File(file, len, tag)) => {
+            respond(&headers, len, &tag, "private, max-age=31536000, immutable", |from, n| streamed(file, from, n))
+        }
+    })
+    .await
+}
+
+/// Conditions and ranges (RFC 9110), and then the body.
+fn respond(headers: &HeaderMap, len: u64, tag: &str, cache: &str, body: impl FnOnce(u64, u64) -> Body) -> Answer {
+    let tag = format!("\"{tag}\"");
+    let said = |name: HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
+    let lists = |value: &str| value.split(',').map(str::trim).any(|t| t == "*" || t.trim_start_matches("W/") == tag);
+    let always = |more: &[(HeaderName, String)]| {
+        let mut all = vec![
+            (header::ETAG, tag.clone()),
+            (header::ACCEPT_RANGES, "bytes".to_owned()),
+            (header::CACHE_CONTROL, cache.to_owned()),
+        ];
+        all.extend_from_slice(more);
+        all
+    };
+    if said(header::IF_MATCH).is_some_and(|v| !lists(v)) {
+        return text(StatusCode::PRECONDITION_FAILED, "it is another object now\n");
+    }
+    if said(header::IF_NONE_MATCH).is_some_and(lists) {
+        return answer(StatusCode::NOT_MODIFIED, &always(&[]), Body::empty());
+    }
+    let range = said(header::RANGE).filter(|_| said(header::IF_RANGE).is_none_or(|v| v == tag));
+    let kind = (header::CONTENT_TYPE, "application/octet-stream".to_owned());
+    match part(range, len) {
+        Part::Nothing => answer(
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            &always(&[(header::CONTENT_RANGE, format!("bytes */{len}"))]),
+            Body::empty(),
+        ),
+        Part::Whole => {
+            answer(StatusCode::OK, &always(&[kind, (header::CONTENT_LENGTH, len.to_string())]), body(0, len))
+        }
+        Part::Of(from, n) => {
+            let of = format!("bytes {from}-{}/{len}", (from + n).saturating_sub(1));
+            let more = [kind, (header::CONTENT_LENGTH, n.to_string()), (header::CONTENT_RANGE, of)];
+            answer(StatusCode::PARTIAL_CONTENT, &always(&more), body(from, n))
+        }
+    }
+}
+
+fn streamed(file: File, from: u64, bytes: u64) -> Body {
+    Body::from_stream(pieces::of_file(file, from, bytes))
+}
+
+/// Reads of store and disk do not hold the other connections.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+    then: impl FnOnce(T) -> Answer,
+) -> Answer {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(found)) => then(found),
+        Ok(Err(why)) => {
+            tracing::error!("{why}");
+            text(StatusCode::INTERNAL_SERVER_ERROR, "it cannot be read; the node's log says why\n")
+        }
+        Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the node is stopping\n"),
+    }
+}
+
+fn text(status: StatusCode, body: &str) -> Answer {
+    answer(status, &[(header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned())], Body::from(body.to_owned()))
+}
+
+fn answer(status: StatusCode, headers: &[(HeaderName, String)], body: Body) -> Answer {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    for (name, value) in headers {
+        if let Ok(value) = header::HeaderValue::from_str(value) {
+            answer.headers_mut().insert(name.clone(), value);
+        }
+    }
+    answer
+}
