@@ -245,13 +245,8 @@ impl Access {
             value.set_sensitive(true);
             options = options.with_default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)]));
         }
-        Ok(Arc::new(
-            HttpBuilder::new()
-                .with_url(url.as_str())
-                .with_retry(retry(silence))
-                .with_client_options(options)
-                .build()?,
-        ))
+        let b = HttpBuilder::new().with_url(url.as_str()).with_retry(way.retry).with_client_options(options);
+        Ok(Arc::new(b.build()?))
     }
 }
 

@@ -98,19 +98,7 @@ fn fault_of(e: &Store, text: &str) -> Fault {
         Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => Fault::Credentials,
         Store::NotSupported { .. } | Store::NotImplemented { .. } => Fault::Unsupported,
         Store::InvalidPath { .. } | Store::UnknownConfigurationKey { .. } => Fault::Usage,
-        other => fault_of_status(&in_words(other)),
-    }
-}
-
-/// Answers to a listing keep their status in the text alone.
-fn fault_of_status(text: &str) -> Fault {
-    let says = |words: &[&str]| words.iter().any(|w| text.contains(w));
-    if says(&["status code: 404", "NoSuchBucket"]) {
-        Fault::NotFound
-    } else if says(&["status code: 401", "status code: 403"]) {
-        Fault::Credentials
-    } else {
-        Fault::Unavailable
+        _ => Fault::Unavailable,
     }
 }
 

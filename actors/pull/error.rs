@@ -72,7 +72,12 @@ impl From<ObjectError> for PullError {
             Fault::Usage => (PullFault::Usage, ""),
             Fault::Exists => (PullFault::Failed, "; the object changed meanwhile, pull again"),
             Fault::Unsupported => (PullFault::Failed, "; the server cannot do this, choose another address"),
-            Fault::Unavailable => (PullFault::Failed, "; pull again later, what has arrived is used again"),
+            Fault::Clock => {
+                (PullFault::Failed, "; set this machine's clock (timedatectl set-ntp true), then pull again")
+            }
+            Fault::Full | Fault::Unavailable => {
+                (PullFault::Failed, "; pull again later, what has arrived is used again")
+            }
         };
         Self { fault, message: format!("{}{advice}", e.bare()) }
     }
