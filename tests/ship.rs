@@ -427,3 +427,20 @@ fn an_azure_container_gets_what_a_bucket_gets() {
     assert_eq!(c.shipped, 2);
     assert_eq!(c.copied, 6, "the store copies what it has");
 }
+
+#[test]
+fn receipts_stay_as_long_as_a_bucket_could_copy_by_them() {
+    let nas = tempfile::tempdir().unwrap();
+    let mut h = Home::new().folder("nas", &nas.path().join("packs"), ShipMode::Both);
+    for day in 1..=12 {
+        let id = h.full(day, &files(1, 100, u64::from(day)));
+        h.seal(&id);
+        h.ship(&id).unwrap();
+    }
+    let node = h.node();
+    let all = node.store.load_all(&RECEIPTS, b"nas/").unwrap();
+    let of: std::collections::BTreeSet<&str> = all.iter().map(|(k, _)| k.split('/').nth(1).unwrap()).collect();
+    assert_eq!(of.len(), 8, "those of the newest packs: {of:?}");
+    assert!(of.last().unwrap().starts_with("20260312") && all.iter().all(|(k, _)| !k.contains("/chunks/")));
+    assert_eq!(node.store.load_all(&SHIPMENTS, b"nas/plain/").unwrap().len(), 12, "what arrived stays on record");
+}

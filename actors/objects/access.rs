@@ -195,6 +195,8 @@ impl Access {
             .with_bucket_name(bucket)
             .with_region(if self.region.is_empty() { "us-east-1" } else { &self.region })
             .with_checksum_algorithm(Checksum::SHA256)
+            // The checksum is a header, and signed: signing the body as well would have both sides hash it once more.
+            .with_unsigned_payload(true)
             .with_retry(way.retry)
             .with_client_options(way.client);
         if !self.endpoint.is_empty() {
