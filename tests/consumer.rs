@@ -217,6 +217,12 @@ fn the_script_is_as_careful_as_the_program() {
     run(Command::new(DATANODE).args(["pack", "pull", url, "--id", &delta(2), "--to"]).arg(&ours)).exits(0);
     assert_eq!(differences(&ours, &dir), Vec::<String>::new());
 
+    // A fetch that was killed between its two renames: the old pack comes back, and the rest goes.
+    std::fs::rename(&dir, root.path().join("pack.fetch.replaced")).unwrap();
+    std::fs::create_dir(root.path().join("pack.fetch.abcdef")).unwrap();
+    fetch(&[url, &to, &full(9)]).exits(5);
+    assert_eq!(differences(&ours, &dir), Vec::<String>::new());
+
     let before = tree(&dir);
     let hostile = |path: &str| {
         let pack = Pack::full(&full(3), files(3, 2, 100));

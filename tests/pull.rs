@@ -251,7 +251,7 @@ fn a_pull_that_was_killed_goes_on_where_it_was_and_meanwhile_nobody_else_may() {
     live.wait();
     assert_eq!(tree(&b.to()), before, "the destination is as it was");
     let partial = format!("pack.{}.partial", full(2));
-    assert_eq!(b.beside(), ["pack".to_owned(), partial, "pack.lock".to_owned()]);
+    assert_eq!(b.beside(), ["pack".to_owned(), partial, "pack.pull.lock".to_owned()]);
     stalls.store(false, Ordering::Release);
     let ran = pulled(&args).exits(0).json();
     assert_eq!((ran["reused_files"].as_u64(), ran["downloaded_files"].as_u64()), (Some(6), Some(4 + 2)));

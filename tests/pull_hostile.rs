@@ -57,7 +57,7 @@ impl Victim {
     #[track_caller]
     fn is_untouched(&self) {
         assert_eq!(tree(&self.to()), self.before);
-        assert!(!self.root.path().join("here/pack.lock").exists());
+        assert!(!self.root.path().join("here/pack.pull.lock").exists());
     }
 }
 

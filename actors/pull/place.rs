@@ -3,9 +3,11 @@
 //! ```text
 //! DIR                      the pack as it stands, or nothing
 //! DIR.<export_id>.partial  what is being filled; after a kill the next pull goes on with it
-//! DIR.replaced             the old pack, for the moment of a swap on a file system that cannot exchange two folders
-//! DIR.lock                 held while a pull is at work
+//! DIR.pull.replaced        the old pack, for the moment of a swap on a file system that cannot exchange two folders
+//! DIR.pull.lock            held while a pull is at work
 //! ```
+//!
+//! The names are long, since they are removed: nobody else's `DIR.lock` is.
 
 use super::{PullError, PullFault};
 use crate::beneath::Beneath;
@@ -47,7 +49,7 @@ impl Place {
                 parent.display()
             )));
         }
-        let lock = parent.join(format!("{name}.lock"));
+        let lock = parent.join(format!("{name}.pull.lock"));
         let held = take_lock(&lock)?;
         let place = Self { to: to.to_owned(), parent, name, lock, _held: held };
         place.recover()?;
@@ -66,7 +68,7 @@ impl Place {
     }
 
     fn replaced(&self) -> PathBuf {
-        self.parent.join(format!("{}.replaced", self.name))
+        self.parent.join(format!("{}.pull.replaced", self.name))
     }
 
     /// The partial folders that earlier pulls left, but for that of `id`.
@@ -291,14 +293,14 @@ mod tests {
     fn a_swap_in_two_steps_that_was_killed_between_them_brings_the_old_pack_back() {
         let root = tempfile::tempdir().unwrap();
         let to = root.path().join("pack");
-        pack(&root.path().join("pack.replaced"), "old");
+        pack(&root.path().join("pack.pull.replaced"), "old");
         // What is not a pack is refused, but it is there again.
         assert_eq!(Place::take(&to).err().map(|e| e.fault), Some(PullFault::Usage));
         assert_eq!(fs::read_to_string(to.join("x")).unwrap(), "old");
-        pack(&root.path().join("pack.replaced"), "older");
+        pack(&root.path().join("pack.pull.replaced"), "older");
         assert!(Place::take(&to).is_err());
         assert_eq!(fs::read_to_string(to.join("x")).unwrap(), "old");
-        assert!(!root.path().join("pack.replaced").exists() && !root.path().join("pack.lock").exists());
+        assert!(!root.path().join("pack.pull.replaced").exists() && !root.path().join("pack.pull.lock").exists());
     }
 
     #[test]
@@ -311,9 +313,9 @@ mod tests {
         pack(&partial, "new");
         place.swap_in_two(&partial).unwrap();
         assert_eq!(fs::read_to_string(to.join("x")).unwrap(), "new");
-        assert!(root.path().join("pack.replaced").exists() && !partial.exists());
+        assert!(root.path().join("pack.pull.replaced").exists() && !partial.exists());
         place.recover().unwrap();
-        assert!(!root.path().join("pack.replaced").exists());
+        assert!(!root.path().join("pack.pull.replaced").exists());
     }
 
     #[test]

@@ -8,13 +8,14 @@
 # DATANODE_TOKEN as a bearer token where it is set. PARALLEL (8) downloads at once.
 #
 # What DIR holds already is not fetched again. A delta pack becomes whole: its files come from the packs that hold them.
-# Exit codes: 1 failed, 2 usage, 3 a file is missing or altered, 4 the manifest or pointer is not valid, 5 there is no such pack.
+# Exit codes: 1 failed, 2 usage, 3 a file is missing or altered, 4 the manifest or pointer is not valid, 5 there is no such pack,
+# 6 another fetch is at work.
 set -euo pipefail
 
 die() { local code=$1; shift; printf 'fetch_pack: %s\n' "$*" >&2; exit "$code"; }
 [ $# -ge 2 ] || die 2 "usage: fetch_pack.sh URL DIR [latest | EXPORT_ID | POINTER_FILE]"
 URL=${1%/} DIR=${2%/} wanted=${3:-latest}
-for tool in jq sha256sum; do command -v "$tool" >/dev/null || die 2 "$tool is not installed"; done
+for tool in jq sha256sum flock; do command -v "$tool" >/dev/null || die 2 "$tool is not installed"; done
 
 is_id() { [[ $1 =~ ^[0-9]{8}T[0-9]{6}Z_[a-z0-9-]{1,100}_(full|delta)$ ]]; }
 field() { sed -n "s/^$2=//p" "$1" | head -n 1; }
@@ -52,10 +53,15 @@ parent=$(dirname "$DIR")
 if [ -e "$DIR" ] && [ ! -f "$DIR/manifest.json" ] && [ -n "$(ls -A "$DIR")" ]; then
   die 2 "$DIR is not empty and holds no pack; it is left as it is"
 fi
-exec 9>"$DIR.lock"
-flock -n 9 || die 1 "another fetch holds $DIR.lock"
+exec 9>"$DIR.fetch.lock"
+flock -n 9 || die 6 "another fetch holds $DIR.fetch.lock"
+# What a killed fetch left: the old pack, moved away for a moment, and what it had begun.
+if [ -e "$DIR.fetch.replaced" ]; then
+  if [ -e "$DIR" ]; then rm -rf "$DIR.fetch.replaced"; else mv -T "$DIR.fetch.replaced" "$DIR"; fi
+fi
+rm -rf "$DIR".fetch.??????
 partial=$(mktemp -d "$DIR.fetch.XXXXXX")
-trap 'rm -rf "$partial" "$DIR.lock"' EXIT
+trap 'rm -rf "$partial" "$DIR.fetch.lock"' EXIT
 
 if [ "$wanted" = latest ]; then
   get latest.pointer "$partial/pointer" 2>"$partial/why" || die 5 "$URL: no latest.pointer: $(cat "$partial/why")"
@@ -118,10 +124,10 @@ found=$(find "$partial" -mindepth 1 ! -type d | wc -l)
 
 # The old pack stands until the new one is whole.
 chmod 755 "$partial"
-if [ -e "$DIR" ]; then mv -T "$DIR" "$DIR.replaced"; fi
+if [ -e "$DIR" ]; then mv -T "$DIR" "$DIR.fetch.replaced"; fi
 if ! mv -T "$partial" "$DIR"; then
-  [ ! -e "$DIR.replaced" ] || mv -T "$DIR.replaced" "$DIR"
+  [ ! -e "$DIR.fetch.replaced" ] || mv -T "$DIR.fetch.replaced" "$DIR"
   die 1 "$DIR cannot be replaced"
 fi
-rm -rf "$DIR.replaced"
+rm -rf "$DIR.fetch.replaced"
 printf '%s  %s files, %s re-used, verified; in %s\n' "$id" "$named" "$reused" "$DIR"
