@@ -55,7 +55,8 @@ impl Rhythm {
 const LOOK: Duration = Duration::seconds(60);
 
 /// Decides at each look whether a cycle is due. However many moments passed unseen (a machine that slept, a clock that was set
-/// forward), they are one cycle; a clock that was set back by more than a period starts the count anew, without a cycle.
+/// forward), they are one cycle. A clock that was set back by less than a period makes no second cycle for the same moment; one that
+/// was set back farther starts the count anew, without a cycle.
 #[derive(Clone, Copy, Debug)]
 pub struct Timetable {
     rhythm: Rhythm,
@@ -81,7 +82,7 @@ impl Timetable {
 
     /// A look at the clock, after the sleep that the last one asked for.
     pub fn look(&mut self, now: DateTime<Utc>) -> Look {
-        if self.due - now > self.rhythm.period() {
+        if self.due - now > self.rhythm.period() * 2 {
             (self.due, self.last) = (self.rhythm.next(now), false);
         }
         // A sleep that was to end at the moment did, whether or not the clock was slewed by seconds meanwhile, or stands still.
