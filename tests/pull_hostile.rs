@@ -87,7 +87,7 @@ fn a_manifest_with_paths_that_no_pack_has_is_refused_before_anything_is_fetched(
         ("manifest.json", "below data/"),
         (&long, "1024 bytes"),
         (&component, "255 bytes"),
-        (&beneath, "below another file"),
+        (&beneath, "inside another file"),
     ];
     for (path, why) in paths {
         written(&v, |m| m["files"][1]["path"] = json!(path));
