@@ -50,10 +50,9 @@ export -f get
 
 parent=$(dirname "$DIR")
 [ -d "$parent" ] || die 2 "there is no folder $parent"
-if [ -e "$DIR" ] && [ ! -f "$DIR/manifest.json" ] && [ -n "$(ls -A "$DIR")" ]; then
-  die 2 "$DIR is not empty and holds no pack; it is left as it is"
-fi
-exec 9>"$DIR.fetch.lock"
+[ ! -L "$DIR" ] || die 2 "$DIR is a symlink, name the folder that it leads to"
+[ ! -L "$DIR.fetch.lock" ] || die 2 "$DIR.fetch.lock is a symlink, remove it"
+exec 9>>"$DIR.fetch.lock"
 flock -n 9 || die 6 "another fetch holds $DIR.fetch.lock"
 # What a killed fetch left: the old pack, moved away for a moment, and what it had begun.
 if [ -e "$DIR.fetch.replaced" ]; then
