@@ -54,9 +54,18 @@ parent=$(dirname "$DIR")
 [ ! -L "$DIR.fetch.lock" ] || die 2 "$DIR.fetch.lock is a symlink, remove it"
 exec 9>>"$DIR.fetch.lock"
 flock -n 9 || die 6 "another fetch holds $DIR.fetch.lock"
+trap 'rm -f "$DIR.fetch.lock"' EXIT
 # What a killed fetch left: the old pack, moved away for a moment, and what it had begun.
 if [ -e "$DIR.fetch.replaced" ]; then
   if [ -e "$DIR" ]; then rm -rf "$DIR.fetch.replaced"; else mv -T "$DIR.fetch.replaced" "$DIR"; fi
+fi
+# What stands there may go only where it is a pack and nothing else.
+if [ -e "$DIR" ] && { [ ! -d "$DIR" ] || [ -n "$(find "$DIR" -mindepth 1 ! -type d -print -quit)" ]; }; then
+  [ -f "$DIR/manifest.json" ] && is_id "$(jq -r .export_id "$DIR/manifest.json" 2>/dev/null)" ||
+    die 2 "$DIR is not empty and holds no pack; it is left as it is"
+  foreign=$(LC_ALL=C comm -23 <(cd "$DIR" && find . -mindepth 1 ! -type d -printf '%P\n' | LC_ALL=C sort) \
+    <({ printf '%s\n' manifest.json SHA256SUMS.stable.txt; jq -r '.files[].path' "$DIR/manifest.json"; } | LC_ALL=C sort))
+  [ -z "$foreign" ] || die 2 "$DIR holds what is not of the pack there, it is left as it is: $foreign"
 fi
 rm -rf "$DIR".fetch.??????
 partial=$(mktemp -d "$DIR.fetch.XXXXXX")
