@@ -67,8 +67,8 @@ if [ -e "$DIR" ] && { [ ! -d "$DIR" ] || [ -n "$(find "$DIR" -mindepth 1 ! -type
     <({ printf '%s\n' manifest.json SHA256SUMS.stable.txt; jq -r '.files[].path' "$DIR/manifest.json"; } | LC_ALL=C sort))
   [ -z "$foreign" ] || die 2 "$DIR holds what is not of the pack there, it is left as it is: $foreign"
 fi
-rm -rf "$DIR".fetch.??????
-partial=$(mktemp -d "$DIR.fetch.XXXXXX")
+rm -rf "$DIR".fetch.partial.????????
+partial=$(mktemp -d "$DIR.fetch.partial.XXXXXXXX")
 trap 'rm -rf "$partial" "$DIR.fetch.lock"' EXIT
 
 if [ "$wanted" = latest ]; then
