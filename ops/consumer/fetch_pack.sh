@@ -89,7 +89,7 @@ jq -e --arg id "$id" '
   .schema_version == 1 and .export_id == $id and (.files | type == "array")
   and ([.files[].path] | length == (unique | length))
   and all(.files[];
-    (.path | test("^data/[A-Za-z0-9_.=%-]+(/[A-Za-z0-9_.=%-]+)*$") and (split("/") | all(. != "." and . != "..")) and length <= 1024)
+    (.path | test("^data/[A-Za-z0-9_.=%+-]+(/[A-Za-z0-9_.=%+-]+)*$") and (split("/") | all(. != "." and . != "..")) and length <= 1024)
     and (.sha256 | test("^[0-9a-f]{64}$")) and (.bytes | type == "number")
     and (.held_by == null or (.held_by | id_form)))
 ' "$partial/manifest.json" >/dev/null 2>&1 || die 4 "$id: manifest.json is not valid"
