@@ -87,11 +87,15 @@ rm -f "$partial/why"
 jq -e --arg id "$id" '
   def id_form: test("^[0-9]{8}T[0-9]{6}Z_[a-z0-9-]{1,100}_(full|delta)$");
   .schema_version == 1 and .export_id == $id and (.files | type == "array")
-  and ([.files[].path] | length == (unique | length))
+  and keys == (["schema_version", "export_id", "created_at_utc", "source", "time_window", "producer", "repo_head", "calendar",
+    "config_sha256", "files", "qc", "base_export_id", "notes"] | sort)
+  and .source == ($id | split("_")[1]) and (.base_export_id != null) == ($id | endswith("_delta"))
+  and ([.files[].path] | . == unique)
   and all(.files[];
     (.path | test("^data/[A-Za-z0-9_.=%+-]+(/[A-Za-z0-9_.=%+-]+)*$") and (split("/") | all(. != "." and . != "..")) and length <= 1024)
-    and (.sha256 | test("^[0-9a-f]{64}$")) and (.bytes | type == "number")
-    and (.held_by == null or (.held_by | id_form)))
+    and (.sha256 | test("^[0-9a-f]{64}$")) and (.bytes | type == "number" and . >= 0 and . == floor)
+    and ((has("held_by") | not) or (.held_by | id_form and . < $id and split("_")[1] == ($id | split("_")[1])
+      and ($id | endswith("_delta")))))
 ' "$partial/manifest.json" >/dev/null 2>&1 || die 4 "$id: manifest.json is not valid"
 sum=$(sha256sum "$partial/manifest.json" | cut -d' ' -f1)
 grep -qxF "$sum  manifest.json" "$partial/shipped" || die 3 "$id: manifest.json is not the one of SHA256SUMS.stable.txt"
@@ -126,6 +130,8 @@ xargs -0 -r -n 2 -P "${PARALLEL:-8}" bash -c 'get "$1" "$2"' get <"$partial/lack
 rm "$partial/lacking"
 
 (cd "$partial" && sha256sum -c --quiet --strict SHA256SUMS.stable.txt >&2) || die 3 "$id: what arrived is not what the manifest names"
+[ "$(jq -r '.files[] | "\(.bytes) \(.path)"' "$partial/manifest.json" | LC_ALL=C sort)" = \
+  "$(cd "$partial" && find . -path './data/*' -type f -printf '%s %P\n' | LC_ALL=C sort)" ] || die 3 "$id: lengths are not those of the manifest"
 named=$(wc -l <"$partial/SHA256SUMS.stable.txt")
 found=$(find "$partial" -mindepth 1 ! -type d | wc -l)
 [ "$found" -eq $((named + 1)) ] || die 3 "$id: there are other files than the manifest names"
