@@ -19,9 +19,14 @@ for tool in jq sha256sum flock; do command -v "$tool" >/dev/null || die 2 "$tool
 
 is_id() { [[ $1 =~ ^[0-9]{8}T[0-9]{6}Z_[a-z0-9-]{1,100}_(full|delta)$ ]]; }
 field() { sed -n "s/^$2=//p" "$1" | head -n 1; }
+# Keys that are known, each at most once, and nothing else.
+is_pointer() {
+  awk -F= '/^[ \t]*(#|$)/ {next} !/=/ || $1 !~ /^(repo|workflow|run_id|export_bucket|export_prefix|export_id|artifact_hint)$/ || seen[$1]++ {bad = 1} END {exit bad}' "$1"
+}
 
 # A pointer says which bucket, which prefix, which pack.
 if [ -f "$wanted" ]; then
+  is_pointer "$wanted" || die 4 "$wanted: a line is no key=value, a key is unknown or given twice"
   id=$(field "$wanted" export_id)
   is_id "$id" || die 4 "$wanted: export_id=$id is not YYYYMMDDTHHMMSSZ_source_full|delta"
   if [ "$URL" = - ]; then URL="$(field "$wanted" export_bucket)/$(field "$wanted" export_prefix)"; fi
@@ -73,6 +78,7 @@ trap 'rm -rf "$partial" "$DIR.fetch.lock"' EXIT
 
 if [ "$wanted" = latest ]; then
   get latest.pointer "$partial/pointer" 2>"$partial/why" || die 5 "$URL: no latest.pointer: $(cat "$partial/why")"
+  is_pointer "$partial/pointer" || die 4 "latest.pointer: a line is no key=value, a key is unknown or given twice"
   id=$(field "$partial/pointer" export_id)
   rm "$partial/pointer"
 else
