@@ -39,19 +39,26 @@ case $URL in
 esac
 export URL
 
-# get NAME FILE: one object. The token is not in the list of processes.
+# get NAME FILE MOST: one object, of at most so many bytes where curl is told its length; 30 seconds of silence end it. The token is not in the list of processes.
 get() {
   case $URL in
     s3://*) aws s3 cp --only-show-errors "$URL/$1" "$2" ;;
     *)
       if [ -n "${DATANODE_TOKEN:-}" ]; then
-        curl -fsSL --globoff --retry 3 --config <(printf 'header = "Authorization: Bearer %s"\n' "$DATANODE_TOKEN") -o "$2" "$URL/$1"
+        curl -fsSL --globoff --retry 3 --connect-timeout 10 --speed-limit 1 --speed-time 30 --max-filesize "$3" --config <(printf 'header = "Authorization: Bearer %s"\n' "$DATANODE_TOKEN") -o "$2" "$URL/$1"
       else
-        curl -fsSL --globoff --retry 3 -o "$2" "$URL/$1"
+        curl -fsSL --globoff --retry 3 --connect-timeout 10 --speed-limit 1 --speed-time 30 --max-filesize "$3" -o "$2" "$URL/$1"
       fi ;;
   esac
 }
 export -f get
+
+# ends CODE WORDS: with CODE where the last answer says that the object is not there or too long, with 1 where there was no answer.
+ends() {
+  local code=$1 why=$partial/why
+  grep -Eq 'error: 404|\(404\)|NoSuchKey|Maximum file size' "$why" || code=1
+  die "$code" "$2: $(tail -n 3 "$why")"
+}
 
 parent=$(dirname "$DIR")
 [ -d "$parent" ] || die 2 "there is no folder $parent"
@@ -77,7 +84,7 @@ partial=$(mktemp -d "$DIR.fetch.partial.XXXXXXXX")
 trap 'rm -rf "$partial" "$DIR.fetch.lock"' EXIT
 
 if [ "$wanted" = latest ]; then
-  get latest.pointer "$partial/pointer" 2>"$partial/why" || die 5 "$URL: no latest.pointer: $(cat "$partial/why")"
+  get latest.pointer "$partial/pointer" 16384 2>"$partial/why" || ends 5 "$URL: no latest.pointer"
   is_pointer "$partial/pointer" || die 4 "latest.pointer: a line is no key=value, a key is unknown or given twice"
   id=$(field "$partial/pointer" export_id)
   rm "$partial/pointer"
@@ -85,8 +92,8 @@ else
   id=$wanted
 fi
 is_id "$id" || die 4 "export_id=$id is not YYYYMMDDTHHMMSSZ_source_full|delta"
-get "export_$id/manifest.json" "$partial/manifest.json" 2>"$partial/why" || die 5 "there is no complete pack $id: $(cat "$partial/why")"
-get "export_$id/SHA256SUMS.stable.txt" "$partial/shipped" || die 3 "$id: SHA256SUMS.stable.txt is missing"
+get "export_$id/manifest.json" "$partial/manifest.json" 67108864 2>"$partial/why" || ends 5 "there is no complete pack $id"
+get "export_$id/SHA256SUMS.stable.txt" "$partial/shipped" 67108864 2>"$partial/why" || ends 3 "$id: SHA256SUMS.stable.txt is missing"
 rm -f "$partial/why"
 
 # Nothing of the manifest is believed before this: names become paths, and sums decide what is right.
@@ -123,17 +130,17 @@ if [ -f "$DIR/SHA256SUMS.stable.txt" ]; then
 fi
 reused=0
 : >"$partial/lacking"
-while IFS=$'\t' read -r path s holder; do
+while IFS=$'\t' read -r path s holder bytes; do
   mkdir -p "$partial/$(dirname "$path")"
   if [ -n "${have[$s]:-}" ] && ln "$DIR/${have[$s]}" "$partial/$path" 2>/dev/null; then
     reused=$((reused + 1))
   else
-    printf '%s\0%s\0' "export_$holder/$path" "$partial/$path" >>"$partial/lacking"
+    printf '%s\0%s\0%s\0' "export_$holder/$path" "$partial/$path" "$bytes" >>"$partial/lacking"
   fi
-done < <(jq -r --arg id "$id" '.files[] | [.path, .sha256, (.held_by // $id)] | @tsv' "$partial/manifest.json")
-xargs -0 -r -n 2 -P "${PARALLEL:-8}" bash -c 'get "$1" "$2"' get <"$partial/lacking" ||
-  die 3 "$id: a file that the manifest names cannot be fetched"
-rm "$partial/lacking"
+done < <(jq -r --arg id "$id" '.files[] | [.path, .sha256, (.held_by // $id), .bytes] | @tsv' "$partial/manifest.json")
+xargs -0 -r -n 3 -P "${PARALLEL:-8}" bash -c 'get "$@"' get <"$partial/lacking" 2>"$partial/why" ||
+  ends 3 "$id: a file that the manifest names cannot be fetched"
+rm "$partial/lacking" "$partial/why"
 
 (cd "$partial" && sha256sum -c --quiet --strict SHA256SUMS.stable.txt >&2) || die 3 "$id: what arrived is not what the manifest names"
 [ "$(jq -r '.files[] | "\(.bytes) \(.path)"' "$partial/manifest.json" | LC_ALL=C sort)" = \
