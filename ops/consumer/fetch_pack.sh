@@ -45,9 +45,9 @@ get() {
     s3://*) aws s3 cp --only-show-errors "$URL/$1" "$2" ;;
     *)
       if [ -n "${DATANODE_TOKEN:-}" ]; then
-        curl -fsSL --globoff --retry 3 --connect-timeout 10 --speed-limit 1 --speed-time 30 --max-filesize "$3" --config <(printf 'header = "Authorization: Bearer %s"\n' "$DATANODE_TOKEN") -o "$2" "$URL/$1"
+        curl -fsSL --globoff --retry 3 --retry-max-time 30 --connect-timeout 10 --speed-limit 1 --speed-time 30 --max-filesize "$3" --config <(printf 'header = "Authorization: Bearer %s"\n' "$DATANODE_TOKEN") -o "$2" "$URL/$1"
       else
-        curl -fsSL --globoff --retry 3 --connect-timeout 10 --speed-limit 1 --speed-time 30 --max-filesize "$3" -o "$2" "$URL/$1"
+        curl -fsSL --globoff --retry 3 --retry-max-time 30 --connect-timeout 10 --speed-limit 1 --speed-time 30 --max-filesize "$3" -o "$2" "$URL/$1"
       fi ;;
   esac
 }
