@@ -112,6 +112,11 @@ jq -e --arg id "$id" '
 ' "$partial/manifest.json" >/dev/null 2>&1 || die 4 "$id: manifest.json is not valid"
 sum=$(sha256sum "$partial/manifest.json" | cut -d' ' -f1)
 grep -qxF "$sum  manifest.json" "$partial/shipped" || die 3 "$id: manifest.json is not the one of SHA256SUMS.stable.txt"
+# Packs are never changed: two manifests of one id, each vouched for by its sums, are not for a script to choose between.
+if [ "$(jq -r .export_id "$DIR/manifest.json" 2>/dev/null)" = "$id" ] && ! cmp -s "$DIR/manifest.json" "$partial/manifest.json" &&
+  grep -qxF "$(sha256sum "$DIR/manifest.json" | cut -d' ' -f1)  manifest.json" "$DIR/SHA256SUMS.stable.txt"; then
+  die 3 "$id: there it has another manifest than in $DIR: find out which is right, and remove the other"
+fi
 
 # The sums of the whole folder; what was shipped lists a part of them, or all.
 { printf '%s  manifest.json\n' "$sum"; jq -r '.files[] | "\(.sha256)  \(.path)"' "$partial/manifest.json"; } |
