@@ -21,9 +21,10 @@ use tokio::task::JoinSet;
 /// [`PullError`]; the destination is as it was.
 pub fn pull(plan: &PullPlan, runtime: &Runtime, say: &(dyn Fn(&str) + Sync)) -> Result<Pulled, PullError> {
     let counted = Counted::default();
+    // First of all: it brings back what a killed swap moved away, whether or not the bucket answers.
+    let place = Place::take(&plan.to)?;
     let found = runtime.block_on(find(plan, &counted, say))?;
     let id = found.paper.manifest.export_id.clone();
-    let place = Place::take(&plan.to)?;
     let standing = standing(&place, &found.paper)?;
     let wanted = &found.paper.manifest.files;
     let earlier = Earlier::of([vec![place.to().to_owned()], place.other_partials(&id)].concat());
