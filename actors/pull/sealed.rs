@@ -5,7 +5,7 @@
 use super::fetch::{Counted, Object, to_file};
 use super::find::folders;
 use super::paper::{Paper, manifest_of};
-use super::place::{Place, open_folder, remove};
+use super::place::{Place, files, open_folder, remove};
 use super::plain::{whole, write};
 use super::reuse;
 use super::{PullError, PullPlan, Pulled, Wanted};
@@ -52,7 +52,11 @@ pub fn pull(
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<Pulled, PullError> {
     let place = Place::take(&plan.to)?;
-    let root = place.partial("vault");
+    let (root, _) = place.open_partial("vault")?;
+    if files(&root).is_err() {
+        // Something that no pull makes, such as a symlink to elsewhere: begin again.
+        remove(&root).map_err(|e| PullError::io("remove", &root, e))?;
+    }
     let vault = Vault::open(&root)?;
     let counted = Counted::default();
     let (base, uids) = runtime.block_on(sealings(plan))?;
