@@ -75,7 +75,7 @@ pub fn pull(plan: &PullPlan, runtime: &Runtime, say: &(dyn Fn(&str) + Sync)) -> 
 ///
 /// # Errors
 /// 3: it is a pack of this id with another manifest, and its own sums vouch for that.
-fn standing(place: &Place, paper: &Paper) -> Result<bool, PullError> {
+pub fn standing(place: &Place, paper: &Paper) -> Result<bool, PullError> {
     let Some(text) = read_paper(place.to(), MANIFEST_FILE) else { return Ok(false) };
     let Ok(m) = super::paper::manifest_of(&text, &paper.manifest.export_id) else { return Ok(false) };
     let sums = read_paper(place.to(), SUMS_FILE).unwrap_or_default();

@@ -6,7 +6,7 @@ use super::fetch::{Counted, Object, to_file};
 use super::find::folders;
 use super::paper::{Paper, manifest_of};
 use super::place::{Place, files, open_folder, remove};
-use super::plain::{whole, write};
+use super::plain::{standing, whole, write};
 use super::reuse;
 use super::{PullError, PullPlan, Pulled, Wanted};
 use crate::export::{ExportId, PackManifest, SUMS_FILE};
@@ -75,10 +75,11 @@ impl Way<'_> {
             done.downloaded_bytes = chosen.descriptor.leaves().map(|o| o.object_len).sum();
             return Ok(Pulled { dry_run: true, ..done });
         }
-        let path = place.partial(&id);
-        self.open(&chosen, &path, None, say)?;
         let text = Bytes::from(chosen.sealed.manifest_json.clone().into_bytes());
         let paper = Paper::of(text, chosen.manifest.clone(), chosen.sealed.sha256sums.as_bytes())?;
+        standing(place, &paper)?;
+        let path = place.partial(&id);
+        self.open(&chosen, &path, None, say)?;
         self.holders(place, &chosen, &path, others, say)?;
         let mut folder = open_folder(&path).map_err(|e| PullError::io("open", &path, e))?;
         write(&mut folder, &path, SUMS_FILE, paper.sums_text.as_bytes())?;
