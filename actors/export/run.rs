@@ -1,6 +1,6 @@
 //! Making the pack.
 
-use super::archive::{archive_path, publish_archive, write_archive};
+use super::archive::{publish_archive, write_archive};
 use super::base::{Base, divide};
 use super::gather::gather;
 use super::index::{adopt_orphans, content_of, count, enter};
@@ -88,12 +88,13 @@ fn try_export(node: &Node, run: &RunContext) -> Result<ExportCounters, ExportErr
     if let Some(same) = base.as_ref().filter(|_| last.is_some()).map(|b| b.id.clone()) {
         remove(&building)?;
         let pack = node.data.pack(&node.source, &same);
-        if rules.archive && !archive_path(&pack).is_file() {
+        let archive = node.data.pack_archive(&node.source, &same);
+        if rules.archive && !archive.is_file() {
             let path = pack.join(MANIFEST_FILE);
             let text = read_text(&path).map_err(io(&path))?;
             std::fs::create_dir_all(&tmp).map_err(io(&tmp))?;
             write_archive(&pack, &PackManifest::parse(&text)?, &packed)?;
-            publish_archive(&packed, &pack)?;
+            publish_archive(&packed, &archive)?;
         }
         link_nightly(node, run, &pack)?;
         return Ok(ExportCounters { export_id: same, unchanged: 1, ..c });
@@ -121,7 +122,7 @@ fn try_export(node: &Node, run: &RunContext) -> Result<ExportCounters, ExportErr
     publish(node, &building, &id, &manifest_sha256)?;
     let pack = node.data.pack(&node.source, &id);
     if rules.archive {
-        publish_archive(&packed, &pack)?;
+        publish_archive(&packed, &node.data.pack_archive(&node.source, &id))?;
     }
     link_nightly(node, run, &pack)?;
     enter(node, &manifest, run.as_of, manifest_sha256, content)?;
