@@ -16,6 +16,7 @@ use datanode_schema::calendar::Calendar;
 use datanode_schema::clock::{compact, day_number, rfc3339};
 use datanode_schema::failpoint;
 use datanode_schema::files::{sha256_of, sync_file_system, sync_folder};
+use datanode_schema::trees::OFFLOADED;
 use std::path::Path;
 
 /// What exporting did.
@@ -89,7 +90,7 @@ fn try_export(node: &Node, run: &RunContext) -> Result<ExportCounters, ExportErr
         remove(&building)?;
         let pack = node.data.pack(&node.source, &same);
         let archive = node.data.pack_archive(&node.source, &same);
-        if rules.archive && !archive.is_file() {
+        if rules.archive && !archive.is_file() && !is_elsewhere(node, &archive)? {
             let path = pack.join(MANIFEST_FILE);
             let text = read_text(&path).map_err(io(&path))?;
             std::fs::create_dir_all(&tmp).map_err(io(&tmp))?;
@@ -127,6 +128,13 @@ fn try_export(node: &Node, run: &RunContext) -> Result<ExportCounters, ExportErr
     link_nightly(node, run, &pack)?;
     enter(node, &manifest, run.as_of, manifest_sha256, content)?;
     Ok(c)
+}
+
+/// Whether an archive was offloaded and then removed here: it is not made again.
+fn is_elsewhere(node: &Node, archive: &Path) -> Result<bool, ExportError> {
+    let below = archive.strip_prefix(node.data.root()).unwrap_or(archive).to_string_lossy();
+    let record = node.store.load(&OFFLOADED, &below.into_owned())?;
+    Ok(record.is_some_and(|r| r.removed_at != 0))
 }
 
 fn describe(
