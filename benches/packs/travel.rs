@@ -173,8 +173,12 @@ pub fn nights(p: &Packs<'_>, programs: &Programs, nights: [&String; 3]) -> Falli
     let pulled = p.dir.join("pulled");
     let mut all = Vec::new();
     for (i, night) in nights.into_iter().enumerate() {
-        // What was changed counts as written: a night that changes it writes it.
-        let before: BTreeSet<u64> = files_below(&p.dir.join("data"))?.iter().map(|f| f.inode).collect();
+        // What was changed counts as written: a night that changes it writes it. The state's own files come and go meanwhile.
+        let data = p.dir.join("data");
+        let outside = || -> Fallible<Vec<File>> {
+            Ok(files_below(&data)?.into_iter().filter(|f| !f.path.starts_with(data.join("state"))).collect())
+        };
+        let mut met: BTreeSet<u64> = outside()?.iter().map(|f| f.inode).collect();
         fill::change(p.dir, p.filled, if i == 0 { 0 } else { changed }, i as u64)?;
         let scope = env(&[("DATANODE__EXPORT__SCOPE", if i == 2 { "delta" } else { "full" })]);
         let [plain, sealed] = [("PLAIN", "plain"), ("SEALED", "sealed")]
@@ -182,10 +186,8 @@ pub fn nights(p: &Packs<'_>, programs: &Programs, nights: [&String; 3]) -> Falli
         let (_, summary) = p.stages("export,seal,ship", night, &[scope, plain, sealed].concat())?;
         let id = summary.get("export_id").and_then(Value::as_str).unwrap_or_default().to_owned();
         let (mut vault, mut elsewhere) = (0.0, 0.0);
-        let data = p.dir.join("data");
-        for f in
-            files_below(&data)?.iter().filter(|f| !before.contains(&f.inode) && !f.path.starts_with(data.join("state")))
-        {
+        // A file has many names: the curated file, its links in the pack and under the session's date.
+        for f in outside()?.iter().filter(|f| met.insert(f.inode)) {
             *(if f.path.starts_with(data.join("vault")) { &mut vault } else { &mut elsewhere }) += f.on_disk as f64;
         }
         let [(plain, _), (sealed, _)] = relays.each_ref().map(Relay::taken);
