@@ -19,6 +19,8 @@
 #
 # DATANODE_BIN_DIR   measure the programs of this folder (target/…/release) and build nothing
 # DATANODE_RUNNER    words before every program, for emulation: "qemu-aarch64-static -L ROOT/usr/aarch64-linux-gnu"
+# DATANODE_S3S_FS    s3s-fs; without it the packs part uploads and pulls nothing
+# DATANODE_RCLONE    rclone, which uploads are compared with
 # DATANODE_PYTHON    with --no-peers: a Python with pyarrow and numpy, for the chaos part
 #                    see also benches/peers/setup.sh for where peers are installed
 set -euo pipefail
@@ -177,6 +179,8 @@ if wants scale; then
   run "$(program scale)" --work "$temp" --reps "$reps" >>"$figures"
 fi
 if wants packs; then
+  [ -n "${DATANODE_S3S_FS:-}" ] || missing+=("uploads and pulls of packs: DATANODE_S3S_FS names no s3s-fs")
+  [ -n "${DATANODE_RCLONE:-}" ] || missing+=("uploads beside rclone: DATANODE_RCLONE names no rclone")
   say "packs, $reps of each size"
   run "$(program packs)" --datanode "$datanode" --work "$temp" --reps "$reps" >>"$figures"
 fi

@@ -4,7 +4,7 @@
 
 mod support;
 
-use datanode_actors::export::{MANIFEST_SCHEMA, PackManifest, archive_path};
+use datanode_actors::export::{MANIFEST_SCHEMA, PackManifest};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
@@ -263,7 +263,7 @@ fn the_archive_is_the_pack_in_one_file_that_tar_and_sha256sum_agree_with() {
     n.set("DATANODE__EXPORT__ARCHIVE", "true");
     let s = night(&n, 30, &[]).exits(0).json();
     let pack = n.pack(&s);
-    let file = archive_path(&pack);
+    let file = pack.with_extension("tar.zst");
     assert!(file.is_file() && file.file_name().unwrap().to_str().unwrap().ends_with("_full.tar.zst"));
     let to = n.root.path().join("untarred");
     std::fs::create_dir(&to).unwrap();

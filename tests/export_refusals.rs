@@ -369,5 +369,5 @@ fn a_disk_that_is_full() {
     assert_eq!(tree(&c.data().join("exports")), before, "the last good pack and the dated folders stay as they were");
     std::fs::remove_file(&filler).unwrap();
     let pack = c.exports();
-    assert!(datanode_actors::export::archive_path(&pack).metadata().unwrap().len() > 1_800 * 1024);
+    assert!(pack.with_extension("tar.zst").metadata().unwrap().len() > 1_800 * 1024);
 }

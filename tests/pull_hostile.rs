@@ -53,6 +53,13 @@ impl Victim {
         let web = Web::new(&self.root.path().join("bucket"), answer);
         self.pull(&format!("{}/exports/home", web.url), &["--id", &full(2), "--timeout", "2", "--parallel", "1"])
     }
+
+    /// Pulls the newest pack from a shell that sets limits first.
+    fn pulls_within(&self, script: &str) -> Ran {
+        let mut c = Command::new("sh");
+        c.args(["-c", script, DATANODE, "pack", "pull", "--latest"]).arg(self.root.path().join("bucket"));
+        run(c.arg("--to").arg(self.to()))
+    }
     /// Nothing of what is there has changed, and nothing else was written below it.
     #[track_caller]
     fn is_untouched(&self) {
@@ -195,18 +202,7 @@ fn a_file_that_would_fill_the_memory_is_bytes_and_nothing_else() {
     let path = "data/equities_bars/year=2025/month=01/data.parquet".to_owned();
     let pack = Pack::full(&full(2), vec![(path.clone(), bomb.clone())]).write(&v.exports());
     let script = "ulimit -v 400000; exec \"$0\" \"$@\"";
-    let mut c = Command::new("sh");
-    c.args([
-        "-c",
-        script,
-        DATANODE,
-        "pack",
-        "pull",
-        &v.root.path().join("bucket").display().to_string(),
-        "--latest",
-        "--to",
-    ]);
-    run(c.arg(v.to())).exits(0);
+    v.pulls_within(script).exits(0);
     assert!(std::fs::read(v.to().join(&path)).unwrap() == bomb);
     assert_eq!(support::differences(&pack, &v.to()), Vec::<String>::new());
 }
@@ -317,18 +313,7 @@ fn a_full_disk_ends_it_and_the_folder_stays() {
     Pack::full(&full(2), files(2, 2, 300_000)).write(&v.exports());
     // A limit on the length of files is what a full disk is to the one who writes.
     let script = "trap '' XFSZ; ulimit -f 256; exec \"$0\" \"$@\"";
-    let mut c = Command::new("sh");
-    c.args([
-        "-c",
-        script,
-        DATANODE,
-        "pack",
-        "pull",
-        &v.root.path().join("bucket").display().to_string(),
-        "--latest",
-        "--to",
-    ]);
-    run(c.arg(v.to())).exits(1).says(&["make room"]);
+    v.pulls_within(script).exits(1).says(&["make room"]);
     v.is_untouched();
 }
 

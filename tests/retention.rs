@@ -7,8 +7,8 @@ mod support;
 use datanode_schema::clock::day_number;
 use datanode_schema::files::{sha256_hex, sha256_of};
 use datanode_schema::records::{Incident, PackRecord, Shipment};
-use datanode_schema::store::{Batch, Store, StoreError, StoreOptions};
-use datanode_schema::trees::{self, INCIDENTS, PACKS, PINS, SHIPMENTS};
+use datanode_schema::store::{Batch, Store};
+use datanode_schema::trees::{INCIDENTS, PACKS, PINS, SHIPMENTS};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -24,15 +24,6 @@ const NOW: &str = "2026-03-10T12:00:00Z";
 
 fn node() -> Node {
     Node::new("universe: {}\n", SEEDED_NIGHT)
-}
-
-fn with_store<T>(n: &Node, f: impl FnOnce(&Store) -> T) -> T {
-    // A program that another test starts holds a copy of this one's lock until it is itself.
-    let open = || Store::open(&n.data().join("state"), &trees::all(), &StoreOptions::default());
-    let store = (0..100_000).map(|_| open()).find(|s| !matches!(s, Err(StoreError::Busy { .. }))).unwrap().unwrap();
-    let out = f(&store);
-    store.close().unwrap();
-    out
 }
 
 /// A pack of 2026-03-DD, as the exporter leaves it: `held` names the packs that a delta's other files lie in.
@@ -84,7 +75,7 @@ fn pack(n: &Node, day: u32, held: &[&str]) -> String {
         root: [0; 32],
         removed_at: 0,
     };
-    with_store(n, |s| put(s, |b| b.put(&PACKS, &id, &record).map(|_| ()).unwrap()));
+    n.with_store(|s| put(s, |b| b.put(&PACKS, &id, &record).map(|_| ()).unwrap()));
     id
 }
 
@@ -96,7 +87,7 @@ fn put(s: &Store, f: impl FnOnce(&mut Batch)) {
 
 /// Notes that packs were brought to a destination.
 fn shipped(n: &Node, destination: &str, form: &str, ids: &[&String]) {
-    with_store(n, |s| {
+    n.with_store(|s| {
         for id in ids {
             let receipt = Shipment { files: 3, bytes: 1, finished_at: 1 };
             put(s, |b| b.put(&SHIPMENTS, &format!("{destination}/{form}/{id}"), &receipt).map(|_| ()).unwrap());
@@ -105,7 +96,7 @@ fn shipped(n: &Node, destination: &str, form: &str, ids: &[&String]) {
 }
 
 fn shipments(n: &Node) -> Vec<String> {
-    with_store(n, |s| s.load_all(&SHIPMENTS, &[]).unwrap().into_iter().map(|(k, _)| k).collect())
+    n.with_store(|s| s.load_all(&SHIPMENTS, &[]).unwrap().into_iter().map(|(k, _)| k).collect())
 }
 
 fn retention(n: &Node, args: &[&str]) -> Ran {
@@ -185,7 +176,7 @@ fn what_the_plan_shows_is_what_apply_does_and_pins_hold() {
         "{events}"
     );
     n.run(&["rebuild"]).exits(0);
-    assert_eq!(with_store(&n, |s| s.load(&PINS, &ids[0]).unwrap().unwrap().note), "the paper of March");
+    assert_eq!(n.with_store(|s| s.load(&PINS, &ids[0]).unwrap().unwrap().note), "the paper of March");
     retention(&n, &["unpin", &ids[0]]).exits(0);
     retention(&n, &["unpin", &ids[0]]).exits(5).says(&["is not pinned"]);
     assert_eq!(gone(&plan(&n), "here", "pack"), ids[..1]);
@@ -228,9 +219,9 @@ fn rules_of_days_and_months_and_an_open_incident_keep_packs() {
         closed_by: String::new(),
         closed_why: String::new(),
     };
-    with_store(&n, |s| put(s, |b| b.put(&INCIDENTS, &7, &incident(0)).map(|_| ()).unwrap()));
+    n.with_store(|s| put(s, |b| b.put(&INCIDENTS, &7, &incident(0)).map(|_| ()).unwrap()));
     assert_eq!(why(&plan(&n), "here", &ids[1]), "incident 7 is open");
-    with_store(&n, |s| put(s, |b| b.put(&INCIDENTS, &7, &incident(2)).map(|_| ()).unwrap()));
+    n.with_store(|s| put(s, |b| b.put(&INCIDENTS, &7, &incident(2)).map(|_| ()).unwrap()));
     assert_eq!(gone(&plan(&n), "here", "pack"), ids[..5]);
 }
 
@@ -364,7 +355,7 @@ fn a_sealing_stays_in_the_bucket_while_a_kept_one_names_its_chunks() {
     // Each sealing's own objects in its own folder, as they are shipped.
     let (root, vault) = (s3.root.path().join("packs"), n.data().join("vault"));
     let uids: Vec<String> =
-        with_store(&n, |s| ids.iter().map(|id| s.load(&PACKS, id).unwrap().unwrap().pack_uid).collect());
+        n.with_store(|s| ids.iter().map(|id| s.load(&PACKS, id).unwrap().unwrap().pack_uid).collect());
     let mut requires = Vec::new();
     for uid in &uids {
         let text = std::fs::read(vault.join(format!("descriptors/{uid}.json"))).unwrap();

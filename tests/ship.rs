@@ -4,10 +4,11 @@
 
 mod support;
 
+use datanode_actors::node::Node as Inner;
 use datanode_actors::publishing::ShipMode;
-use datanode_actors::ship::{Form, unshipped, wanted};
+use datanode_actors::ship::{Form, wanted};
 use datanode_schema::trees::{COUNTERS, PROBES, RECEIPTS, SHIPMENTS};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 use support::home::{Files, Home, below, files, noise, pack_at};
@@ -17,6 +18,13 @@ use support::{DATANODE, Draw, Node, differences, run, tree};
 
 fn shipped(home: &mut Home, name: &str) -> u64 {
     home.node().store.load(&COUNTERS, &format!("ship/{name}/shipped")).unwrap().unwrap_or(0)
+}
+
+/// The packs that retention keeps here since some destination is still to get them.
+fn waiting(node: &Inner) -> BTreeSet<String> {
+    let rows = datanode_actors::retention::plan(node, "").unwrap().rows;
+    let waits = |why: &String| why.starts_with("not yet at ");
+    rows.into_iter().filter(|r| r.why.iter().any(waits)).map(|r| r.export_id).collect()
 }
 
 fn verifies(path: &Path) {
@@ -152,7 +160,7 @@ fn a_new_destination_gets_the_newest_pack_and_what_it_builds_on_first() {
     let node = h.node();
     let d = node.publishing.destinations.current()[0].clone();
     assert_eq!(wanted(&node, &d, Form::Plain, &delta).unwrap(), [full.clone(), delta.clone()]);
-    assert_eq!(unshipped(&node).unwrap(), [full.clone(), delta.clone()].into());
+    assert_eq!(waiting(&node), [full.clone(), delta.clone()].into());
     drop(node);
     let c = h.ship(&delta).unwrap();
     assert_eq!(c.shipped, 2);
@@ -163,7 +171,7 @@ fn a_new_destination_gets_the_newest_pack_and_what_it_builds_on_first() {
         .args(["--quiet", "-c", "SHA256SUMS.stable.txt"])
         .current_dir(pack_at(&there, &delta)))
     .exits(0);
-    assert!(unshipped(&h.node()).unwrap().is_empty());
+    assert!(waiting(&h.node()).is_empty());
 }
 
 #[test]
@@ -189,7 +197,7 @@ fn a_destination_that_is_down_keeps_no_other_waiting() {
     assert!(
         node.shipping.of("gone").last_error.contains("127.0.0.1") || !node.shipping.of("gone").last_error.is_empty()
     );
-    assert_eq!(unshipped(&node).unwrap(), [id].into(), "what some destination lacks must stay");
+    assert_eq!(waiting(&node), [id].into(), "what some destination lacks must stay");
 }
 
 #[test]
@@ -443,4 +451,55 @@ fn receipts_stay_as_long_as_a_bucket_could_copy_by_them() {
     assert_eq!(of.len(), 8, "those of the newest packs: {of:?}");
     assert!(of.last().unwrap().starts_with("20260312") && all.iter().all(|(k, _)| !k.contains("/chunks/")));
     assert_eq!(node.store.load_all(&SHIPMENTS, b"nas/plain/").unwrap().len(), 12, "what arrived stays on record");
+}
+
+/// Of what a destination missed, its own rules let only the newest stay: the others are not sent to be removed, and do not wait here.
+#[test]
+fn what_a_destinations_rules_would_remove_at_once_does_not_go_there() {
+    let nas = tempfile::tempdir().unwrap();
+    let mut h = Home::new().folder("nas", &nas.path().join("packs"), ShipMode::Both).with("nas", |d| d.keep_packs = 2);
+    let mut ids = Vec::new();
+    for day in 1..=4 {
+        let id = h.full(day, &files(2, 1_000, u64::from(day) * 10));
+        h.seal(&id);
+        if day == 1 {
+            h.ship(&id).unwrap();
+        }
+        ids.push(id);
+    }
+    assert_eq!(waiting(&h.node()), ids[2..].iter().cloned().collect());
+    assert_eq!(h.ship(&ids[3]).unwrap().shipped, 4, "two packs, each in both forms");
+    let there = |id: &String| pack_at(&nas.path().join("packs"), id).join("manifest.json").is_file();
+    assert_eq!(ids.iter().map(there).collect::<Vec<_>>(), [true, false, true, true]);
+    let plan = datanode_actors::retention::plan(&h.node(), &ids[3]).unwrap();
+    datanode_actors::retention::apply(&h.node(), &plan, None).unwrap();
+    assert_eq!(ids.iter().map(there).collect::<Vec<_>>(), [false, false, true, true]);
+    // The run of a pack that went is run again: it would go at once, as before.
+    assert_eq!(h.ship(&ids[0]).unwrap().shipped, 0);
+    assert!(waiting(&h.node()).is_empty());
+}
+
+#[test]
+fn a_pack_whose_removal_stopped_half_way_is_sent_again_only_when_it_is_needed() {
+    let nas = tempfile::tempdir().unwrap();
+    let root = nas.path().join("packs");
+    let mut h = Home::new().folder("nas", &root, ShipMode::Plain);
+    let day = files(3, 1_000, 10);
+    let full = h.full(1, &day);
+    h.ship(&full).unwrap();
+    let removal = datanode_actors::retention::removal_key("nas", "plain", &full);
+    let mut b = datanode_schema::store::Batch::new();
+    b.put(&COUNTERS, &removal, &1).unwrap().delete(&SHIPMENTS, &format!("nas/plain/{full}"));
+    h.node().store.commit(b).unwrap();
+    for part in ["manifest.json", "data/equities_bars/part=0001/data.parquet"] {
+        std::fs::remove_file(pack_at(&root, &full).join(part)).unwrap();
+    }
+    assert_eq!(h.ship(&full).unwrap().shipped, 0, "what is being removed is not due for being the newest");
+    let held: BTreeMap<String, String> = day.keys().map(|k| (k.clone(), full.clone())).collect();
+    let mut more = day.clone();
+    more.insert("equities_bars/part=0009/data.parquet".into(), noise(1_000, 90));
+    let delta = h.delta(2, &full, &more, &held);
+    assert_eq!(h.ship(&delta).unwrap().shipped, 2);
+    verifies(&pack_at(&root, &full));
+    assert_eq!(h.node().store.load(&COUNTERS, &removal).unwrap(), None, "the removal is over");
 }

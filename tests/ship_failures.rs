@@ -213,6 +213,23 @@ fn a_copy_of_an_object_that_was_changed_in_its_pack_is_not_taken() {
 }
 
 #[test]
+fn what_can_no_longer_be_copied_is_sent() {
+    let Some(mut w) = World::new() else { return };
+    let third = w.home.full(4, &files(8, 20_000, 1));
+    let data = pack_at(&below(&w.s3), &w.first).join("data/equities_bars");
+    // Two objects are gone while their receipts are not; of a third one the bucket says so only when it is asked to copy.
+    std::fs::remove_file(data.join("part=0001/data.parquet")).unwrap();
+    std::fs::remove_dir_all(data.join("part=0006")).unwrap();
+    let mut refused = false;
+    w.proxy.rule(move |a| {
+        if a.is_copy && !std::mem::replace(&mut refused, true) { Act::Answer(404, "NoSuchKey") } else { Act::Pass }
+    });
+    let c = w.home.ship(&third).unwrap();
+    assert_eq!((c.copied, c.shipped), (5, 2));
+    verifies(&pack_at(&below(&w.s3), &third));
+}
+
+#[test]
 fn a_pack_that_rotted_here_is_not_sent() {
     let Some(mut w) = World::new() else { return };
     let file = w.home.pack_folder(&w.second).join("data/equities_bars/part=0002/data.parquet");

@@ -8,17 +8,10 @@ use chrono::DateTime;
 use datanode_schema::files::sync_folder;
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Tables are compressed inside already: a higher level costs time and saves nothing.
 const LEVEL: i32 = 1;
-
-/// Where the archive of a pack's folder lies.
-pub fn archive_path(pack: &Path) -> PathBuf {
-    let mut name = pack.file_name().unwrap_or_default().to_owned();
-    name.push(".tar.zst");
-    pack.with_file_name(name)
-}
 
 /// Writes the archive of the pack in `folder` to `temp`, durably.
 ///
@@ -62,9 +55,8 @@ pub fn write_archive(folder: &Path, m: &PackManifest, temp: &Path) -> Result<(),
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn publish_archive(temp: &Path, pack: &Path) -> Result<(), ExportError> {
-    let target = archive_path(pack);
-    std::fs::rename(temp, &target).map_err(io(&target))?;
-    let parent = target.parent().unwrap_or(&target);
+pub fn publish_archive(temp: &Path, target: &Path) -> Result<(), ExportError> {
+    std::fs::rename(temp, target).map_err(io(target))?;
+    let parent = target.parent().unwrap_or(target);
     sync_folder(parent).map_err(io(parent))
 }

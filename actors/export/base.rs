@@ -1,9 +1,9 @@
 //! What a pack may build on: the newest standing pack of the source and, in a delta, the packs that hold its files.
 
 use super::plan::{From, Planned};
-use super::{ExportId, MANIFEST_FILE, PackFile, PackManifest, read_text, same_file};
+use super::{ExportId, MANIFEST_FILE, PackFile, PackManifest, read_text};
 use crate::node::Node;
-use datanode_schema::files::{sha256_of, sha256_plain};
+use datanode_schema::files::{same_file, sha256_of, sha256_plain};
 use datanode_schema::records::PackRecord;
 use std::collections::BTreeMap;
 use std::fmt;

@@ -22,7 +22,6 @@ mod sums;
 mod verify;
 mod weight;
 
-pub use archive::archive_path;
 pub use check::{MAX_TEXT, ManifestError, read_text, safe_path};
 pub use diff::{ExclusionChange, FileChange, PackDiff};
 pub use error::ExportError;
@@ -35,15 +34,6 @@ pub use sums::{BadSums, MANIFEST_FILE, SUMS_FILE, format_sums, parse_sums};
 pub use verify::{PackProblem, PackReport, verify_holders, verify_pack};
 
 use std::path::{Path, PathBuf};
-
-/// Whether two names are links of one file.
-fn same_file(a: &Path, b: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (std::fs::metadata(a), std::fs::metadata(b)) {
-        (Ok(a), Ok(b)) => a.ino() == b.ino() && a.dev() == b.dev(),
-        _ => false,
-    }
-}
 
 /// Removes a folder, where there is one.
 fn remove(folder: &Path) -> Result<(), ExportError> {

@@ -1,8 +1,9 @@
 //! `exports/nightly/<as-of>`: the pack under the session's date.
 
-use super::{ExportError, MANIFEST_FILE, io, same_file};
+use super::{ExportError, MANIFEST_FILE, io};
 use crate::node::{Node, RunContext};
 use datanode_schema::failpoint;
+use datanode_schema::files::same_file;
 use std::path::Path;
 
 /// `exports/nightly/<as-of>`: the same files, hard-linked; a rerun replaces the folder whole.

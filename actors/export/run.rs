@@ -1,6 +1,6 @@
 //! Making the pack.
 
-use super::archive::{archive_path, publish_archive, write_archive};
+use super::archive::{publish_archive, write_archive};
 use super::base::{Base, divide};
 use super::gather::gather;
 use super::index::{adopt_orphans, content_of, count, enter};
@@ -16,6 +16,7 @@ use datanode_schema::calendar::Calendar;
 use datanode_schema::clock::{compact, day_number, rfc3339};
 use datanode_schema::failpoint;
 use datanode_schema::files::{sha256_of, sync_file_system, sync_folder};
+use datanode_schema::trees::OFFLOADED;
 use std::path::Path;
 
 /// What exporting did.
@@ -88,12 +89,13 @@ fn try_export(node: &Node, run: &RunContext) -> Result<ExportCounters, ExportErr
     if let Some(same) = base.as_ref().filter(|_| last.is_some()).map(|b| b.id.clone()) {
         remove(&building)?;
         let pack = node.data.pack(&node.source, &same);
-        if rules.archive && !archive_path(&pack).is_file() {
+        let archive = node.data.pack_archive(&node.source, &same);
+        if rules.archive && !archive.is_file() && !is_elsewhere(node, &archive)? {
             let path = pack.join(MANIFEST_FILE);
             let text = read_text(&path).map_err(io(&path))?;
             std::fs::create_dir_all(&tmp).map_err(io(&tmp))?;
             write_archive(&pack, &PackManifest::parse(&text)?, &packed)?;
-            publish_archive(&packed, &pack)?;
+            publish_archive(&packed, &archive)?;
         }
         link_nightly(node, run, &pack)?;
         return Ok(ExportCounters { export_id: same, unchanged: 1, ..c });
@@ -121,11 +123,18 @@ fn try_export(node: &Node, run: &RunContext) -> Result<ExportCounters, ExportErr
     publish(node, &building, &id, &manifest_sha256)?;
     let pack = node.data.pack(&node.source, &id);
     if rules.archive {
-        publish_archive(&packed, &pack)?;
+        publish_archive(&packed, &node.data.pack_archive(&node.source, &id))?;
     }
     link_nightly(node, run, &pack)?;
     enter(node, &manifest, run.as_of, manifest_sha256, content)?;
     Ok(c)
+}
+
+/// Whether an archive was offloaded and then removed here: it is not made again.
+fn is_elsewhere(node: &Node, archive: &Path) -> Result<bool, ExportError> {
+    let below = archive.strip_prefix(node.data.root()).unwrap_or(archive).to_string_lossy();
+    let record = node.store.load(&OFFLOADED, &below.into_owned())?;
+    Ok(record.is_some_and(|r| r.removed_at != 0))
 }
 
 fn describe(

@@ -9,6 +9,7 @@
 //! Objects are deleted by name, never a version of them: in a bucket that keeps versions a removal can be taken back,
 //! and what an object lock keeps is kept.
 
+use super::facts::removal_key;
 use super::local::is_pinned;
 use super::plan::Row;
 use super::{Place, RetentionError};
@@ -17,6 +18,7 @@ use crate::objects::layout;
 use crate::objects::pointer::{MAX_POINTER, Pointer};
 use crate::objects::{Bucket, Fault, ObjectError};
 use crate::publishing::Destination;
+use crate::ship::{Form, forget_receipts};
 use datanode_schema::failpoint;
 use datanode_schema::records::Shipment;
 use datanode_schema::store::{Batch, StoreError};
@@ -35,18 +37,7 @@ pub(super) struct Outcome {
 }
 
 fn intent(place: &Place, id: &str) -> String {
-    format!("{}{id}", intents(place))
-}
-
-fn intents(place: &Place) -> String {
-    format!("retention/removing/{}/{}/", place.name, place.form)
-}
-
-/// Removals at a place that were begun and are not done.
-pub(super) fn begun(node: &Node, place: &Place) -> Result<Vec<String>, StoreError> {
-    let prefix = intents(place);
-    let all = node.store.load_all(&COUNTERS, prefix.as_bytes())?;
-    Ok(all.into_iter().filter_map(|(k, _)| k.strip_prefix(&prefix).map(str::to_owned)).collect())
+    removal_key(&place.name, place.form, id)
 }
 
 /// Removes the packs of these rows, one after the other.
@@ -160,8 +151,9 @@ fn begin(node: &Node, place: &Place, id: &str, shipment: &String) -> Result<bool
     Ok(true)
 }
 
-/// The removal is done. What the pack builds on is forgotten with the last place that has it.
+/// The removal is done: nothing there can be copied or compared any more. What the pack builds on is forgotten with the last place that has it.
 fn end(node: &Node, place: &Place, id: &str) -> Result<(), StoreError> {
+    forget_receipts(&node.store, &place.name, id, place.form == Form::Sealed.name())?;
     let mut batch = Batch::new();
     batch.delete(&COUNTERS, &intent(place, id));
     let form_of = format!("{}/{id}", place.form);

@@ -3,25 +3,36 @@
 //! What a pack builds on is in its own manifest (`held_by` of a delta's files) and in its sealing's descriptor. While they lie
 //! here they are read; before retention removes them it notes the answer (tree `needs`), for the destinations that still have the pack.
 
-use super::rules::{Candidate, Why, decide};
-use super::{Place, RetentionError};
+use super::Place;
+use super::rules::{Candidate, Why};
 use crate::export::{ExportId, MANIFEST_FILE, PackManifest};
 use crate::node::Node;
-use crate::publishing::{Destination, ShipMode};
+use crate::publishing::Destination;
 use crate::quarantine::Artifact;
 use crate::seal::PackUid;
+use crate::ship::{Age, Form, due_at, with_needs};
 use crate::vault::Vault;
 use datanode_schema::clock::date_of;
+use datanode_schema::files::same_file;
 use datanode_schema::records::{PackRecord, Pin};
-use datanode_schema::trees::{INCIDENTS, NEEDS, PACKS, PINS, SHIPMENTS};
+use datanode_schema::store::StoreError;
+use datanode_schema::trees::{COUNTERS, INCIDENTS, NEEDS, PACKS, PINS, SHIPMENTS};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::convert::Infallible;
 
 /// `plain` and `sealed`, as the keys of shipments have them.
-pub(super) const FORMS: [&str; 2] = ["plain", "sealed"];
+pub(super) const FORMS: [&str; 2] = [Form::Plain.name(), Form::Sealed.name()];
+
+/// What begins the key of a removal under way (tree `counters`).
+const REMOVING: &str = "retention/removing/";
+
+/// The key of the removal of a pack at a destination.
+pub fn removal_key(destination: &str, form: &str, id: &str) -> String {
+    format!("{REMOVING}{destination}/{form}/{id}")
+}
 
 /// Everything that decisions are made of, read once.
-pub(super) struct Facts<'a> {
+pub struct Facts<'a> {
     node: &'a Node,
     /// Every pack that ever was, by id.
     pub(super) packs: BTreeMap<String, PackRecord>,
@@ -29,12 +40,18 @@ pub(super) struct Facts<'a> {
     incidents: BTreeMap<String, u64>,
     /// `<destination>/<form>` to the packs that it has.
     shipped: BTreeMap<String, BTreeSet<String>>,
+    /// The same of removals that were begun and are not done.
+    removing: BTreeMap<String, BTreeSet<String>>,
     noted: BTreeMap<String, BTreeSet<String>>,
     by_uid: BTreeMap<String, String>,
 }
 
 impl<'a> Facts<'a> {
-    pub(super) fn read(node: &'a Node) -> Result<Self, RetentionError> {
+    /// Reads the store.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn read(node: &'a Node) -> Result<Self, StoreError> {
         let packs: BTreeMap<_, _> = node.store.load_all(&PACKS, &[])?.into_iter().collect();
         let mut incidents = BTreeMap::new();
         for (number, i) in node.store.load_all(&INCIDENTS, &[])?.into_iter().filter(|(_, i)| i.is_open()) {
@@ -42,12 +59,9 @@ impl<'a> Facts<'a> {
                 incidents.entry(id).or_insert(number);
             }
         }
-        let mut shipped: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for (key, _) in node.store.load_all(&SHIPMENTS, &[])? {
-            if let Some((place, id)) = key.rsplit_once('/') {
-                shipped.entry(place.to_owned()).or_default().insert(id.to_owned());
-            }
-        }
+        let shipped = by_place(node.store.load_all(&SHIPMENTS, &[])?.iter().map(|(k, _)| k.as_str()));
+        let removals = node.store.load_all(&COUNTERS, REMOVING.as_bytes())?;
+        let removing = by_place(removals.iter().filter_map(|(k, _)| k.strip_prefix(REMOVING)));
         let mut noted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (key, _) in node.store.load_all(&NEEDS, &[])? {
             if let Some((pack, need)) = key.rsplit_once('/') {
@@ -58,7 +72,7 @@ impl<'a> Facts<'a> {
         let sealed = packs.iter().filter(|(_, p)| !p.pack_uid.is_empty());
         let by_uid = sealed.map(|(id, p)| (p.pack_uid.clone(), id.clone())).collect();
         let pins = node.store.load_all(&PINS, &[])?.into_iter().collect();
-        Ok(Self { node, packs, pins, incidents, shipped, noted, by_uid })
+        Ok(Self { node, packs, pins, incidents, shipped, removing, noted, by_uid })
     }
 
     /// The packs that stand here. `current` is the run's own.
@@ -70,7 +84,7 @@ impl<'a> Facts<'a> {
             c.linked = self.is_linked(c);
         }
         for d in destinations {
-            let waiting = self.unshipped(d, &out, now);
+            let waiting = self.unshipped(d, now);
             for c in out.iter_mut().filter(|c| waiting.contains(&c.id)) {
                 c.held.push(Why::NotAt(d.name.clone()));
             }
@@ -79,9 +93,35 @@ impl<'a> Facts<'a> {
     }
 
     /// The packs that a destination has in one form.
-    pub(super) fn at(&self, destination: &str, form: &str) -> Vec<Candidate> {
-        let ids = self.shipped.get(&format!("{destination}/{form}")).into_iter().flatten();
-        ids.filter_map(|id| Some(self.candidate(id, self.packs.get(id)?, form))).collect()
+    pub fn at(&self, destination: &str, form: &str) -> Vec<Candidate> {
+        self.candidates(&self.arrived(destination, form), form)
+    }
+
+    /// These packs, where they are known.
+    pub fn candidates<'i>(&self, ids: impl IntoIterator<Item = &'i String>, form: &str) -> Vec<Candidate> {
+        ids.into_iter().filter_map(|id| Some(self.candidate(id, self.packs.get(id)?, form))).collect()
+    }
+
+    /// The ids of what a destination has in one form.
+    pub fn arrived(&self, destination: &str, form: &str) -> BTreeSet<String> {
+        self.shipped.get(&format!("{destination}/{form}")).cloned().unwrap_or_default()
+    }
+
+    /// The ids of what is being removed there.
+    pub(super) fn removing(&self, destination: &str, form: &str) -> BTreeSet<String> {
+        self.removing.get(&format!("{destination}/{form}")).cloned().unwrap_or_default()
+    }
+
+    /// What a destination has in one form, and what is being removed there.
+    pub fn had(&self, destination: &str, form: &str) -> BTreeSet<Age> {
+        let ids = self.arrived(destination, form).into_iter().chain(self.removing(destination, form));
+        ids.filter_map(|id| Some((self.packs.get(&id)?.created_at, id))).collect()
+    }
+
+    /// The packs that stand here and could be brought in this form.
+    pub fn bringable(&self, form: Form) -> BTreeSet<Age> {
+        let can = |p: &PackRecord| p.removed_at == 0 && (form == Form::Plain || !p.pack_uid.is_empty());
+        self.packs.iter().filter(|(_, p)| can(p)).map(|(id, p)| (p.created_at, id.clone())).collect()
     }
 
     /// Whether any place that packs are brought to has this one.
@@ -126,33 +166,14 @@ impl<'a> Facts<'a> {
         Some(requires.iter().filter_map(|uid| self.by_uid.get(&hex::encode(uid)).cloned()).collect())
     }
 
-    /// Standing packs that are yet to go to a destination. What is older than the newest that it has was there and went, or was never
-    /// to go there; of a destination that has none, the newest is to go there. What its own rules would remove at once is not waited for.
-    fn unshipped(&self, d: &Destination, standing: &[Candidate], now: i64) -> BTreeSet<String> {
+    /// Standing packs that are yet to go to a destination, and what they build on.
+    fn unshipped(&self, d: &Destination, now: i64) -> BTreeSet<String> {
         let mut out = BTreeSet::new();
-        let wanted = |form: &str| match d.mode {
-            ShipMode::Plain => form == "plain",
-            ShipMode::Sealed => form == "sealed",
-            ShipMode::Both => true,
-        };
-        let lasting: BTreeSet<String> = match &d.keep {
-            None => standing.iter().map(|c| c.id.clone()).collect(),
-            keep => {
-                let all = decide(standing, keep.as_ref(), now);
-                all.into_iter().filter(|x| !x.why.is_empty()).map(|x| x.id).collect()
-            }
-        };
-        let age = |id: &String| self.packs.get(id).map(|p| (p.created_at, id.clone()));
-        let newest_here = standing.iter().filter_map(|c| age(&c.id)).max();
-        for form in FORMS.into_iter().filter(|f| wanted(f)) {
-            let newest_there =
-                self.shipped.get(&format!("{}/{form}", d.name)).into_iter().flatten().filter_map(age).max();
-            let waits = |id: &String| match (&newest_there, age(id)) {
-                (Some(there), Some(this)) => this > *there,
-                (None, this) => this == newest_here,
-                (_, None) => false,
-            };
-            out.extend(standing.iter().map(|c| &c.id).filter(|id| waits(id) && lasting.contains(*id)).cloned());
+        for form in Form::of(d.mode) {
+            let due = due_at(self, d, *form, "", now);
+            let needs = |id: &str| Ok::<_, Infallible>(self.needs(id, form.name()).into_iter().flatten().collect());
+            let Ok(all) = with_needs(due, &self.arrived(&d.name, form.name()), needs);
+            out.extend(all);
         }
         out
     }
@@ -173,10 +194,11 @@ pub(super) fn place(destination: &str, form: &'static str) -> Place {
     Place { name: destination.to_owned(), form }
 }
 
-fn same_file(a: &Path, b: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (std::fs::metadata(a), std::fs::metadata(b)) {
-        (Ok(a), Ok(b)) => (a.ino(), a.dev()) == (b.ino(), b.dev()),
-        _ => false,
+/// Keys `<destination>/<form>/<id>`, by what stands before the id.
+fn by_place<'k>(keys: impl Iterator<Item = &'k str>) -> BTreeMap<String, BTreeSet<String>> {
+    let mut out: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (place, id) in keys.filter_map(|k| k.rsplit_once('/')) {
+        out.entry(place.to_owned()).or_default().insert(id.to_owned());
     }
+    out
 }

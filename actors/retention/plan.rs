@@ -1,7 +1,6 @@
 //! The decisions of every place, as a person sees them and as they are carried out.
 
 use super::RetentionError;
-use super::bucket::begun;
 use super::facts::{FORMS, Facts, place};
 use super::rules::{Decision, Why, decide};
 use crate::node::Node;
@@ -108,8 +107,12 @@ pub fn plan(node: &Node, current: &str) -> Result<Plan, RetentionError> {
     for (place, decisions) in decided {
         rows.extend(decisions.into_iter().map(|d| row(&facts, &place, &d)));
         if clock.is_none() && place.name != LOCAL {
-            let there: Vec<String> = facts.at(&place.name, place.form).into_iter().map(|c| c.id).collect();
-            let left = begun(node, &place)?.into_iter().filter(|id| !there.contains(id)).collect::<Vec<_>>();
+            let there = facts.arrived(&place.name, place.form);
+            let left = facts
+                .removing(&place.name, place.form)
+                .into_iter()
+                .filter(|id| !there.contains(id))
+                .collect::<Vec<_>>();
             rows.extend(
                 left.into_iter()
                     .map(|id| Row { why: vec!["its removal was begun".into()], ..row(&facts, &place, &none(id)) }),

@@ -10,6 +10,7 @@ use crate::objects::pointer::{MAX_POINTER, Pointer};
 use crate::objects::{ObjectError, layout};
 use crate::publishing::Destination;
 use crate::quarantine::seen;
+use crate::retention::removal_key;
 use datanode_schema::failpoint;
 use datanode_schema::records::Shipment;
 use datanode_schema::store::Batch;
@@ -147,7 +148,10 @@ fn record(node: &Node, destination: &str, load: &Load, did: ShipCounters) -> Res
     let files = load.items.len() as u64 + 1;
     let record = Shipment { files, bytes: did.bytes, finished_at: node.clock.now().timestamp() };
     let mut batch = Batch::new();
-    batch.put(&SHIPMENTS, &format!("{destination}/{}/{}", load.form.name(), load.export_id), &record)?;
+    let (form, id) = (load.form.name(), &load.export_id);
+    batch.put(&SHIPMENTS, &format!("{destination}/{form}/{id}"), &record)?;
+    // A removal that stopped half way is over: the pack was needed again.
+    batch.delete(&COUNTERS, &removal_key(destination, form, id));
     node.store.commit(batch)?;
     count(node, &format!("ship/{destination}/shipped"), 1)
 }

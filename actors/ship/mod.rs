@@ -32,8 +32,10 @@ mod target;
 pub use board::{Board, Progress};
 pub use deliver::{ShipCounters, ship};
 pub use error::ShipError;
-pub use plan::{Form, unshipped, wanted};
+pub(crate) use plan::with_needs;
+pub use plan::{Age, Form, due_at, wanted};
 pub use probe::{NO, YES, lies, probe_destination, trust_all};
+pub(crate) use receipts::forget as forget_receipts;
 
 use error::io;
 use target::blocking;

@@ -1,13 +1,11 @@
-//! What is still to be brought where.
+//! What is still to be brought where: one answer, by which shipping sends and retention keeps.
 
 use super::ShipError;
 use super::load::{held_by, required};
 use crate::node::Node;
-use crate::publishing::{Destination, ShipMode};
-use datanode_schema::store::{Store, StoreError};
-use datanode_schema::trees::SHIPMENTS;
+use crate::publishing::{Destination, Keep, ShipMode};
+use crate::retention::{Candidate, Facts, decide};
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 
 /// What of a pack is brought.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,7 +18,7 @@ pub enum Form {
 
 impl Form {
     /// As in keys.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
             Self::Sealed => "sealed",
@@ -37,16 +35,36 @@ impl Form {
     }
 }
 
-/// The packs that are due, oldest first: all that are newer than the newest that arrived; of a destination that has none, the
-/// newest alone; the run's own in any case, whatever the clock said.
-pub fn due(standing: &[String], arrived: &BTreeSet<String>, current: &str) -> Vec<String> {
-    let newest = arrived.last();
-    let mut out: BTreeSet<&String> = match newest {
-        Some(n) => standing.iter().filter(|id| *id > n).collect(),
-        None => standing.iter().max().into_iter().collect(),
+/// When the run of a pack was, in unix seconds, and the pack's id: packs are compared by both.
+pub type Age = (i64, String);
+
+/// The packs that are due, oldest first: all that are newer than the newest that ever arrived (what is older was there and went, or
+/// was never meant to be); where none arrived, the newest alone; the run's own in any case, whatever the clock said. `here` are those that
+/// could be brought, `had` those that arrived, a removal under way included.
+pub fn due(here: &BTreeSet<Age>, had: &BTreeSet<Age>, current: &str) -> Vec<String> {
+    let newer = |p: &&Age| match had.last() {
+        Some(newest) => *p > newest,
+        None => here.last() == Some(*p),
     };
-    out.extend(standing.iter().filter(|id| *id == current && !arrived.contains(*id)));
-    out.into_iter().cloned().collect()
+    let own = |p: &&Age| p.1 == current && !had.contains(*p);
+    here.iter().filter(|p| newer(p) || own(p)).map(|(_, id)| id.clone()).collect()
+}
+
+/// Of `due`, what a destination's own rules would not remove again as soon as it is there. `packs` are those that the destination has and
+/// those that are due.
+pub fn lasting(due: Vec<String>, packs: &[Candidate], keep: &Keep, now: i64) -> Vec<String> {
+    let stays = decide(packs, Some(keep), now).into_iter().filter(|d| !d.why.is_empty());
+    let stays: BTreeSet<String> = stays.map(|d| d.id).collect();
+    due.into_iter().filter(|id| stays.contains(id)).collect()
+}
+
+/// The packs that are due at a destination in a form, oldest first, without what they build on.
+pub fn due_at(facts: &Facts<'_>, d: &Destination, form: Form, current: &str, now: i64) -> Vec<String> {
+    let due = due(&facts.bringable(form), &facts.had(&d.name, form.name()), current);
+    let Some(keep) = d.keep.as_ref().filter(|_| !due.is_empty()) else { return due };
+    let mut packs = facts.at(&d.name, form.name());
+    packs.extend(facts.candidates(&due, form.name()));
+    lasting(due, &packs, keep, now)
 }
 
 /// Adds what each pack builds on, before it; what has arrived is left out.
@@ -71,51 +89,23 @@ pub fn with_needs<E>(
     Ok(out)
 }
 
-/// The packs of which a form has arrived at a destination.
-pub fn arrived(store: &Store, destination: &str, form: Form) -> Result<BTreeSet<String>, StoreError> {
-    let prefix = format!("{destination}/{}/", form.name());
-    let mut out = BTreeSet::new();
-    store.scan(&SHIPMENTS, prefix.as_bytes(), |k, _| {
-        out.extend(k.strip_prefix(&prefix).map(str::to_owned));
-        ControlFlow::Continue(())
-    })?;
-    Ok(out)
-}
-
-/// The packs that stand here and could be brought in this form, oldest first.
-fn standing(node: &Node, form: Form) -> Result<Vec<String>, StoreError> {
-    let mut all = node.standing_packs()?;
-    all.retain(|(_, p)| form == Form::Plain || !p.pack_uid.is_empty());
-    Ok(all.into_iter().rev().map(|(id, _)| id).collect())
-}
-
 /// What is to be brought to a destination in a form, in order.
+///
+/// # Errors
+/// The store's, or a pack's that cannot be read.
 pub fn wanted(node: &Node, d: &Destination, form: Form, current: &str) -> Result<Vec<String>, ShipError> {
-    let arrived = arrived(&node.store, &d.name, form)?;
-    let due = due(&standing(node, form)?, &arrived, current);
-    with_needs(due, &arrived, |id| match form {
+    let facts = Facts::read(node)?;
+    let due = due_at(&facts, d, form, current, node.clock.now().timestamp());
+    with_needs(due, &facts.arrived(&d.name, form.name()), |id| match form {
         Form::Plain => held_by(node, id),
         Form::Sealed => required(node, id),
     })
 }
 
-/// The packs that must stay here, since some destination is still to get them, or what it is to get builds on them.
-///
-/// # Errors
-/// The store's, or a pack's that cannot be read.
-pub fn unshipped(node: &Node) -> Result<BTreeSet<String>, ShipError> {
-    let mut out = BTreeSet::new();
-    for d in node.publishing.destinations.current().iter() {
-        for form in Form::of(d.mode) {
-            out.extend(wanted(node, d, *form, "")?);
-        }
-    }
-    Ok(out)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::convert::Infallible;
 
     fn ids(text: &str) -> Vec<String> {
@@ -126,14 +116,106 @@ mod tests {
         ids(text).into_iter().collect()
     }
 
+    /// Packs that are as old as their names say.
+    fn ages(text: &str) -> BTreeSet<Age> {
+        ids(text).into_iter().map(|id| (i64::from(id.as_bytes()[0]), id)).collect()
+    }
+
     #[test]
     fn what_is_newer_than_the_newest_that_arrived_is_due_oldest_first() {
-        assert_eq!(due(&ids("a b c d"), &set("a b"), "d"), ids("c d"));
-        assert_eq!(due(&ids("a b c d"), &set("c"), ""), ids("d"), "what was never meant for it stays here");
-        assert_eq!(due(&ids("a b c"), &set(""), "c"), ids("c"), "a new destination begins with the newest");
-        assert_eq!(due(&ids("a b c"), &set("c"), "b"), ids("b"), "the run's own goes whatever its name says");
-        assert!(due(&ids("a b"), &set("a b"), "b").is_empty());
-        assert!(due(&[], &set(""), "").is_empty());
+        assert_eq!(due(&ages("a b c d"), &ages("a b"), "d"), ids("c d"));
+        assert_eq!(due(&ages("a b c d"), &ages("c"), ""), ids("d"), "what was never meant for it stays here");
+        assert_eq!(due(&ages("a b c"), &ages(""), "c"), ids("c"), "a new destination begins with the newest");
+        assert_eq!(due(&ages("a b c"), &ages("c"), "b"), ids("b"), "the run's own goes whatever the clock said");
+        assert!(due(&ages("a b"), &ages("a b"), "b").is_empty());
+        assert!(due(&ages(""), &ages(""), "").is_empty());
+        // The newest is being removed: nothing that is older goes there for that.
+        assert!(due(&ages("a b c"), &ages("a c"), "c").is_empty());
+    }
+
+    #[test]
+    fn the_time_of_the_run_counts_before_the_name() {
+        let here: BTreeSet<Age> = [(5, "b".to_owned()), (9, "a".to_owned())].into();
+        assert_eq!(due(&here, &BTreeSet::new(), ""), ids("a"));
+        assert_eq!(due(&here, &[(5, "b".to_owned())].into(), ""), ids("a"));
+    }
+
+    fn candidate(age: i64, needs: &[i64]) -> Candidate {
+        let name = |n: &i64| format!("{n:03}");
+        let needs = Some(needs.iter().map(name).collect());
+        Candidate {
+            id: name(&age),
+            created_at: age * 86_400,
+            as_of: 20_000 + age as i32,
+            needs,
+            ..Candidate::default()
+        }
+    }
+
+    #[test]
+    fn what_the_destinations_own_rules_would_remove_is_not_sent_but_for_what_is_needed() {
+        let keep = Keep { last: 2, days: 0, monthly: 0 };
+        let packs = [candidate(1, &[]), candidate(2, &[1]), candidate(3, &[]), candidate(4, &[]), candidate(5, &[3])];
+        let all: Vec<String> = packs.iter().map(|c| c.id.clone()).collect();
+        assert_eq!(lasting(all.clone(), &packs, &keep, 9 * 86_400), ids("003 004 005"));
+        // With the clock behind nothing is removed there, and so everything lasts.
+        assert_eq!(lasting(all.clone(), &packs, &keep, 86_400), all);
+    }
+
+    proptest! {
+        /// Nights of packs, a destination that is sometimes dead and has rules of its own, and its retention each night.
+        #[test]
+        fn no_pack_goes_back_and_forth(
+            nights in prop::collection::vec((any::<bool>(), prop::collection::vec(1usize..5, 0..3)), 1..14),
+            last in 1usize..4, days in 0u32..5, monthly in 0u32..2,
+        ) {
+            let keep = Keep { last, days, monthly };
+            let (mut here, mut there): (Vec<Candidate>, Vec<Candidate>) = (Vec::new(), Vec::new());
+            let mut removed: BTreeSet<String> = BTreeSet::new();
+            for (night, (alive, back)) in nights.iter().enumerate() {
+                let night = night as i64 + 1;
+                let needs: Vec<i64> = back.iter().map(|b| night - *b as i64).filter(|n| *n > 0).collect();
+                here.push(candidate(night, &needs));
+                let now = night * 86_400 + 1;
+                let age = |c: &Candidate| (c.created_at, c.id.clone());
+                let arrived: BTreeSet<String> = there.iter().map(|c| c.id.clone()).collect();
+                let due = due(&here.iter().map(age).collect(), &there.iter().map(age).collect(), &format!("{night:03}"));
+                let mut packs = there.clone();
+                packs.extend(here.iter().filter(|c| due.contains(&c.id)).cloned());
+                let go = lasting(due, &packs, &keep, now);
+                prop_assert!(go.contains(&format!("{night:03}")), "a night's own pack is always meant to go");
+                if !alive {
+                    continue;
+                }
+                let needs = |id: &str| Ok::<_, Infallible>(here.iter().filter(|c| c.id == id)
+                    .flat_map(|c| c.needs.iter().flatten().cloned()).collect());
+                let Ok(sent) = with_needs(go.clone(), &arrived, needs);
+                for id in &sent {
+                    prop_assert!(go.contains(id) && !removed.contains(id) || needed(&here, &go).contains(id), "{id} came back");
+                }
+                there.extend(here.iter().filter(|c| sent.contains(&c.id)).cloned());
+                let decided = decide(&there, Some(&keep), now);
+                for d in decided.iter().filter(|d| d.why.is_empty()) {
+                    prop_assert!(!sent.contains(&d.id), "{} was sent to be removed at once", d.id);
+                    removed.insert(d.id.clone());
+                }
+                there.retain(|c| decided.iter().any(|d| d.id == c.id && !d.why.is_empty()));
+            }
+        }
+    }
+
+    /// Everything that packs build on.
+    fn needed(here: &[Candidate], of: &[String]) -> BTreeSet<String> {
+        let mut out: BTreeSet<String> = of.iter().cloned().collect();
+        loop {
+            let more: BTreeSet<String> =
+                here.iter().filter(|c| out.contains(&c.id)).flat_map(|c| c.needs.iter().flatten().cloned()).collect();
+            let before = out.len();
+            out.extend(more);
+            if out.len() == before {
+                return out;
+            }
+        }
     }
 
     #[test]

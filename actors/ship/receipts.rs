@@ -64,7 +64,24 @@ pub fn prune(store: &Store, destination: &str, load: &Load, builds_on: &[String]
         Form::Plain => id < load.export_id.as_str() && !stay.contains(id),
     };
     let gone: Vec<String> = of.into_iter().filter(|(id, _)| may_go(id)).flat_map(|(_, keys)| keys).collect();
-    for some in gone.chunks(4096) {
+    Ok(delete(store, &gone)?)
+}
+
+/// Forgets all objects of a pack, or of its sealing, that are no longer at a destination.
+pub fn forget(store: &Store, destination: &str, export_id: &str, sealing: bool) -> Result<(), StoreError> {
+    let prefix = format!("{destination}/{export_id}/");
+    let mut gone = Vec::new();
+    store.scan(&RECEIPTS, prefix.as_bytes(), |k, _| {
+        if k.strip_prefix(&prefix).is_some_and(|path| is_of_sealing(path) == sealing) {
+            gone.push(k);
+        }
+        ControlFlow::Continue(())
+    })?;
+    delete(store, &gone)
+}
+
+fn delete(store: &Store, keys: &[String]) -> Result<(), StoreError> {
+    for some in keys.chunks(4096) {
         let mut batch = Batch::new();
         for key in some {
             batch.delete(&RECEIPTS, key);

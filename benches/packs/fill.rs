@@ -18,7 +18,7 @@ const DATASET: Dataset = Dataset::EquitiesBarsMinute;
 const SYMBOLS: usize = 500;
 /// Minutes of a session.
 const MINUTES: i64 = 390;
-/// Sessions whose bars are drawn; the others hold the bytes of one of them, which is the same work for whoever reads and hashes.
+/// Sessions whose bars are drawn; the others hold the bytes of one of them but for eight, so that no two files are the same.
 const DRAWN: usize = 4;
 /// Puts of one commit.
 const COMMIT: usize = 4_000;
@@ -31,6 +31,8 @@ pub struct Filled {
     pub files: usize,
     /// One of them.
     pub sample: PathBuf,
+    /// All of them, below `curated/`.
+    pub paths: Vec<String>,
     /// The evenings on which a pack can be made.
     pub nights: Vec<String>,
 }
@@ -42,7 +44,7 @@ pub fn fill(dir: &Path, bytes: u64, nights: usize) -> Fallible<Filled> {
     std::fs::write(dir.join("universe.yaml"), "universe: {}\n")?;
     let last: chrono::NaiveDate = "2025-06-30".parse()?;
     let drawn: Vec<Vec<u8>> = (0..DRAWN).map(|i| session(last, i as u64)).collect::<Fallible<_>>()?;
-    let mut out = Filled { bytes: 0, files: 0, sample: PathBuf::new(), nights: Vec::new() };
+    let mut out = Filled { bytes: 0, files: 0, sample: PathBuf::new(), paths: Vec::new(), nights: Vec::new() };
     let (mut batch, mut months, mut date) = (Batch::new(), BTreeMap::<Month, Vec<i32>>::new(), last);
     let store = Store::open(&data.state(), &trees::all(), &StoreOptions::default())?;
     while out.bytes < bytes {
@@ -50,7 +52,8 @@ pub fn fill(dir: &Path, bytes: u64, nights: usize) -> Fallible<Filled> {
         let path = DataDir::curated_file(DATASET, Cut::Day, date);
         out.sample = data.curated().join(&path);
         std::fs::create_dir_all(out.sample.parent().unwrap_or(dir))?;
-        std::fs::write(&out.sample, file)?;
+        std::fs::write(&out.sample, stamped(file, out.files as u64))?;
+        let file = &std::fs::read(&out.sample)?;
         let day = day_number(date);
         let record = CuratedFile {
             sha256: sha256_of(file),
@@ -62,7 +65,8 @@ pub fn fill(dir: &Path, bytes: u64, nights: usize) -> Fallible<Filled> {
             conflicts: 0,
             updated_at: 1,
         };
-        batch.put(&CURATED, &TouchedKey { dataset: DATASET, path }, &record)?;
+        batch.put(&CURATED, &TouchedKey { dataset: DATASET, path: path.clone() }, &record)?;
+        out.paths.push(path);
         months.entry(Month::of(date)).or_default().push(day);
         out.bytes += file.len() as u64;
         out.files += 1;
@@ -95,6 +99,37 @@ pub fn fill(dir: &Path, bytes: u64, nights: usize) -> Fallible<Filled> {
     store.commit(batch)?;
     store.close()?;
     Ok(out)
+}
+
+/// Other bytes in place of `n` of the curated files, as curate would leave them; `turn` says which others.
+pub fn change(dir: &Path, filled: &Filled, n: usize, turn: u64) -> Fallible<()> {
+    let data = DataDir::new(dir.join("data"));
+    let store = Store::open(&data.state(), &trees::all(), &StoreOptions::default())?;
+    let mut batch = Batch::new();
+    let fresh = session("2025-06-30".parse()?, 1_000 + turn)?;
+    for (i, path) in filled.paths.iter().take(n).enumerate() {
+        let key = TouchedKey { dataset: DATASET, path: path.clone() };
+        let Some(old) = store.load(&CURATED, &key)? else { continue };
+        let file = stamped(&fresh, turn << 32 | i as u64);
+        // Another file under the name: packs hold links of the old one.
+        datanode_schema::files::replace(&data.curated().join(path), &file)?;
+        let sha256 = sha256_of(&file);
+        batch.put(&CURATED, &key, &CuratedFile { sha256, bytes: file.len() as u64, ..old })?;
+    }
+    if !batch.is_empty() {
+        store.commit(batch)?;
+    }
+    Ok(store.close()?)
+}
+
+/// The same bytes but for eight in the middle, where values are: nobody here reads them as a table.
+fn stamped(file: &[u8], number: u64) -> Vec<u8> {
+    let mut out = file.to_vec();
+    let middle = out.len() / 2;
+    if let Some(eight) = out.get_mut(middle..middle + 8) {
+        eight.copy_from_slice(&random(number, 77).to_le_bytes());
+    }
+    out
 }
 
 fn judged(store: &Store, first: Batch, months: &BTreeMap<Month, Vec<i32>>) -> Fallible<()> {

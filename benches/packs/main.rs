@@ -1,4 +1,5 @@
-//! What a pack costs: making it beside one core's SHA-256, and verifying it beside `sha256sum -c`, at growing sizes.
+//! What a pack costs: making it beside one core's SHA-256, verifying it beside `sha256sum -c`, at growing sizes; uploading it beside
+//! rclone; and what of it a night writes, sends and has pulled that changed one file in a hundred.
 //!
 //! The curated files are Parquet as the node writes it, of minute bars that walk at random; the trees say that they are curated and judged.
 //! Both are made here without vendors, since asking for eight gigabytes is not what is measured. The node is started as a person starts it.
@@ -8,8 +9,10 @@ mod child;
 #[path = "../common/figure.rs"]
 mod figure;
 mod fill;
+mod server;
 #[path = "../common/sums.rs"]
 mod sums;
+mod travel;
 
 use child::measured;
 use clap::Parser;
@@ -25,7 +28,10 @@ use std::time::Instant;
 
 type Fallible<T> = Result<T, Box<dyn Error>>;
 
-/// Making and verifying packs.
+/// The nights of packs that are uploaded and pulled.
+const TRAVELS: usize = 3;
+
+/// Making, verifying and moving packs.
 #[derive(Parser)]
 struct Args {
     /// The program [default: the one that cargo built beside this]
@@ -43,6 +49,15 @@ struct Args {
     /// Only up to this size verifying is compared
     #[arg(long, default_value_t = 2000)]
     verify_up_to: u64,
+    /// Only up to this size packs are uploaded and pulled
+    #[arg(long, default_value_t = 2000)]
+    travel_up_to: u64,
+    /// s3s-fs; without it nothing is uploaded and pulled [default: $DATANODE_S3S_FS]
+    #[arg(long)]
+    server: Option<PathBuf>,
+    /// rclone; without it uploads are not compared [default: $DATANODE_RCLONE]
+    #[arg(long)]
+    rclone: Option<PathBuf>,
     /// cargo bench says so; it changes nothing
     #[arg(long, hide = true)]
     bench: bool,
@@ -63,13 +78,27 @@ fn main() -> Fallible<()> {
         args.datanode.clone().unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_datanode"))).canonicalize()?;
     std::fs::create_dir_all(work)?;
     let work = tempfile::Builder::new().prefix("datanode-bench-packs-").tempdir_in(work.canonicalize()?)?;
+    let or = |given: &Option<PathBuf>, name: &str| given.clone().or_else(|| std::env::var_os(name).map(PathBuf::from));
+    let rclone = or(&args.rclone, "DATANODE_RCLONE");
+    let programs = or(&args.server, "DATANODE_S3S_FS").map(|server| travel::Programs { server, rclone });
+    if programs.is_none() {
+        eprintln!("packs: nothing uploaded and pulled: no s3s-fs (DATANODE_S3S_FS)");
+    }
     for megabytes in &args.megabytes {
         let dir = work.path().join(megabytes.to_string());
-        let filled = fill::fill(&dir, megabytes * 1_000_000, args.reps.max(1) + 1)?;
+        let filled = fill::fill(&dir, megabytes * 1_000_000, args.reps.max(1) + 1 + TRAVELS)?;
         let packs = Packs { datanode: &datanode, dir: &dir, filled: &filled, size: in_words(*megabytes) };
-        let pack = packs.export()?;
+        let at = filled.nights.len().saturating_sub(TRAVELS);
+        let (nights, travels) = filled.nights.split_at(at);
+        let pack = packs.export(nights)?;
         if *megabytes <= args.verify_up_to {
             sums::compare(&datanode, &pack, &dir, &format!("pack of {}", packs.size), filled.bytes)?;
+        }
+        if let Some(programs) = programs.as_ref().filter(|_| *megabytes <= args.travel_up_to)
+            && let (Some(last), [a, b, c]) = (nights.last(), travels)
+        {
+            travel::upload(&packs, programs, &pack, last, args.reps)?;
+            travel::nights(&packs, programs, [a, b, c])?;
         }
         std::fs::remove_dir_all(&dir)?;
     }
@@ -89,13 +118,13 @@ struct Packs<'a> {
 
 impl Packs<'_> {
     /// A pack of each night, each beside the hash rate of that moment; the first, which writes the status of all partitions, is not counted.
-    fn export(&self) -> Fallible<PathBuf> {
+    fn export(&self, nights: &[String]) -> Fallible<PathBuf> {
         let (mut rate, mut core, mut ratio, mut peak) = (vec![], vec![], vec![], vec![]);
         let (mut cpu, mut cpu_ratio) = (vec![], vec![]);
         let mut pack = PathBuf::new();
-        for (i, night) in self.filled.nights.iter().enumerate() {
+        for (i, night) in nights.iter().enumerate() {
             let before = self.hash_rate()?;
-            let (m, summary) = self.night(night)?;
+            let (m, summary) = self.stages("export", night, &[])?;
             let after = self.hash_rate()?;
             let id = summary.get("export_id").and_then(Value::as_str).unwrap_or_default();
             pack = self.dir.join("data/exports/bench").join(format!("export_{id}"));
@@ -134,9 +163,10 @@ impl Packs<'_> {
         Ok(pack)
     }
 
-    fn night(&self, as_of: &str) -> Fallible<(child::Measured, Value)> {
+    /// Some stages of a night, as a person runs them, with variables beside the usual ones.
+    fn stages(&self, stages: &str, as_of: &str, more: &[(String, String)]) -> Fallible<(child::Measured, Value)> {
         let now = format!("{as_of}T23:30:00Z");
-        let words = ["nightly", "--json", "--stages", "export", "--as-of", as_of, "--now", &now, "--data-dir"];
+        let words = ["nightly", "--json", "--stages", stages, "--as-of", as_of, "--now", &now, "--data-dir"];
         let mut args: Vec<OsString> = words.iter().map(OsString::from).collect();
         args.push(self.dir.join("data").into());
         let out = self.dir.join("out");
@@ -147,7 +177,7 @@ impl Packs<'_> {
         ]
         .map(|(k, v)| (k.to_owned(), v.to_owned()));
         let universe = ("DATANODE__UNIVERSE".to_owned(), self.dir.join("universe.yaml").display().to_string());
-        let m = measured(self.datanode, &args, &[&env[..], &[universe]].concat(), &out)?;
+        let m = measured(self.datanode, &args, &[&env[..], &[universe], more].concat(), &out)?;
         Ok((m, serde_json::from_slice(&std::fs::read(&out)?)?))
     }
 

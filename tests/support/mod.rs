@@ -10,6 +10,8 @@ pub mod verdicts;
 pub mod web;
 
 use datanode_schema::manifest::{self, Line};
+use datanode_schema::store::{Store, StoreError, StoreOptions};
+use datanode_schema::trees;
 use datanode_vendorsim::{Faults, Seeded, SimOptions, Source, Stats, serve};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -270,6 +272,15 @@ impl Node {
     }
     pub fn nightly(&self, more: &[&str]) -> Ran {
         self.run(&self.nightly_args(more))
+    }
+    /// Opens the node's store while no process has it.
+    pub fn with_store<T>(&self, f: impl FnOnce(&Store) -> T) -> T {
+        // A program that another test starts holds a copy of this one's lock until it is itself.
+        let open = || Store::open(&self.data().join("state"), &trees::all(), &StoreOptions::default());
+        let store = (0..100_000).map(|_| open()).find(|s| !matches!(s, Err(StoreError::Busy { .. }))).unwrap().unwrap();
+        let out = f(&store);
+        store.close().unwrap();
+        out
     }
     /// Every manifest line, in the order of the files' names.
     pub fn lines(&self) -> Vec<Line> {
