@@ -520,6 +520,72 @@ fn two_destinations_that_share_a_folder_never_write_into_each_others_files() {
     assert!(wrong.is_empty() && failed.is_empty(), "{} wrong: {wrong:?}\nfailed: {failed:?}", wrong.len());
 }
 
+/// Two nodes in containers have the same process number; two homes in this process have, too.
+#[test]
+fn two_nodes_with_one_process_number_never_write_into_each_others_files() {
+    let (mut failed, mut wrong) = (Vec::new(), Vec::new());
+    for round in 0..12u64 {
+        let nas = tempfile::tempdir().unwrap();
+        let root = nas.path().join("packs");
+        std::fs::create_dir(&root).unwrap();
+        let mut homes: Vec<(Home, String)> = Vec::new();
+        for n in 0..2u64 {
+            let mut h = Home::new().folder("nas", &root, ShipMode::Plain).with("nas", |d| d.parallel = 8);
+            let id = h.full(2 + u32::try_from(n).unwrap() * 4, &files(1, 1_000, 1_000 * round));
+            h.ship(&id).unwrap();
+            let id = h.full(3 + u32::try_from(n).unwrap() * 4, &files(300, 20_000, 100_000 * (n + 1) + 1_000 * round));
+            homes.push((h, id));
+        }
+        let gate = std::sync::Barrier::new(2);
+        std::thread::scope(|s| {
+            let all: Vec<_> = homes
+                .iter_mut()
+                .map(|(h, id)| {
+                    let (node, id, gate) = (h.node(), id.clone(), &gate);
+                    s.spawn(move || {
+                        gate.wait();
+                        datanode_actors::ship::ship(&node, &id).map_err(|e| e.to_string())
+                    })
+                })
+                .collect();
+            failed.extend(all.into_iter().filter_map(|t| t.join().unwrap().err()));
+        });
+        for (h, id) in &homes {
+            let there = pack_at(&root, id);
+            for f in tree(&there).into_keys().filter(|f| f.starts_with("data/")) {
+                if std::fs::read(there.join(&f)).unwrap() != std::fs::read(h.pack_folder(id).join(&f)).unwrap() {
+                    let committed = there.join("manifest.json").is_file();
+                    wrong.push(format!("round {round}: {id}/{f} has other bytes; committed: {committed}"));
+                }
+            }
+        }
+    }
+    let first = failed.first();
+    assert!(
+        wrong.is_empty() && failed.is_empty(),
+        "{} wrong: {wrong:?}; {} failed: {first:?}",
+        wrong.len(),
+        failed.len()
+    );
+}
+
+#[test]
+fn a_stop_is_heard_while_the_cap_is_waited_for() {
+    let Some(s3) = S3::honest("packs") else { return };
+    let mut h = Home::new().bucket("slow", &s3.endpoint, ShipMode::Plain).with("slow", |d| d.kib_per_second = 1);
+    let id = h.full(2, &files(3, 100_000, 3));
+    let (node, (tx, rx)) = (h.node(), mpsc::channel());
+    let shipping = node.clone();
+    std::thread::spawn(move || drop(tx.send(datanode_actors::ship::ship(&shipping, &id))));
+    let there = below(&s3).join("exports");
+    let until = Instant::now() + Duration::from_secs(30);
+    while !there.exists() && Instant::now() < until {
+        std::thread::yield_now();
+    }
+    node.stop();
+    assert!(rx.recv_timeout(Duration::from_secs(40)).is_ok(), "40 s after it was asked to stop it still ships");
+}
+
 #[test]
 fn of_four_destinations_none_waits_for_another() {
     let Some(s3) = S3::honest("packs") else { return };
@@ -615,6 +681,32 @@ fn the_cap_holds_for_folders_too() {
     let began = Instant::now();
     h.ship(&id).unwrap();
     assert!(began.elapsed() > Duration::from_secs(3), "1 MB at 200 KiB a second took {:?}", began.elapsed());
+}
+
+#[test]
+fn a_damaged_vault_does_not_keep_the_plain_pack_from_its_destination() {
+    let nas = tempfile::tempdir().unwrap();
+    let root = nas.path().join("packs");
+    let mut h = Home::new().folder("nas", &root, ShipMode::Both);
+    let id = h.full(2, &files(2, 2_000, 10));
+    h.seal(&id);
+    std::fs::remove_dir_all(h.data().join("vault/descriptors")).unwrap();
+    h.ship(&id).unwrap_err();
+    assert!(pack_at(&root, &id).join("manifest.json").is_file(), "only its sealing is damaged");
+}
+
+#[test]
+fn a_trash_that_is_to_be_kept_for_ever_ends_no_retention() {
+    let mut h = Home::new();
+    h.settings.retention.keep_packs = 1;
+    h.settings.retention.trash_days = u32::MAX;
+    for day in [2, 3] {
+        let id = h.full(day, &files(2, 2_000, u64::from(day)));
+        h.seal(&id);
+    }
+    let node = h.node();
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| retain(&node, "").map_err(|e| e.to_string())));
+    assert!(matches!(done, Ok(Ok(_))), "it panicked, or failed");
 }
 
 // ---- secrets ----
