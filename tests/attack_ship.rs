@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use support::home::{Files, Home, below, files, noise, pack_at};
 use support::proxy::{Act, Proxy};
 use support::s3::S3;
-use support::{DATANODE, Node, SEEDED_NIGHT, Sim, copy, differences, run, tree};
+use support::{DATANODE, Live, Node, SEEDED_NIGHT, Sim, copy, differences, run, tree};
 
 fn verifies(path: &Path) {
     run(Command::new(DATANODE).args(["pack", "verify"]).arg(path)).exits(0);
@@ -320,6 +320,32 @@ fn a_server_that_is_silent_in_the_probe_is_given_up() {
     let id = h.full(2, &files(2, 2_000, 10));
     proxy.rule(|a| if a.method == "GET" && a.path.contains("probe") { Act::Silence } else { Act::Pass });
     assert!(within(&mut h, &id, Duration::from_secs(150)).is_some(), "after 150 s it still waits");
+}
+
+#[test]
+fn a_node_whose_bucket_is_silent_stops_when_it_is_told_to() {
+    let Some(s3) = S3::honest("packs") else { return };
+    let proxy = Proxy::before(&s3.endpoint);
+    proxy.rule(|a| if a.method == "GET" { Act::Silence } else { Act::Pass });
+    let mut h = Home::new().bucket("offsite", &proxy.endpoint, ShipMode::Plain);
+    h.full(2, &files(1, 5_000, 1));
+    h.close();
+    let mut n = Node::new("universe: {}\n", ["--now", "2026-03-05T23:00:00Z", "--as-of", "2026-03-02"]);
+    let d = &h.settings.ship.destinations["offsite"];
+    n.set("DATANODE__DATA_DIR", h.data().to_str().unwrap());
+    for (k, v) in [("URL", &d.url), ("ENDPOINT", &d.endpoint), ("KEY", &d.key), ("SECRET", &d.secret)] {
+        n.set(&format!("DATANODE__SHIP__DESTINATIONS__OFFSITE__{k}"), v);
+    }
+    let mut c = n.command(&["run"]);
+    c.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let live = Live::of(c.spawn().unwrap());
+    let until = Instant::now() + Duration::from_secs(60);
+    while !proxy.taken().iter().any(|a| a.method == "GET") && Instant::now() < until {
+        std::thread::yield_now();
+    }
+    live.signal(nix::sys::signal::Signal::SIGTERM);
+    let ended = live.wait_at_most(Duration::from_secs(120));
+    assert!(ended.is_some(), "120 s after SIGTERM it still runs");
 }
 
 /// A server before another that writes what `answer` gives instead of the upstream's answer.
@@ -693,20 +719,6 @@ fn a_damaged_vault_does_not_keep_the_plain_pack_from_its_destination() {
     std::fs::remove_dir_all(h.data().join("vault/descriptors")).unwrap();
     h.ship(&id).unwrap_err();
     assert!(pack_at(&root, &id).join("manifest.json").is_file(), "only its sealing is damaged");
-}
-
-#[test]
-fn a_trash_that_is_to_be_kept_for_ever_ends_no_retention() {
-    let mut h = Home::new();
-    h.settings.retention.keep_packs = 1;
-    h.settings.retention.trash_days = u32::MAX;
-    for day in [2, 3] {
-        let id = h.full(day, &files(2, 2_000, u64::from(day)));
-        h.seal(&id);
-    }
-    let node = h.node();
-    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| retain(&node, "").map_err(|e| e.to_string())));
-    assert!(matches!(done, Ok(Ok(_))), "it panicked, or failed");
 }
 
 // ---- secrets ----
