@@ -169,7 +169,7 @@ async fn point(node: &Node, target: &Arc<Target>, export_id: &str) -> Result<(),
     let text = bytes::Bytes::from(pointer.to_text());
     let own = layout::pointer(&node.source, export_id);
     if target.create(&own, text.clone()).await? == Made::There {
-        let there = target.bucket.read(&own, MAX_POINTER).await?;
+        let there = target.read(&own, MAX_POINTER).await?;
         if there.as_ref() != Some(&text) {
             let what = format!("{}/{own}", target.bucket.url);
             seen::upload_differs(&node.acts, export_id, &format!("{what} is not what is sent"));
@@ -178,7 +178,7 @@ async fn point(node: &Node, target: &Arc<Target>, export_id: &str) -> Result<(),
     }
     failpoint::pass("ship.pointed");
     let latest = layout::latest(&node.source);
-    let there = target.bucket.read(&latest, MAX_POINTER).await?;
+    let there = target.read(&latest, MAX_POINTER).await?;
     let newest = there.and_then(|t| Pointer::parse(&String::from_utf8_lossy(&t)).ok()).map(|p| p.export_id);
     if newest.is_none_or(|n| n.as_str() < export_id) {
         target.replace(&latest, text).await?;

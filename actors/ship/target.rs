@@ -157,6 +157,14 @@ impl Target {
         Ok(Some((h.finish(), Seen { bytes, e_tag })))
     }
 
+    /// A small object, whole, or given up in time: this client's own requests have no limit.
+    pub async fn read(&self, name: &str, most: u64) -> Result<Option<Bytes>, ShipError> {
+        match tokio::time::timeout(Duration::from_secs(SILENCE), self.bucket.read(name, most)).await {
+            Ok(read) => Ok(read?),
+            Err(_) => Err(ObjectError::silent(&self.bucket.url, format!("get {name}"), SILENCE).into()),
+        }
+    }
+
     /// Waits for room for a body, and for its turn under the cap.
     async fn admitted(&self, bytes: u64) -> Result<OwnedSemaphorePermit, ShipError> {
         let pieces = u32::try_from(bytes.div_ceil(PIECE)).unwrap_or(u32::MAX);
