@@ -125,6 +125,9 @@ fn sealed(node: &Node, export_id: &str) -> Result<Load, ShipError> {
         let from = vault.object_path(&o.object_blake3);
         items.push(Item { path: below(&from), from, sum: Sum::Blake3(o.object_blake3), bytes: o.object_len });
     }
+    if let Some((path, _)) = vault.stanza_problem(&uid)? {
+        return Err(ShipError::AlteredHere(path.display().to_string()));
+    }
     for from in [vault.stanza_path(&uid), vault.stanza_sum_path(&uid)] {
         items.push(Item::as_it_is(&below(&from), from)?);
     }
