@@ -766,23 +766,21 @@ fn night(n: &Node, day: u32) -> support::Ran {
 fn unknown_pack(n: &Node, from: &Path, change: impl FnOnce(&Path)) -> PathBuf {
     let to = from.with_file_name("export_20250101T000000Z_datanode_full");
     copy(from, &to);
-    for f in ["manifest.json"] {
-        let text = std::fs::read_to_string(to.join(f)).unwrap();
-        let id = from.file_name().unwrap().to_str().unwrap().trim_start_matches("export_").to_owned();
-        let text = text.replace(&id, "20250101T000000Z_datanode_full");
-        std::fs::remove_file(to.join(f)).unwrap();
-        std::fs::write(to.join(f), &text).unwrap();
-        let sums = std::fs::read_to_string(to.join("SHA256SUMS.stable.txt")).unwrap();
-        let lines = sums.lines().map(|l| match l.split_once("  ") {
-            Some((_, "manifest.json")) => {
-                format!("{}  manifest.json\n", datanode_schema::files::sha256_hex(text.as_bytes()))
-            }
-            _ => format!("{l}\n"),
-        });
-        let lines: String = lines.collect();
-        std::fs::remove_file(to.join("SHA256SUMS.stable.txt")).unwrap();
-        std::fs::write(to.join("SHA256SUMS.stable.txt"), lines).unwrap();
-    }
+    let text = std::fs::read_to_string(to.join("manifest.json")).unwrap();
+    let id = from.file_name().unwrap().to_str().unwrap().trim_start_matches("export_").to_owned();
+    let text = text.replace(&id, "20250101T000000Z_datanode_full");
+    std::fs::remove_file(to.join("manifest.json")).unwrap();
+    std::fs::write(to.join("manifest.json"), &text).unwrap();
+    let sums = std::fs::read_to_string(to.join("SHA256SUMS.stable.txt")).unwrap();
+    let lines = sums.lines().map(|l| match l.split_once("  ") {
+        Some((_, "manifest.json")) => {
+            format!("{}  manifest.json\n", datanode_schema::files::sha256_hex(text.as_bytes()))
+        }
+        _ => format!("{l}\n"),
+    });
+    let lines: String = lines.collect();
+    std::fs::remove_file(to.join("SHA256SUMS.stable.txt")).unwrap();
+    std::fs::write(to.join("SHA256SUMS.stable.txt"), lines).unwrap();
     verifies(&to);
     change(&to);
     assert!(n.data().is_dir());
