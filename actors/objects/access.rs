@@ -144,7 +144,11 @@ impl Access {
             BucketKind::Azure => self.azure(host, way),
             BucketKind::Http | BucketKind::Folder => self.http(&url, way),
         };
-        let store = store.map_err(|e| ObjectError::of(&self.url, "cannot be used", &e))?;
+        // What the builders say of a secret that they cannot use may repeat it.
+        let store = store.map_err(|e| match kind {
+            BucketKind::Gcs => wrong("the secret is not a service account's JSON"),
+            _ => ObjectError::of(&self.url, "cannot be used", &e),
+        })?;
         // The HTTP store's own base has the path already.
         let prefix = if kind == BucketKind::Http { Key::default() } else { prefix };
         Ok(Bucket { kind, url: self.url.clone(), store, prefix, signer })
@@ -158,7 +162,8 @@ impl Access {
         if !self.url.contains("://") {
             return Ok(None);
         }
-        let url = Url::parse(&self.url).map_err(|e| ObjectError::usage(&self.url, "not a URL", e.to_string()))?;
+        let shown = self.url.rsplit_once('@').map_or(self.url.as_str(), |(_, host)| host);
+        let url = Url::parse(&self.url).map_err(|e| ObjectError::usage(shown, "not a URL", e.to_string()))?;
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
             let url = format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
             return Err(ObjectError::usage(&url, "cannot be used", "secrets and queries do not belong into a URL"));

@@ -16,7 +16,7 @@ use super::{Place, RetentionError};
 use crate::node::Node;
 use crate::objects::layout;
 use crate::objects::pointer::{MAX_POINTER, Pointer};
-use crate::objects::{Bucket, Fault, ObjectError};
+use crate::objects::{Access, Bucket, BucketKind, Fault, ObjectError};
 use crate::publishing::Destination;
 use crate::ship::{Form, forget_receipts};
 use datanode_schema::failpoint;
@@ -184,6 +184,17 @@ async fn gone(bucket: &Bucket, name: &str) -> Result<(), ObjectError> {
 
 /// Deletes whatever lies below a folder.
 async fn below(bucket: &Bucket, folder: &str) -> object_store::Result<()> {
+    // The store's own listing of a folder goes through links, and would delete what lies behind them.
+    if let (BucketKind::Folder, Ok(root)) =
+        (bucket.kind, Access { url: bucket.url.clone(), ..Access::default() }.folder_path())
+    {
+        return match std::fs::remove_dir_all(root.join(folder)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(object_store::Error::Generic { store: "folder", source: Box::new(e) })
+            }
+            _ => Ok(()),
+        };
+    }
     let prefix = bucket.key(folder);
     let inside = |key: &Key| key.prefix_match(&prefix).is_some_and(|mut parts| parts.next().is_some());
     let found: Vec<Key> = bucket.store.list(Some(&prefix)).map_ok(|m| m.location).try_collect().await?;

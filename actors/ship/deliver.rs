@@ -5,9 +5,10 @@ use super::plan::{Form, wanted};
 use super::send::send;
 use super::target::{Made, SINGLE, Target};
 use super::{ShipError, io, probe, receipts};
+use crate::export::MANIFEST_FILE;
 use crate::node::Node;
 use crate::objects::pointer::{MAX_POINTER, Pointer};
-use crate::objects::{ObjectError, layout};
+use crate::objects::{Fault, ObjectError, layout};
 use crate::publishing::Destination;
 use crate::quarantine::seen;
 use crate::retention::removal_key;
@@ -173,7 +174,7 @@ async fn point(node: &Node, target: &Arc<Target>, export_id: &str) -> Result<(),
     let text = bytes::Bytes::from(pointer.to_text());
     let own = layout::pointer(&node.source, export_id);
     if target.create(&own, text.clone()).await? == Made::There {
-        let there = target.bucket.read(&own, MAX_POINTER).await?;
+        let there = target.read(&own, MAX_POINTER).await?;
         if there.as_ref() != Some(&text) {
             let what = format!("{}/{own}", target.bucket.url);
             seen::upload_differs(&node.acts, export_id, &format!("{what} is not what is sent"));
@@ -182,9 +183,17 @@ async fn point(node: &Node, target: &Arc<Target>, export_id: &str) -> Result<(),
     }
     failpoint::pass("ship.pointed");
     let latest = layout::latest(&node.source);
-    let there = target.bucket.read(&latest, MAX_POINTER).await?;
+    let there = match target.read(&latest, MAX_POINTER).await {
+        Err(ShipError::Object(e)) if e.fault == Fault::Usage => None,
+        read => read?,
+    };
     let newest = there.and_then(|t| Pointer::parse(&String::from_utf8_lossy(&t)).ok()).map(|p| p.export_id);
-    if newest.is_none_or(|n| n.as_str() < export_id) {
+    // One that names no pack of ours that is there would hide every new one.
+    let stands = match newest.filter(|n| n.as_str() >= export_id) {
+        Some(n) => target.look(&format!("{}/{MANIFEST_FILE}", layout::pack(&node.source, &n))).await?.is_some(),
+        None => false,
+    };
+    if !stands {
         target.replace(&latest, text).await?;
     }
     Ok(())

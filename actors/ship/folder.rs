@@ -7,7 +7,6 @@ use super::sum::Item;
 use super::target::Made;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A destination folder.
 #[derive(Debug)]
@@ -15,13 +14,12 @@ pub struct Folder {
     root: PathBuf,
     /// Not within a pack: what a kill leaves must not lie there.
     temps: PathBuf,
-    next: AtomicU64,
 }
 
 impl Folder {
     /// The folder.
     pub fn open(root: &Path) -> Self {
-        Self { root: root.to_owned(), temps: root.join(".datanode-tmp"), next: AtomicU64::new(0) }
+        Self { root: root.to_owned(), temps: root.join(".datanode-tmp") }
     }
 
     /// Removes what an earlier process left half written; one stage ships at a time.
@@ -42,7 +40,8 @@ impl Folder {
         for p in [parent, &self.temps] {
             std::fs::create_dir_all(p).map_err(io(p))?;
         }
-        let temp = self.temps.join(format!("{}-{}", std::process::id(), self.next.fetch_add(1, Ordering::Relaxed)));
+        // Another node's process may have this one's number, and two destinations may share a folder.
+        let temp = self.temps.join(format!("{:016x}", rand::random::<u64>()));
         std::fs::copy(&item.from, &temp).map_err(io(&temp))?;
         if !item.is_in(&temp)? {
             let sound = item.is_in(&item.from)?;
@@ -79,7 +78,7 @@ impl Folder {
 
     /// Whether a link never replaces a name here.
     pub fn probe(&self) -> Result<bool, ShipError> {
-        let at = self.root.join(format!(".datanode-probe-{}", std::process::id()));
+        let at = self.root.join(format!(".datanode-probe-{:016x}", rand::random::<u64>()));
         std::fs::create_dir_all(&at).map_err(io(&at))?;
         let [first, second, name] = ["first", "second", "name"].map(|n| at.join(n));
         for p in [&first, &second] {

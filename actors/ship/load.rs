@@ -4,7 +4,7 @@ use super::ShipError;
 use super::error::io;
 use super::plan::Form;
 use super::sum::{Item, Sum};
-use crate::export::{MANIFEST_FILE, PackManifest, SUMS_FILE};
+use crate::export::{MANIFEST_FILE, PackManifest, SUMS_FILE, format_sums};
 use crate::node::Node;
 use crate::objects::layout;
 use crate::seal::PackUid;
@@ -69,7 +69,11 @@ fn plain(node: &Node, export_id: &str) -> Result<Load, ShipError> {
         let from = folder.join(&f.path);
         items.push(Item { path: f.path.clone(), from, sum: Sum::Sha256(sum), bytes: f.bytes });
     }
-    items.push(Item::as_it_is(SUMS_FILE, folder.join(SUMS_FILE))?);
+    let mut sums: Vec<_> = m.own_files().map(|f| (f.sha256.clone(), f.path.clone())).collect();
+    sums.push((hex::encode(last.sum.bytes()), MANIFEST_FILE.to_owned()));
+    let (text, from) = (format_sums(sums), folder.join(SUMS_FILE));
+    let sum = Sum::Sha256(datanode_schema::files::sha256_of(text.as_bytes()));
+    items.push(Item { path: SUMS_FILE.to_owned(), from, sum, bytes: text.len() as u64 });
     let prefix = layout::pack(&node.source, export_id);
     Ok(Load { export_id: export_id.to_owned(), form: Form::Plain, prefix, items, last })
 }
@@ -120,6 +124,9 @@ fn sealed(node: &Node, export_id: &str) -> Result<Load, ShipError> {
     for o in d.leaves() {
         let from = vault.object_path(&o.object_blake3);
         items.push(Item { path: below(&from), from, sum: Sum::Blake3(o.object_blake3), bytes: o.object_len });
+    }
+    if let Some((path, _)) = vault.stanza_problem(&uid)? {
+        return Err(ShipError::AlteredHere(path.display().to_string()));
     }
     for from in [vault.stanza_path(&uid), vault.stanza_sum_path(&uid)] {
         items.push(Item::as_it_is(&below(&from), from)?);

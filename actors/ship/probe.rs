@@ -114,7 +114,7 @@ async fn probe(target: &Arc<Target>, clock: &Clock) -> Result<Probe, ShipError> 
     if p.create == NO {
         notes.push("it overwrote an object that was to be created only where there is none".to_owned());
     }
-    let back = target.bucket.read(&twice, 1 << 10).await?;
+    let back = target.read(&twice, 1 << 10).await?;
     p.read_back = match back.as_deref() {
         Some(FIRST) => YES,
         Some(SECOND) if p.create == NO => YES,

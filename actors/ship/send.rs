@@ -268,7 +268,7 @@ impl Job {
     /// The e-tag of the object, where its bytes are what they must be.
     async fn read_back(&self, target: &Target) -> Result<String, ShipError> {
         let like: Sum = self.item.sum;
-        match target.read_back(&self.name, like).await? {
+        match target.read_back(&self.name, like, self.item.bytes).await? {
             Some((sum, seen)) if sum == *like.bytes() && seen.bytes == self.item.bytes => Ok(seen.e_tag),
             Some(_) => Err(ShipError::Altered(format!("{}/{}", target.bucket.url, self.name))),
             None => Err(ShipError::Unsteady(format!("{}/{}", target.bucket.url, self.name))),

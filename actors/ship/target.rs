@@ -135,8 +135,9 @@ impl Target {
         Ok(self.timed(&format!("look at {name}"), 0, op).await?)
     }
 
-    /// Reads an object back: its length and sum of the kind of `like`, and its e-tag; None where there is none.
-    pub async fn read_back(&self, name: &str, like: Sum) -> Result<Option<([u8; 32], Seen)>, ShipError> {
+    /// Reads an object back: its length and sum of the kind of `like`, and its e-tag; None where there is none. What is
+    /// longer than `most` is another object already, and is not read to its end.
+    pub async fn read_back(&self, name: &str, like: Sum, most: u64) -> Result<Option<([u8; 32], Seen)>, ShipError> {
         let (key, what) = (self.bucket.key(name), format!("read back {name}"));
         let op = async {
             match self.bucket.store.get(&key).await {
@@ -153,8 +154,19 @@ impl Target {
             let piece: Bytes = piece.map_err(|e| ObjectError::of(&self.bucket.url, &what, &e))?;
             h.update(&piece);
             bytes += piece.len() as u64;
+            if bytes > most {
+                break;
+            }
         }
         Ok(Some((h.finish(), Seen { bytes, e_tag })))
+    }
+
+    /// A small object, whole, or given up in time: this client's own requests have no limit.
+    pub async fn read(&self, name: &str, most: u64) -> Result<Option<Bytes>, ShipError> {
+        match tokio::time::timeout(Duration::from_secs(SILENCE), self.bucket.read(name, most)).await {
+            Ok(read) => Ok(read?),
+            Err(_) => Err(ObjectError::silent(&self.bucket.url, format!("get {name}"), SILENCE).into()),
+        }
     }
 
     /// Waits for room for a body, and for its turn under the cap.
