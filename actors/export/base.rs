@@ -7,7 +7,7 @@ use datanode_schema::files::{same_file, sha256_of, sha256_plain};
 use datanode_schema::records::PackRecord;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A delta whose files lie in more packs than this is not made: a consumer would gather it from everywhere.
 const MAX_HOLDERS: usize = 64;
@@ -41,6 +41,19 @@ impl Base {
     pub fn place_of(&self, node: &Node, file: &PackFile) -> Option<PathBuf> {
         let there = self.same(file)?;
         Some(node.data.pack(&node.source, self.holder(there)).join(&file.path))
+    }
+
+    /// Whether each of these files still lies where the pack says, as a link of what was just read or with the same bytes.
+    pub fn is_whole(&self, node: &Node, planned: &[Planned]) -> bool {
+        let gone = planned.iter().find(|p| !self.place_of(node, &p.file).is_some_and(|place| is_there(p, &place)));
+        if let Some(p) = gone {
+            tracing::warn!(
+                export_id = self.id,
+                file = p.file.path,
+                "gone from the last pack, or altered; a new pack is made"
+            );
+        }
+        gone.is_none()
     }
 
     fn holder<'a>(&'a self, there: &'a PackFile) -> &'a str {
@@ -134,6 +147,12 @@ pub fn divide(
     Ok(())
 }
 
+/// Whether a file lies at a place; a link of what was just read needs no second reading.
+fn is_there(p: &Planned, place: &Path) -> bool {
+    let linked = matches!(&p.from, From::Link(source) if same_file(source, place));
+    linked || sha256_plain(place).is_ok_and(|(sum, _)| hex::encode(sum) == p.file.sha256)
+}
+
 /// Whether a holder still is what was published: its manifest, and each of these files.
 fn stands(node: &Node, standing: &[(String, PackRecord)], id: &str, files: &[&Planned]) -> Result<(), String> {
     let (_, record) = standing.iter().find(|(s, _)| s == id).ok_or("it was removed")?;
@@ -141,10 +160,7 @@ fn stands(node: &Node, standing: &[(String, PackRecord)], id: &str, files: &[&Pl
     for p in files {
         let own = manifest.file(&p.file.path).is_some_and(|f| f.held_by.is_none() && f.sha256 == p.file.sha256);
         let place = node.data.pack(&node.source, id).join(&p.file.path);
-        // A link of what was just read needs no second reading.
-        let linked = matches!(&p.from, From::Link(source) if same_file(source, &place));
-        let whole = || sha256_plain(&place).is_ok_and(|(sum, _)| hex::encode(sum) == p.file.sha256);
-        if !own || !(linked || whole()) {
+        if !own || !is_there(p, &place) {
             return Err(format!("{} is gone or altered", place.display()));
         }
     }

@@ -1,6 +1,7 @@
 //! The index of packs: entering one, finding those that were not entered, and what two packs have in common.
 
-use super::{ExportError, ExportId, MANIFEST_FILE, PackFile, PackManifest, io, read_text, remove, verify_pack};
+use super::nightly::link_nightly;
+use super::{ExportError, ExportId, MANIFEST_FILE, PackFile, PackManifest, io, read_text, verify_pack};
 use crate::node::Node;
 use chrono::{DateTime, NaiveDate};
 use datanode_schema::clock::{date_of, day_number};
@@ -64,7 +65,7 @@ pub fn enter(
 }
 
 /// Packs that were published by a run which ended before it entered them, and which nobody resumed: a good one is entered, since
-/// it may have been seen; one that does not verify goes. The folder of this very run is left to that run.
+/// it may have been seen, and gets its date; one that does not verify is left alone. The folder of this very run is left to that run.
 pub fn adopt_orphans(node: &Node, stamp: &str) -> Result<(), ExportError> {
     let home = node.data.exports().join(&node.source);
     let entries = match std::fs::read_dir(&home) {
@@ -86,8 +87,8 @@ pub fn adopt_orphans(node: &Node, stamp: &str) -> Result<(), ExportError> {
         let folder = home.join(&name);
         let sound = verify_pack(&folder, node.threads).is_some_and(|r| r.problems.is_empty() && r.export_id == id);
         if !sound {
-            tracing::warn!(export_id = id, "a pack that no run entered does not verify, and is removed");
-            remove(&folder)?;
+            // Somebody's, perhaps: with a note beside the data, half copied back, of a later version.
+            tracing::warn!(folder = %folder.display(), "this pack is not in the index and does not verify; it is left as it is");
             continue;
         }
         let path = folder.join(MANIFEST_FILE);
@@ -98,6 +99,9 @@ pub fn adopt_orphans(node: &Node, stamp: &str) -> Result<(), ExportError> {
         let of = runs.iter().rev().find(|(r, _)| r.get(..16) == id.get(..16));
         let as_of = of.map_or(m.time_window.end, |(_, r)| date_of(r.as_of));
         let origin = [&m.producer.host_id, &m.source, &m.config_sha256, &m.calendar.sha256].map(String::as_str);
+        if !node.data.nightly(as_of).exists() {
+            link_nightly(node, as_of, &folder)?;
+        }
         enter(node, &m, as_of, sha256_of(&text), content_of(origin, as_of, m.files.iter()))?;
         tracing::warn!(export_id = id, "a pack that a run published and did not enter is entered now");
     }

@@ -1,37 +1,39 @@
 //! `exports/nightly/<as-of>`: the pack under the session's date.
 
-use super::{ExportError, MANIFEST_FILE, io};
-use crate::node::{Node, RunContext};
+use super::{ExportError, MANIFEST_FILE, io, remove};
+use crate::node::Node;
+use chrono::NaiveDate;
 use datanode_schema::failpoint;
 use datanode_schema::files::same_file;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::path::Path;
 
-/// `exports/nightly/<as-of>`: the same files, hard-linked; a rerun replaces the folder whole.
-pub fn link_nightly(node: &Node, run: &RunContext, pack: &Path) -> Result<(), ExportError> {
-    let target = node.data.nightly(run.as_of);
+/// `exports/nightly/<as-of>`: the same files, hard-linked; a rerun replaces the folder whole, and at no moment is there none.
+pub fn link_nightly(node: &Node, as_of: NaiveDate, pack: &Path) -> Result<(), ExportError> {
+    let target = node.data.nightly(as_of);
     if same_file(&pack.join(MANIFEST_FILE), &target.join(MANIFEST_FILE)) {
         return Ok(());
     }
-    let tmp = node.data.root().join("tmp");
-    let (fresh, old) = (tmp.join(format!("nightly-{}", run.as_of)), tmp.join(format!("nightly-old-{}", run.as_of)));
-    for d in [&fresh, &old] {
-        if d.exists() {
-            std::fs::remove_dir_all(d).map_err(io(d))?;
-        }
-    }
+    let fresh = node.data.root().join("tmp").join(format!("nightly-{as_of}"));
+    remove(&fresh)?;
     link_tree(pack, &fresh)?;
     if let Some(parent) = target.parent() {
         std::fs::create_dir_all(parent).map_err(io(parent))?;
     }
-    if target.exists() {
-        std::fs::rename(&target, &old).map_err(io(&target))?;
-    }
     failpoint::pass("export.nightly");
-    std::fs::rename(&fresh, &target).map_err(io(&target))?;
-    if old.exists() {
-        std::fs::remove_dir_all(&old).map_err(io(&old))?;
+    if !target.exists() {
+        return std::fs::rename(&fresh, &target).map_err(io(&target));
     }
-    Ok(())
+    match renameat2(AT_FDCWD, &fresh, AT_FDCWD, &target, RenameFlags::RENAME_EXCHANGE) {
+        Ok(()) => remove(&fresh),
+        // A file system that cannot exchange two folders: for a moment there is none of this date.
+        Err(Errno::EINVAL | Errno::ENOSYS | Errno::ENOTSUP) => {
+            remove(&target)?;
+            std::fs::rename(&fresh, &target).map_err(io(&target))
+        }
+        Err(e) => Err(io(&target)(e.into())),
+    }
 }
 
 fn link_tree(from: &Path, to: &Path) -> Result<(), ExportError> {

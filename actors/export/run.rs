@@ -86,7 +86,8 @@ fn try_export(node: &Node, run: &RunContext) -> Result<ExportCounters, ExportErr
     let content = content_of(origin, run.as_of, planned.iter().map(|p| &p.file));
     // What would be in the pack is known before a link is made: a night without changes touches no folder.
     let last = standing.first().filter(|(_, p)| p.content == content && p.as_of == day_number(run.as_of));
-    if let Some(same) = base.as_ref().filter(|_| last.is_some()).map(|b| b.id.clone()) {
+    let stands = |b: &&Base| last.is_some() && b.is_whole(node, &planned);
+    if let Some(same) = base.as_ref().filter(stands).map(|b| b.id.clone()) {
         remove(&building)?;
         let pack = node.data.pack(&node.source, &same);
         let archive = node.data.pack_archive(&node.source, &same);
@@ -97,7 +98,7 @@ fn try_export(node: &Node, run: &RunContext) -> Result<ExportCounters, ExportErr
             write_archive(&pack, &PackManifest::parse(&text)?, &packed)?;
             publish_archive(&packed, &archive)?;
         }
-        link_nightly(node, run, &pack)?;
+        link_nightly(node, run.as_of, &pack)?;
         return Ok(ExportCounters { export_id: same, unchanged: 1, ..c });
     }
     let mut scope = rules.scope;
@@ -125,7 +126,7 @@ fn try_export(node: &Node, run: &RunContext) -> Result<ExportCounters, ExportErr
     if rules.archive {
         publish_archive(&packed, &node.data.pack_archive(&node.source, &id))?;
     }
-    link_nightly(node, run, &pack)?;
+    link_nightly(node, run.as_of, &pack)?;
     enter(node, &manifest, run.as_of, manifest_sha256, content)?;
     Ok(c)
 }
