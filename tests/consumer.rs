@@ -219,7 +219,7 @@ fn the_script_is_as_careful_as_the_program() {
 
     // A fetch that was killed between its two renames: the old pack comes back, and the rest goes.
     std::fs::rename(&dir, root.path().join("pack.fetch.replaced")).unwrap();
-    std::fs::create_dir(root.path().join("pack.fetch.abcdef")).unwrap();
+    std::fs::create_dir(root.path().join("pack.fetch.partial.abcdefgh")).unwrap();
     fetch(&[url, &to, &full(9)]).exits(5);
     assert_eq!(differences(&ours, &dir), Vec::<String>::new());
 

@@ -89,12 +89,12 @@ fn a_manifest_with_paths_that_no_pack_has_is_refused_before_anything_is_fetched(
         ("data//x", "empty component"),
         ("data/./x", "leaves the pack"),
         ("data/a\0b", "NUL"),
-        ("data/a\nb", "line break"),
+        ("data/a\nb", "control character"),
         ("data/a\u{1b}[2Jb", "control character"),
         ("manifest.json", "below data/"),
         (&long, "1024 bytes"),
         (&component, "255 bytes"),
-        (&beneath, "below another file"),
+        (&beneath, "inside another file"),
     ];
     for (path, why) in paths {
         written(&v, |m| m["files"][1]["path"] = json!(path));

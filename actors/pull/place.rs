@@ -51,7 +51,8 @@ impl Place {
         }
         let lock = parent.join(format!("{name}.pull.lock"));
         let held = take_lock(&lock)?;
-        let place = Self { to: to.to_owned(), parent, name, lock, _held: held };
+        // Without a slash or dot at its end, by which a symlink would be followed.
+        let place = Self { to: parent.join(&name), parent, name, lock, _held: held };
         place.recover()?;
         place.may_be_replaced()?;
         Ok(place)

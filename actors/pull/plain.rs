@@ -21,9 +21,10 @@ use tokio::task::JoinSet;
 /// [`PullError`]; the destination is as it was.
 pub fn pull(plan: &PullPlan, runtime: &Runtime, say: &(dyn Fn(&str) + Sync)) -> Result<Pulled, PullError> {
     let counted = Counted::default();
+    // First of all: it brings back what a killed swap moved away, whether or not the bucket answers.
+    let place = Place::take(&plan.to)?;
     let found = runtime.block_on(find(plan, &counted, say))?;
     let id = found.paper.manifest.export_id.clone();
-    let place = Place::take(&plan.to)?;
     let standing = standing(&place, &found.paper)?;
     let wanted = &found.paper.manifest.files;
     let earlier = Earlier::of([vec![place.to().to_owned()], place.other_partials(&id)].concat());
@@ -74,7 +75,7 @@ pub fn pull(plan: &PullPlan, runtime: &Runtime, say: &(dyn Fn(&str) + Sync)) -> 
 ///
 /// # Errors
 /// 3: it is a pack of this id with another manifest, and its own sums vouch for that.
-fn standing(place: &Place, paper: &Paper) -> Result<bool, PullError> {
+pub fn standing(place: &Place, paper: &Paper) -> Result<bool, PullError> {
     let Some(text) = read_paper(place.to(), MANIFEST_FILE) else { return Ok(false) };
     let Ok(m) = super::paper::manifest_of(&text, &paper.manifest.export_id) else { return Ok(false) };
     let sums = read_paper(place.to(), SUMS_FILE).unwrap_or_default();

@@ -5,8 +5,8 @@
 use super::fetch::{Counted, Object, to_file};
 use super::find::folders;
 use super::paper::{Paper, manifest_of};
-use super::place::{Place, open_folder, remove};
-use super::plain::{whole, write};
+use super::place::{Place, files, open_folder, remove};
+use super::plain::{standing, whole, write};
 use super::reuse;
 use super::{PullError, PullPlan, Pulled, Wanted};
 use crate::export::{ExportId, PackManifest, SUMS_FILE};
@@ -52,7 +52,11 @@ pub fn pull(
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<Pulled, PullError> {
     let place = Place::take(&plan.to)?;
-    let root = place.partial("vault");
+    let (root, _) = place.open_partial("vault")?;
+    if files(&root).is_err() {
+        // Something that no pull makes, such as a symlink to elsewhere: begin again.
+        remove(&root).map_err(|e| PullError::io("remove", &root, e))?;
+    }
     let vault = Vault::open(&root)?;
     let counted = Counted::default();
     let (base, uids) = runtime.block_on(sealings(plan))?;
@@ -71,10 +75,11 @@ impl Way<'_> {
             done.downloaded_bytes = chosen.descriptor.leaves().map(|o| o.object_len).sum();
             return Ok(Pulled { dry_run: true, ..done });
         }
-        let path = place.partial(&id);
-        self.open(&chosen, &path, None, say)?;
         let text = Bytes::from(chosen.sealed.manifest_json.clone().into_bytes());
         let paper = Paper::of(text, chosen.manifest.clone(), chosen.sealed.sha256sums.as_bytes())?;
+        standing(place, &paper)?;
+        let path = place.partial(&id);
+        self.open(&chosen, &path, None, say)?;
         self.holders(place, &chosen, &path, others, say)?;
         let mut folder = open_folder(&path).map_err(|e| PullError::io("open", &path, e))?;
         write(&mut folder, &path, SUMS_FILE, paper.sums_text.as_bytes())?;

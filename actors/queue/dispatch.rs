@@ -85,8 +85,11 @@ impl Inner {
         let days = run.days();
         let lens = Lens::new(&registry, &node.enabled, purpose, now, run.today(), days, run.as_of);
         let mut index = Index::new(lens, now.timestamp());
-        if let Some(before) = self.index.take().filter(|_| self.run == run.id) {
-            index.go_on_from(before);
+        if let Some(mut before) = self.index.take() {
+            index = index.with_numbers_of(&mut before);
+            if self.run == run.id {
+                index.go_on_from(before);
+            }
         }
         for (k, d) in node.store.load_all(&DEMOTIONS, &[])? {
             let series = index.series(k.dataset, &k.symbol);
@@ -100,7 +103,7 @@ impl Inner {
             }
             ControlFlow::Continue(())
         })?;
-        // What is under way stays given out.
+        // What is under way stays given out until it ends, and that is now, where its answer is not being kept.
         for w in self.work.values_mut() {
             w.deadline_ms = w.deadline_ms.min(now_ms);
         }

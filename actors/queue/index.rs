@@ -138,10 +138,16 @@ impl Index {
         self.names.get(series as usize)
     }
 
-    /// The next stage of a run: what failed in the one before is still known. Series keep their numbers.
+    /// Series keep their numbers, and what is under way stays given out: its parts are spoken of by these numbers when it ends.
+    pub fn with_numbers_of(mut self, before: &mut Index) -> Self {
+        self.names = std::mem::take(&mut before.names);
+        self.ids = std::mem::take(&mut before.ids);
+        self.leased = std::mem::take(&mut before.leased);
+        self
+    }
+
+    /// The next stage of a run: what failed in the one before is still known.
     pub fn go_on_from(&mut self, before: Index) {
-        self.names = before.names;
-        self.ids = before.ids;
         self.strikes = before.strikes;
         self.narrowed = before.narrowed;
         self.barred = before.barred;

@@ -207,7 +207,10 @@ impl Keeping<'_> {
         let merged = merge(&mut table, rows, origin);
         part.restated += merged.restated;
         part.duplicates += merged.duplicates_at.len() as u64;
-        self.hold(ask, part, days, &table);
+        // Sessions that an answer restated whose commit a kill prevented: whoever comes next to the file keeps them with its own.
+        let pending = self.restating_before(ask, &file)?;
+        let days: BTreeSet<i32> = days.union(&pending).copied().collect();
+        self.hold(ask, part, &days, &table);
         let day = |when: &i64| session_day(ask.dataset, *when);
         for d in merged.duplicates_at.iter().map(day) {
             if let Some(h) = part.held.get_mut(&d) {
@@ -215,7 +218,7 @@ impl Keeping<'_> {
             }
         }
         let restated: Vec<i32> = merged.restated_at.iter().map(day).collect();
-        self.note_restated(ask, part, &file, &restated)?;
+        self.note_restated(ask, part, &file, &restated, pending)?;
         if merged.new == 0 && merged.restated == 0 {
             // A kill may have come between this very file and the line that was to name it: then this line is the only one.
             let (sum, _) = files::sha256_file(&target).map_err(io(&target))?;
@@ -233,12 +236,17 @@ impl Keeping<'_> {
 
     /// Notes which sessions are restated. It is in the store before the file is another: after a kill in between the values would
     /// only say the same again.
-    fn note_restated(&mut self, ask: &Ask, part: &mut Part, file: &str, days: &[i32]) -> Result<(), RawError> {
+    fn note_restated(
+        &mut self,
+        ask: &Ask,
+        part: &mut Part,
+        file: &str,
+        days: &[i32],
+        pending: BTreeSet<i32>,
+    ) -> Result<(), RawError> {
         let key = TouchedKey { dataset: ask.dataset, path: file.to_owned() };
-        let mut all: BTreeSet<i32> = days.iter().copied().collect();
-        if let Some(before) = self.node.store.load(&RESTATING, &key)? {
-            all.extend(before.split(',').filter_map(|d| d.parse::<i32>().ok()));
-        }
+        let mut all = pending;
+        all.extend(days);
         if all.is_empty() {
             return Ok(());
         }
@@ -253,6 +261,13 @@ impl Keeping<'_> {
         self.restating.put(&RESTATING, &key, &text.join(","))?;
         self.batch.delete(&RESTATING, &key);
         Ok(())
+    }
+
+    /// The sessions that are noted as restated in a file.
+    fn restating_before(&self, ask: &Ask, file: &str) -> Result<BTreeSet<i32>, RawError> {
+        let key = TouchedKey { dataset: ask.dataset, path: file.to_owned() };
+        let text = self.node.store.load(&RESTATING, &key)?.unwrap_or_default();
+        Ok(text.split(',').filter_map(|d| d.parse::<i32>().ok()).collect())
     }
 
     /// The days of which the raw file of `date` has rows, as the holdings say.

@@ -214,6 +214,31 @@ impl World {
         self.node().queue.settle(self.node(), &c, told).unwrap();
     }
 
+    fn step(&mut self, op: Op) {
+        match op {
+            Op::Discover(days) => self.begin(days),
+            Op::Claim(v) => {
+                self.claim(VENDORS[v as usize]);
+            }
+            Op::Answer(n, said) if !self.outstanding.is_empty() => {
+                let n = n as usize % self.outstanding.len();
+                self.answer(n, said);
+            }
+            Op::Answer(..) => {}
+            Op::Wait(ms) => {
+                self.hands.since_boot_ms.fetch_add(u64::from(ms), Ordering::AcqRel);
+            }
+            Op::Jump(hours) => {
+                self.hands.unix.fetch_add(i64::from(hours) * 3_600, Ordering::AcqRel);
+            }
+            Op::Crash => self.reopen(),
+            Op::Registry(kind) => {
+                self.registry = kind;
+                self.reopen();
+            }
+        }
+    }
+
     fn check(&self) {
         let leases = self.node().store.load_all(&LEASES, &[]).unwrap();
         let mut seen = BTreeSet::new();
@@ -283,21 +308,39 @@ proptest! {
     fn no_task_is_lost_or_filled_twice_and_no_two_leases_stand(ops in ops()) {
         let mut w = World::new();
         for op in ops {
-            match op {
-                Op::Discover(days) => w.begin(days),
-                Op::Claim(v) => { w.claim(VENDORS[v as usize]); }
-                Op::Answer(n, said) if !w.outstanding.is_empty() => {
-                    let n = n as usize % w.outstanding.len();
-                    w.answer(n, said);
-                }
-                Op::Answer(..) => {}
-                Op::Wait(ms) => { w.hands.since_boot_ms.fetch_add(u64::from(ms), Ordering::AcqRel); }
-                Op::Jump(hours) => { w.hands.unix.fetch_add(i64::from(hours) * 3_600, Ordering::AcqRel); }
-                Op::Crash => w.reopen(),
-                Op::Registry(kind) => { w.registry = kind; w.reopen(); }
-            }
+            w.step(op);
             w.check();
         }
         w.drain();
     }
+}
+
+/// Series had other numbers in the next run, and an answer that came then closed the page of another symbol.
+#[test]
+fn an_answer_that_is_kept_after_the_next_run_began_closes_its_own_page() {
+    let ops = vec![
+        Op::Discover(1),
+        Op::Claim(0),
+        Op::Answer(0, Said::All),
+        Op::Crash,
+        Op::Claim(0),
+        Op::Claim(0),
+        Op::Claim(0),
+        Op::Claim(0),
+        Op::Wait(5000),
+        Op::Answer(25, Said::Half),
+        Op::Claim(2),
+        Op::Claim(2),
+        Op::Discover(2),
+        Op::Answer(159, Said::All),
+        Op::Answer(0, Said::All),
+        Op::Claim(1),
+        Op::Answer(2, Said::All),
+    ];
+    let mut w = World::new();
+    for op in ops {
+        w.step(op);
+        w.check();
+    }
+    w.drain();
 }

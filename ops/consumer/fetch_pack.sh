@@ -19,9 +19,14 @@ for tool in jq sha256sum flock; do command -v "$tool" >/dev/null || die 2 "$tool
 
 is_id() { [[ $1 =~ ^[0-9]{8}T[0-9]{6}Z_[a-z0-9-]{1,100}_(full|delta)$ ]]; }
 field() { sed -n "s/^$2=//p" "$1" | head -n 1; }
+# Keys that are known, each at most once, and nothing else.
+is_pointer() {
+  awk -F= '/^[ \t]*(#|$)/ {next} !/=/ || $1 !~ /^(repo|workflow|run_id|export_bucket|export_prefix|export_id|artifact_hint)$/ || seen[$1]++ {bad = 1} END {exit bad}' "$1"
+}
 
 # A pointer says which bucket, which prefix, which pack.
 if [ -f "$wanted" ]; then
+  is_pointer "$wanted" || die 4 "$wanted: a line is no key=value, a key is unknown or given twice"
   id=$(field "$wanted" export_id)
   is_id "$id" || die 4 "$wanted: export_id=$id is not YYYYMMDDTHHMMSSZ_source_full|delta"
   if [ "$URL" = - ]; then URL="$(field "$wanted" export_bucket)/$(field "$wanted" export_prefix)"; fi
@@ -34,59 +39,84 @@ case $URL in
 esac
 export URL
 
-# get NAME FILE: one object. The token is not in the list of processes.
+# get NAME FILE MOST: one object, of at most so many bytes where curl is told its length; 30 seconds of silence end it. The token is not in the list of processes.
 get() {
   case $URL in
     s3://*) aws s3 cp --only-show-errors "$URL/$1" "$2" ;;
     *)
       if [ -n "${DATANODE_TOKEN:-}" ]; then
-        curl -fsSL --globoff --retry 3 --config <(printf 'header = "Authorization: Bearer %s"\n' "$DATANODE_TOKEN") -o "$2" "$URL/$1"
+        curl -fsSL --globoff --retry 3 --retry-max-time 30 --connect-timeout 10 --speed-limit 1 --speed-time 30 --max-filesize "$3" --config <(printf 'header = "Authorization: Bearer %s"\n' "$DATANODE_TOKEN") -o "$2" "$URL/$1"
       else
-        curl -fsSL --globoff --retry 3 -o "$2" "$URL/$1"
+        curl -fsSL --globoff --retry 3 --retry-max-time 30 --connect-timeout 10 --speed-limit 1 --speed-time 30 --max-filesize "$3" -o "$2" "$URL/$1"
       fi ;;
   esac
 }
 export -f get
 
+# ends CODE WORDS: with CODE where the last answer says that the object is not there or too long, with 1 where there was no answer.
+ends() {
+  local code=$1 why=$partial/why
+  grep -Eq 'error: 404|\(404\)|NoSuchKey|Maximum file size' "$why" || code=1
+  die "$code" "$2: $(tail -n 3 "$why")"
+}
+
 parent=$(dirname "$DIR")
 [ -d "$parent" ] || die 2 "there is no folder $parent"
-if [ -e "$DIR" ] && [ ! -f "$DIR/manifest.json" ] && [ -n "$(ls -A "$DIR")" ]; then
-  die 2 "$DIR is not empty and holds no pack; it is left as it is"
-fi
-exec 9>"$DIR.fetch.lock"
+[ ! -L "$DIR" ] || die 2 "$DIR is a symlink, name the folder that it leads to"
+[ ! -L "$DIR.fetch.lock" ] || die 2 "$DIR.fetch.lock is a symlink, remove it"
+exec 9>>"$DIR.fetch.lock"
 flock -n 9 || die 6 "another fetch holds $DIR.fetch.lock"
+trap 'rm -f "$DIR.fetch.lock"' EXIT
 # What a killed fetch left: the old pack, moved away for a moment, and what it had begun.
 if [ -e "$DIR.fetch.replaced" ]; then
   if [ -e "$DIR" ]; then rm -rf "$DIR.fetch.replaced"; else mv -T "$DIR.fetch.replaced" "$DIR"; fi
 fi
-rm -rf "$DIR".fetch.??????
-partial=$(mktemp -d "$DIR.fetch.XXXXXX")
+# What stands there may go only where it is a pack and nothing else.
+if [ -e "$DIR" ] && { [ ! -d "$DIR" ] || [ -n "$(find "$DIR" -mindepth 1 ! -type d -print -quit)" ]; }; then
+  [ -f "$DIR/manifest.json" ] && is_id "$(jq -r .export_id "$DIR/manifest.json" 2>/dev/null)" ||
+    die 2 "$DIR is not empty and holds no pack; it is left as it is"
+  foreign=$(LC_ALL=C comm -23 <(cd "$DIR" && find . -mindepth 1 ! -type d -printf '%P\n' | LC_ALL=C sort) \
+    <({ printf '%s\n' manifest.json SHA256SUMS.stable.txt; jq -r '.files[].path' "$DIR/manifest.json"; } | LC_ALL=C sort))
+  [ -z "$foreign" ] || die 2 "$DIR holds what is not of the pack there, it is left as it is: $foreign"
+fi
+rm -rf "$DIR".fetch.partial.????????
+partial=$(mktemp -d "$DIR.fetch.partial.XXXXXXXX")
 trap 'rm -rf "$partial" "$DIR.fetch.lock"' EXIT
 
 if [ "$wanted" = latest ]; then
-  get latest.pointer "$partial/pointer" 2>"$partial/why" || die 5 "$URL: no latest.pointer: $(cat "$partial/why")"
+  get latest.pointer "$partial/pointer" 16384 2>"$partial/why" || ends 5 "$URL: no latest.pointer"
+  is_pointer "$partial/pointer" || die 4 "latest.pointer: a line is no key=value, a key is unknown or given twice"
   id=$(field "$partial/pointer" export_id)
   rm "$partial/pointer"
 else
   id=$wanted
 fi
 is_id "$id" || die 4 "export_id=$id is not YYYYMMDDTHHMMSSZ_source_full|delta"
-get "export_$id/manifest.json" "$partial/manifest.json" 2>"$partial/why" || die 5 "there is no complete pack $id: $(cat "$partial/why")"
-get "export_$id/SHA256SUMS.stable.txt" "$partial/shipped" || die 3 "$id: SHA256SUMS.stable.txt is missing"
+get "export_$id/manifest.json" "$partial/manifest.json" 67108864 2>"$partial/why" || ends 5 "there is no complete pack $id"
+get "export_$id/SHA256SUMS.stable.txt" "$partial/shipped" 67108864 2>"$partial/why" || ends 3 "$id: SHA256SUMS.stable.txt is missing"
 rm -f "$partial/why"
 
 # Nothing of the manifest is believed before this: names become paths, and sums decide what is right.
 jq -e --arg id "$id" '
   def id_form: test("^[0-9]{8}T[0-9]{6}Z_[a-z0-9-]{1,100}_(full|delta)$");
   .schema_version == 1 and .export_id == $id and (.files | type == "array")
-  and ([.files[].path] | length == (unique | length))
+  and keys == (["schema_version", "export_id", "created_at_utc", "source", "time_window", "producer", "repo_head", "calendar",
+    "config_sha256", "files", "qc", "base_export_id", "notes"] | sort)
+  and .source == ($id | split("_")[1]) and (.base_export_id != null) == ($id | endswith("_delta"))
+  and ([.files[].path] | . == unique)
   and all(.files[];
-    (.path | test("^data/[A-Za-z0-9_.=%-]+(/[A-Za-z0-9_.=%-]+)*$") and (split("/") | all(. != "." and . != "..")) and length <= 1024)
-    and (.sha256 | test("^[0-9a-f]{64}$")) and (.bytes | type == "number")
-    and (.held_by == null or (.held_by | id_form)))
+    (.path | test("^data/[A-Za-z0-9_.=%+-]+(/[A-Za-z0-9_.=%+-]+)*$") and (split("/") | all(. != "." and . != "..")) and length <= 1024)
+    and (.sha256 | test("^[0-9a-f]{64}$")) and (.bytes | type == "number" and . >= 0 and . == floor)
+    and ((has("held_by") | not) or (.held_by | id_form and . < $id and split("_")[1] == ($id | split("_")[1])
+      and ($id | endswith("_delta")))))
 ' "$partial/manifest.json" >/dev/null 2>&1 || die 4 "$id: manifest.json is not valid"
 sum=$(sha256sum "$partial/manifest.json" | cut -d' ' -f1)
 grep -qxF "$sum  manifest.json" "$partial/shipped" || die 3 "$id: manifest.json is not the one of SHA256SUMS.stable.txt"
+# Packs are never changed: two manifests of one id, each vouched for by its sums, are not for a script to choose between.
+if [ "$(jq -r .export_id "$DIR/manifest.json" 2>/dev/null)" = "$id" ] && ! cmp -s "$DIR/manifest.json" "$partial/manifest.json" &&
+  grep -qxF "$(sha256sum "$DIR/manifest.json" | cut -d' ' -f1)  manifest.json" "$DIR/SHA256SUMS.stable.txt"; then
+  die 3 "$id: there it has another manifest than in $DIR: find out which is right, and remove the other"
+fi
 
 # The sums of the whole folder; what was shipped lists a part of them, or all.
 { printf '%s  manifest.json\n' "$sum"; jq -r '.files[] | "\(.sha256)  \(.path)"' "$partial/manifest.json"; } |
@@ -105,19 +135,21 @@ if [ -f "$DIR/SHA256SUMS.stable.txt" ]; then
 fi
 reused=0
 : >"$partial/lacking"
-while IFS=$'\t' read -r path s holder; do
+while IFS=$'\t' read -r path s holder bytes; do
   mkdir -p "$partial/$(dirname "$path")"
   if [ -n "${have[$s]:-}" ] && ln "$DIR/${have[$s]}" "$partial/$path" 2>/dev/null; then
     reused=$((reused + 1))
   else
-    printf '%s\0%s\0' "export_$holder/$path" "$partial/$path" >>"$partial/lacking"
+    printf '%s\0%s\0%s\0' "export_$holder/$path" "$partial/$path" "$bytes" >>"$partial/lacking"
   fi
-done < <(jq -r --arg id "$id" '.files[] | [.path, .sha256, (.held_by // $id)] | @tsv' "$partial/manifest.json")
-xargs -0 -r -n 2 -P "${PARALLEL:-8}" bash -c 'get "$1" "$2"' get <"$partial/lacking" ||
-  die 3 "$id: a file that the manifest names cannot be fetched"
-rm "$partial/lacking"
+done < <(jq -r --arg id "$id" '.files[] | [.path, .sha256, (.held_by // $id), .bytes] | @tsv' "$partial/manifest.json")
+xargs -0 -r -n 3 -P "${PARALLEL:-8}" bash -c 'get "$@"' get <"$partial/lacking" 2>"$partial/why" ||
+  ends 3 "$id: a file that the manifest names cannot be fetched"
+rm "$partial/lacking" "$partial/why"
 
 (cd "$partial" && sha256sum -c --quiet --strict SHA256SUMS.stable.txt >&2) || die 3 "$id: what arrived is not what the manifest names"
+[ "$(jq -r '.files[] | "\(.bytes) \(.path)"' "$partial/manifest.json" | LC_ALL=C sort)" = \
+  "$(cd "$partial" && find . -path './data/*' -type f -printf '%s %P\n' | LC_ALL=C sort)" ] || die 3 "$id: lengths are not those of the manifest"
 named=$(wc -l <"$partial/SHA256SUMS.stable.txt")
 found=$(find "$partial" -mindepth 1 ! -type d | wc -l)
 [ "$found" -eq $((named + 1)) ] || die 3 "$id: there are other files than the manifest names"
