@@ -167,7 +167,7 @@ struct Pulled {
 /// A full night, then one that changed a hundredth as a full pack, and one as a delta: bytes written, sent and pulled.
 pub fn nights(p: &Packs<'_>, programs: &Programs, nights: [&String; 3]) -> Fallible<()> {
     let server = Server::start(&programs.server, p.dir.join("server"))?;
-    let relays = [Relay::before(&server.endpoint)?, Relay::before(&server.endpoint)?];
+    let (to_plain, to_sealed) = (Relay::before(&server.endpoint)?, Relay::before(&server.endpoint)?);
     let changed = (p.filled.files / 100).max(1);
     let share = 100.0 * changed as f64 / p.filled.files as f64;
     let pulled = p.dir.join("pulled");
@@ -181,17 +181,17 @@ pub fn nights(p: &Packs<'_>, programs: &Programs, nights: [&String; 3]) -> Falli
         let mut met: BTreeSet<u64> = outside()?.iter().map(|f| f.inode).collect();
         fill::change(p.dir, p.filled, if i == 0 { 0 } else { changed }, i as u64)?;
         let scope = env(&[("DATANODE__EXPORT__SCOPE", if i == 2 { "delta" } else { "full" })]);
-        let [plain, sealed] = [("PLAIN", "plain"), ("SEALED", "sealed")]
-            .map(|(name, mode)| destination(name, &relays[usize::from(mode == "sealed")].endpoint, mode));
-        let (_, summary) = p.stages("export,seal,ship", night, &[scope, plain, sealed].concat())?;
+        let by_plain = destination("PLAIN", &to_plain.endpoint, "plain");
+        let by_sealed = destination("SEALED", &to_sealed.endpoint, "sealed");
+        let (_, summary) = p.stages("export,seal,ship", night, &[scope, by_plain, by_sealed].concat())?;
         let id = summary.get("export_id").and_then(Value::as_str).unwrap_or_default().to_owned();
         let (mut vault, mut elsewhere) = (0.0, 0.0);
         // A file has many names: the curated file, its links in the pack and under the session's date.
         for f in outside()?.iter().filter(|f| met.insert(f.inode)) {
             *(if f.path.starts_with(data.join("vault")) { &mut vault } else { &mut elsewhere }) += f.on_disk as f64;
         }
-        let [(plain, _), (sealed, _)] = relays.each_ref().map(Relay::taken);
-        let got = pull(p, &relays[0], &pulled, &id)?;
+        let ((plain, _), (sealed, _)) = (to_plain.taken(), to_sealed.taken());
+        let got = pull(p, &to_plain, &pulled, &id)?;
         all.push(Night { id, vault, elsewhere, plain, sealed, pulled: got });
     }
     let full = p.filled.bytes as f64;
