@@ -14,6 +14,9 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_millis(20);
 /// The most of its words that are kept.
 const WORDS: u64 = 64 << 10;
+/// Kinds of remotes whose SHA-256 and MD5 are of the bytes that lie there, made by whoever keeps them. Others may only remember what they were
+/// told (hasher), or put other bytes there than the hash is of (crypt, compress, chunker, union, combine, alias).
+const HASHES_ITS_BYTES: [&str; 4] = ["local", "s3", "drive", "google cloud storage"];
 /// A listing of more is refused.
 const LISTING: u64 = 1 << 30;
 
@@ -68,6 +71,16 @@ impl Rclone<'_> {
     /// The same of the local files.
     pub(super) fn stat_here(&self, paths: &[&str]) -> Result<BTreeMap<String, There>, OffloadError> {
         self.listing(self.node.data.root(), paths)
+    }
+
+    /// Whether a hash that the remote keeps is one of the bytes that lie there.
+    pub(super) fn hashes_its_bytes(&self) -> Result<bool, OffloadError> {
+        let remote = &self.rules.remote;
+        let Some((name, _)) = remote.split_once(':').filter(|(name, _)| !name.contains('/')) else { return Ok(true) };
+        let mut c = self.command("listremotes");
+        // Names and kinds, and nothing else of the configuration.
+        c.arg("--long");
+        Ok(hashes_its_bytes(name, &self.run(c)?.out))
     }
 
     fn listing(&self, root: &Path, paths: &[&str]) -> Result<BTreeMap<String, There>, OffloadError> {
@@ -166,6 +179,12 @@ fn drain(from: Option<impl Read + Send + 'static>, most: u64) -> std::thread::Jo
     })
 }
 
+/// By rclone's list of remotes; one of an unknown kind, or of two, does not.
+fn hashes_its_bytes(name: &str, remotes: &str) -> bool {
+    let mut kinds = remotes.lines().filter_map(|l| l.split_once(':')).filter(|(n, _)| *n == name).map(|(_, k)| k.trim());
+    kinds.next().is_some_and(|k| HASHES_ITS_BYTES.contains(&k)) && kinds.next().is_none()
+}
+
 /// The last lines that say what is wrong, without addresses: a signed one holds a secret.
 fn last_words(said: &str) -> String {
     let words = |l: &str| {
@@ -187,6 +206,13 @@ pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> OffloadError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_remote_of_a_kind_that_hashes_its_own_bytes_is_taken_at_its_word() {
+        let all = "h:     hasher               \ngc: google cloud storage \nmy s3: s3\ntwo: s3\ntwo: crypt\n";
+        let said = ["h", "gc", "my s3", "two", "nowhere", "s3"].map(|n| hashes_its_bytes(n, all));
+        assert_eq!(said, [false, true, true, false, false, false]);
+    }
 
     #[test]
     fn its_last_words_hold_no_address_and_no_time() {
