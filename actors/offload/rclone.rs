@@ -3,9 +3,12 @@
 use super::OffloadError;
 use crate::node::Node;
 use crate::publishing::OffloadRules;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -134,7 +137,8 @@ impl Rclone<'_> {
         if self.rules.bytes_per_second > 0 {
             c.arg("--bwlimit").arg(format!("{}B", self.rules.bytes_per_second));
         }
-        c.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A group of its own: what it started ends with it, also where it is a script around rclone.
+        c.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         c
     }
 
@@ -158,6 +162,10 @@ impl Rclone<'_> {
                 return Ok(status);
             }
             if self.node.stopping() {
+                if let Ok(id) = i32::try_from(child.id()) {
+                    // It is not waited for yet, so the number is still its own; a group without a living member is gone already.
+                    let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+                }
                 child.kill().and_then(|()| child.wait()).map_err(failed)?;
                 return Err(OffloadError::Stopping);
             }
