@@ -71,11 +71,11 @@ pub fn router(context: Context) -> Router {
 }
 
 /// Who may. It stands before every route, also those that are not there.
-async fn gate(State(c): Shared, ConnectInfo(Peer(peer)): ConnectInfo<Peer>, request: Request, next: Next) -> Answer {
+async fn gate(State(c): Shared, ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Answer {
     let path = request.uri().path();
-    let near = peer.ip().to_canonical().is_loopback();
+    let near = peer.address.ip().to_canonical().is_loopback();
     let scope = match path {
-        "/healthz" | "/readyz" | "/metrics" if near => return next.run(request).await,
+        "/healthz" | "/readyz" | "/metrics" if near => return last(next.run(request).await),
         "/healthz" | "/readyz" => None,
         "/metrics" => Some(METRICS_READ),
         _ => Some(PACKS_READ),
@@ -86,14 +86,23 @@ async fn gate(State(c): Shared, ConnectInfo(Peer(peer)): ConnectInfo<Peer>, requ
     let (tokens, now) = (c.tokens.clone(), c.clock.now());
     let said = tokio::task::spawn_blocking(move || tokens.ask(&token, scope, now)).await.unwrap_or(Said::Unknown);
     match said {
+        Said::Granted if !peer.granted() => {
+            last(text(StatusCode::SERVICE_UNAVAILABLE, "too many are served; ask again later\n"))
+        }
         Said::Granted => next.run(request).await,
-        Said::OtherScope => text(StatusCode::FORBIDDEN, "the token has another scope\n"),
+        Said::OtherScope => last(text(StatusCode::FORBIDDEN, "the token has another scope\n")),
         Said::Unknown => {
             let mut answer = text(StatusCode::UNAUTHORIZED, "a token is needed: Authorization: Bearer …\n");
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
-            answer
+            last(answer)
         }
     }
+}
+
+/// The last answer on its connection: only who has a token may keep one.
+fn last(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    answer
 }
 
 async fn ready(State(c): Shared) -> Answer {
