@@ -189,7 +189,8 @@ fn drain(from: Option<impl Read + Send + 'static>, most: u64) -> std::thread::Jo
 
 /// By rclone's list of remotes; one of an unknown kind, or of two, does not.
 fn hashes_its_bytes(name: &str, remotes: &str) -> bool {
-    let mut kinds = remotes.lines().filter_map(|l| l.split_once(':')).filter(|(n, _)| *n == name).map(|(_, k)| k.trim());
+    let mut kinds =
+        remotes.lines().filter_map(|l| l.split_once(':')).filter(|(n, _)| *n == name).map(|(_, k)| k.trim());
     kinds.next().is_some_and(|k| HASHES_ITS_BYTES.contains(&k)) && kinds.next().is_none()
 }
 

@@ -9,6 +9,7 @@
 
 use super::listen::Peer;
 use super::metrics;
+use super::origin::{host, near};
 use super::packs::{Packs, Served};
 use super::range::{Part, part};
 use super::tokens::{METRICS_READ, PACKS_READ, Said, Tokens};
@@ -73,7 +74,7 @@ pub fn router(context: Context) -> Router {
 /// Who may. It stands before every route, also those that are not there.
 async fn gate(State(c): Shared, ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Answer {
     let path = request.uri().path();
-    let near = peer.address.ip().to_canonical().is_loopback();
+    let near = peer.address.ip().to_canonical().is_loopback() && near(request.headers());
     let scope = match path {
         "/healthz" | "/readyz" | "/metrics" if near => return last(next.run(request).await),
         "/healthz" | "/readyz" => None,
@@ -165,7 +166,9 @@ async fn file(State(c): Shared, Path((source, path)): Path<(String, String)>, he
 }
 
 async fn serve(c: Arc<Context>, path: String, headers: HeaderMap) -> Answer {
-    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default().to_owned();
+    let Some(host) = host(&headers).map(|(name, port)| format!("{name}{port}")) else {
+        return text(StatusCode::BAD_REQUEST, "the Host header is not HOST or HOST:PORT\n");
+    };
     let found = move || c.packs.find(&path, &host);
     blocking(found, |found| match found {
         None => text(StatusCode::NOT_FOUND, "there is nothing here\n"),
