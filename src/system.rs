@@ -8,6 +8,7 @@ use datanode_actors::books::actor::{BooksActor, StopBooks, collect};
 use datanode_actors::books::{Parts, Summary};
 use datanode_actors::curate::CurateError;
 use datanode_actors::export::ExportError;
+use datanode_actors::node::Node;
 use datanode_actors::qc::QcError;
 use datanode_actors::quarantine::QuarantineError;
 use datanode_actors::raw::RawError;
@@ -18,6 +19,7 @@ use datanode_actors::seal::stage::SealStageError;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long a cycle in the foreground may go on after it was asked to stop.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(9);
@@ -72,13 +74,44 @@ fn never() -> tokio::runtime::Runtime {
 /// # Errors
 /// The handlers cannot be installed.
 pub async fn stop_requested() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
+    StopSignals::new()?.next().await;
     Ok(())
+}
+
+/// SIGTERM and SIGINT, caught from the moment that it is made.
+struct StopSignals(Signal, Signal);
+
+impl StopSignals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+    }
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
+}
+
+/// Does blocking work in the foreground; SIGTERM or SIGINT asks the node to stop, and so the work to end, within [`PATIENCE`].
+///
+/// # Errors
+/// The signals cannot be caught.
+pub fn stoppable<T>(node: &Arc<Node>, work: impl FnOnce() -> T) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(Failure::failed)?;
+    let within = runtime.enter();
+    let (mut signals, node) = (StopSignals::new().map_err(Failure::failed)?, node.clone());
+    runtime.spawn(async move {
+        signals.next().await;
+        node.stop();
+        let _ = tokio::time::timeout(PATIENCE, signals.next()).await;
+        std::process::exit(1);
+    });
+    let done = work();
+    drop(within);
+    runtime.shutdown_background();
+    Ok(done)
 }
 
 /// The running scheduler.

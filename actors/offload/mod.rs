@@ -9,8 +9,8 @@
 //!
 //! What goes: files of order books that are closed and noted in a manifest, never of the present hour; packs as one file. Steps: the
 //! local file is hashed and compared with its manifest line → `rclone copy` (never over a file that is there) → the remote's own
-//! SHA-256 is compared with ours; MD5 where it has no other and the file is small enough to have gone in one piece; else the file is
-//! read back and hashed → a line in `data_layer/manifests/offload/` and a record (tree `offloaded`) → where it is older than the rules
+//! SHA-256 is compared with ours; MD5 where it has no other and the file is small enough to have gone in one piece; else, and wherever the
+//! remote is not of a kind that hashes its own bytes, the file is read back and hashed → a line in `data_layer/manifests/offload/` and a record (tree `offloaded`) → where it is older than the rules
 //! ask, it is compared once more, there and here, and removed here.
 //!
 //! A file that is recorded and gone from here is no damage: the deep audit counts it, and the curated file of its date stays as it is.

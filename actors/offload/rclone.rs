@@ -3,9 +3,12 @@
 use super::OffloadError;
 use crate::node::Node;
 use crate::publishing::OffloadRules;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -14,6 +17,9 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_millis(20);
 /// The most of its words that are kept.
 const WORDS: u64 = 64 << 10;
+/// Kinds of remotes whose SHA-256 and MD5 are of the bytes that lie there, made by whoever keeps them. Others may only remember what they were
+/// told (hasher), or put other bytes there than the hash is of (crypt, compress, chunker, union, combine, alias).
+const HASHES_ITS_BYTES: [&str; 4] = ["local", "s3", "drive", "google cloud storage"];
 /// A listing of more is refused.
 const LISTING: u64 = 1 << 30;
 
@@ -70,6 +76,16 @@ impl Rclone<'_> {
         self.listing(self.node.data.root(), paths)
     }
 
+    /// Whether a hash that the remote keeps is one of the bytes that lie there.
+    pub(super) fn hashes_its_bytes(&self) -> Result<bool, OffloadError> {
+        let remote = &self.rules.remote;
+        let Some((name, _)) = remote.split_once(':').filter(|(name, _)| !name.contains('/')) else { return Ok(true) };
+        let mut c = self.command("listremotes");
+        // Names and kinds, and nothing else of the configuration.
+        c.arg("--long");
+        Ok(hashes_its_bytes(name, &self.run(c)?.out))
+    }
+
     fn listing(&self, root: &Path, paths: &[&str]) -> Result<BTreeMap<String, There>, OffloadError> {
         let list = self.list(paths)?;
         let mut c = self.command("lsjson");
@@ -121,7 +137,8 @@ impl Rclone<'_> {
         if self.rules.bytes_per_second > 0 {
             c.arg("--bwlimit").arg(format!("{}B", self.rules.bytes_per_second));
         }
-        c.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A group of its own: what it started ends with it, also where it is a script around rclone.
+        c.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         c
     }
 
@@ -145,6 +162,10 @@ impl Rclone<'_> {
                 return Ok(status);
             }
             if self.node.stopping() {
+                if let Ok(id) = i32::try_from(child.id()) {
+                    // It is not waited for yet, so the number is still its own; a group without a living member is gone already.
+                    let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+                }
                 child.kill().and_then(|()| child.wait()).map_err(failed)?;
                 return Err(OffloadError::Stopping);
             }
@@ -164,6 +185,13 @@ fn drain(from: Option<impl Read + Send + 'static>, most: u64) -> std::thread::Jo
         }
         kept
     })
+}
+
+/// By rclone's list of remotes; one of an unknown kind, or of two, does not.
+fn hashes_its_bytes(name: &str, remotes: &str) -> bool {
+    let mut kinds =
+        remotes.lines().filter_map(|l| l.split_once(':')).filter(|(n, _)| *n == name).map(|(_, k)| k.trim());
+    kinds.next().is_some_and(|k| HASHES_ITS_BYTES.contains(&k)) && kinds.next().is_none()
 }
 
 /// The last lines that say what is wrong, without addresses: a signed one holds a secret.
@@ -187,6 +215,13 @@ pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> OffloadError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_remote_of_a_kind_that_hashes_its_own_bytes_is_taken_at_its_word() {
+        let all = "h:     hasher               \ngc: google cloud storage \nmy s3: s3\ntwo: s3\ntwo: crypt\n";
+        let said = ["h", "gc", "my s3", "two", "nowhere", "s3"].map(|n| hashes_its_bytes(n, all));
+        assert_eq!(said, [false, true, true, false, false, false]);
+    }
 
     #[test]
     fn its_last_words_hold_no_address_and_no_time() {

@@ -2,6 +2,7 @@
 
 use super::global::{Global, start_logging};
 use crate::failure::{Code, Done, Failure};
+use crate::system::stoppable;
 use crate::wiring::{of_store, wire};
 use datanode_actors::node::Node;
 use datanode_actors::offload::{Item, OffloadError, OffloadPlan, Offloaded, offload as do_it, plan};
@@ -14,7 +15,8 @@ pub fn offload(g: &Global, dry_run: bool) -> Done {
     let settings = g.settings()?;
     start_logging(&settings);
     let node = wire(&settings, &g.clock()).map_err(while_running)?.node;
-    let done = run(g, &node, dry_run);
+    // Asked to stop, it takes rclone with it: nobody would verify what it still copied.
+    let done = stoppable(&node, || run(g, &node, dry_run)).flatten();
     node.store.clone().close().map_err(of_store)?;
     done
 }

@@ -33,9 +33,15 @@ pub enum TokenCommand {
 /// Runs the command.
 ///
 /// # Errors
-/// 1 the name is taken or the file cannot be written, 2 the name cannot be used, 5 there is no such token.
+/// 1 the name is taken or the file cannot be written, 2 the name cannot be used, 5 there is no such token, or no data folder.
 pub fn token(g: &Global, t: &TokenCommand) -> Done {
-    let tokens = Tokens::new(&g.settings()?.data_dir);
+    let data = g.settings()?.data_dir;
+    if !data.is_dir() {
+        // A folder made for a token would be one that no node reads.
+        let what = format!("{}: there is no data folder; check data_dir, or start the node once", data.display());
+        return Err(Failure::new(Code::NotFound, what));
+    }
+    let tokens = Tokens::new(&data);
     match t {
         TokenCommand::New { name, scope, days } => {
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);

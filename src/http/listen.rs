@@ -1,31 +1,55 @@
 //! Connections, bounded: how many, and how long one may take without taking anything of what it asked for.
+//!
+//! A connection counts for nothing until a token was granted something on it. Until then its time is not prolonged by anything, and it is
+//! the first to go where all places are taken; so who has no token keeps nobody out. Those with a token cannot take every place either.
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, Sleep};
 
-/// Connections at once; further ones wait in the kernel.
+/// Connections at once; a further one takes the place of the oldest on which nothing was granted.
 const AT_ONCE: usize = 64;
+/// Of them those on which a token was granted something; the rest stays for those that ask for it, and for health.
+const GRANTED: usize = 56;
 /// A connection that asks for nothing whole, or takes nothing of its answer, for so long is closed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Who asks.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// From where.
+    pub address: SocketAddr,
+    grant: Arc<OnceLock<OwnedSemaphorePermit>>,
+    places: Arc<Semaphore>,
+}
+
+impl Peer {
+    /// A token was granted something on this connection; false where there are too many such connections.
+    pub fn granted(&self) -> bool {
+        if self.grant.get().is_none() {
+            let Ok(place) = self.places.clone().try_acquire_owned() else { return false };
+            // Two requests at once on one connection are not possible; were they, one place would do.
+            let _ = self.grant.set(place);
+        }
+        true
+    }
+}
 
 impl Connected<IncomingStream<'_, Bounded>> for Peer {
     fn connect_info(stream: IncomingStream<'_, Bounded>) -> Self {
-        Self(*stream.remote_addr())
+        let grant = stream.io().grant.clone();
+        Self { address: *stream.remote_addr(), grant, places: stream.io().places.clone() }
     }
 }
 
@@ -33,12 +57,28 @@ impl Connected<IncomingStream<'_, Bounded>> for Peer {
 pub struct Bounded {
     listener: TcpListener,
     places: Arc<Semaphore>,
+    /// The connections that are open, the oldest first; dropping the sender ends one.
+    open: VecDeque<(Weak<OnceLock<OwnedSemaphorePermit>>, oneshot::Sender<()>)>,
 }
 
 impl Bounded {
     /// Around a bound socket.
     pub fn new(listener: TcpListener) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { listener, places: Arc::new(Semaphore::new(GRANTED)), open: VecDeque::new() }
+    }
+
+    fn admit(&mut self, stream: TcpStream) -> Watched {
+        self.open.retain(|(_, end)| !end.is_closed());
+        if self.open.len() >= AT_ONCE {
+            let nothing = |grant: &Weak<OnceLock<_>>| grant.upgrade().is_none_or(|g| g.get().is_none());
+            let oldest = self.open.iter().position(|(grant, _)| nothing(grant));
+            drop(oldest.and_then(|i| self.open.remove(i)));
+        }
+        let (end, ended) = oneshot::channel();
+        let grant = Arc::default();
+        self.open.push_back((Arc::downgrade(&grant), end));
+        let deadline = Box::pin(tokio::time::sleep(PATIENCE));
+        Watched { stream, deadline, ended, grant, gone: false, prolonged: false, places: self.places.clone() }
     }
 }
 
@@ -48,13 +88,8 @@ impl Listener for Bounded {
 
     async fn accept(&mut self) -> (Watched, SocketAddr) {
         loop {
-            let Ok(place) = self.places.clone().acquire_owned().await else {
-                // It is never closed; were it, nobody would be served.
-                std::future::pending::<()>().await;
-                continue;
-            };
             match self.listener.accept().await {
-                Ok((stream, peer)) => return (Watched::new(stream, place), peer),
+                Ok((stream, peer)) => return (self.admit(stream), peer),
                 Err(e) => {
                     // Out of file handles, mostly: a moment later there may be one.
                     tracing::debug!(error = %e, "a connection was not taken");
@@ -69,24 +104,36 @@ impl Listener for Bounded {
     }
 }
 
-/// A connection with a deadline that only what it takes moves on: bytes that trickle in do not.
+/// A connection with a deadline that only what it takes of granted answers moves on: bytes that trickle in do not.
 pub struct Watched {
     stream: TcpStream,
     deadline: Pin<Box<Sleep>>,
-    _place: OwnedSemaphorePermit,
+    ended: oneshot::Receiver<()>,
+    grant: Arc<OnceLock<OwnedSemaphorePermit>>,
+    gone: bool,
+    prolonged: bool,
+    places: Arc<Semaphore>,
 }
 
 impl Watched {
-    fn new(stream: TcpStream, place: OwnedSemaphorePermit) -> Self {
-        Self { stream, deadline: Box::pin(tokio::time::sleep(PATIENCE)), _place: place }
-    }
-
     fn over(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.prolonged && self.grant.get().is_some() {
+            // The time to ask is over; the time to take begins.
+            self.prolonged = true;
+            self.moved();
+        }
+        if self.gone || Pin::new(&mut self.ended).poll(cx).is_ready() {
+            // It must not be asked again after that.
+            self.gone = true;
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         self.deadline.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn moved(&mut self) {
-        self.deadline.as_mut().reset(Instant::now() + PATIENCE);
+        if self.grant.get().is_some() {
+            self.deadline.as_mut().reset(Instant::now() + PATIENCE);
+        }
     }
 }
 

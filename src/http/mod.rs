@@ -8,11 +8,13 @@
 //! | `listen` | connections, bounded in number and patience |
 //! | `tokens` | who may |
 //! | `routes` | what is where, and how it is answered |
+//! | `origin` | where a request comes from, and how it names the node |
 //! | `packs` | which files that are |
 //! | `range`, `metrics` | one header; one page |
 
 mod listen;
 mod metrics;
+mod origin;
 mod packs;
 mod range;
 mod routes;

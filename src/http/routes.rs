@@ -9,6 +9,7 @@
 
 use super::listen::Peer;
 use super::metrics;
+use super::origin::{host, near};
 use super::packs::{Packs, Served};
 use super::range::{Part, part};
 use super::tokens::{METRICS_READ, PACKS_READ, Said, Tokens};
@@ -71,11 +72,11 @@ pub fn router(context: Context) -> Router {
 }
 
 /// Who may. It stands before every route, also those that are not there.
-async fn gate(State(c): Shared, ConnectInfo(Peer(peer)): ConnectInfo<Peer>, request: Request, next: Next) -> Answer {
+async fn gate(State(c): Shared, ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Answer {
     let path = request.uri().path();
-    let near = peer.ip().to_canonical().is_loopback();
+    let near = peer.address.ip().to_canonical().is_loopback() && near(request.headers());
     let scope = match path {
-        "/healthz" | "/readyz" | "/metrics" if near => return next.run(request).await,
+        "/healthz" | "/readyz" | "/metrics" if near => return last(next.run(request).await),
         "/healthz" | "/readyz" => None,
         "/metrics" => Some(METRICS_READ),
         _ => Some(PACKS_READ),
@@ -86,14 +87,23 @@ async fn gate(State(c): Shared, ConnectInfo(Peer(peer)): ConnectInfo<Peer>, requ
     let (tokens, now) = (c.tokens.clone(), c.clock.now());
     let said = tokio::task::spawn_blocking(move || tokens.ask(&token, scope, now)).await.unwrap_or(Said::Unknown);
     match said {
+        Said::Granted if !peer.granted() => {
+            last(text(StatusCode::SERVICE_UNAVAILABLE, "too many are served; ask again later\n"))
+        }
         Said::Granted => next.run(request).await,
-        Said::OtherScope => text(StatusCode::FORBIDDEN, "the token has another scope\n"),
+        Said::OtherScope => last(text(StatusCode::FORBIDDEN, "the token has another scope\n")),
         Said::Unknown => {
             let mut answer = text(StatusCode::UNAUTHORIZED, "a token is needed: Authorization: Bearer …\n");
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
-            answer
+            last(answer)
         }
     }
+}
+
+/// The last answer on its connection: only who has a token may keep one.
+fn last(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    answer
 }
 
 async fn ready(State(c): Shared) -> Answer {
@@ -156,7 +166,9 @@ async fn file(State(c): Shared, Path((source, path)): Path<(String, String)>, he
 }
 
 async fn serve(c: Arc<Context>, path: String, headers: HeaderMap) -> Answer {
-    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default().to_owned();
+    let Some(host) = host(&headers).map(|(name, port)| format!("{name}{port}")) else {
+        return text(StatusCode::BAD_REQUEST, "the Host header is not HOST or HOST:PORT\n");
+    };
     let found = move || c.packs.find(&path, &host);
     blocking(found, |found| match found {
         None => text(StatusCode::NOT_FOUND, "there is nothing here\n"),

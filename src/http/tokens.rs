@@ -2,11 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use datanode_schema::files::{replace, sha256_of};
+use nix::fcntl::OFlag;
+use nix::unistd::geteuid;
 use rand::TryRngCore;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// May list and read packs.
@@ -135,12 +137,26 @@ impl Tokens {
 
     /// One change at a time, over processes.
     fn turn(&self) -> Result<File, String> {
-        let parent = self.0.parent().unwrap_or(Path::new("."));
-        let bad = |e: std::io::Error| format!("{}: {e}; check data_dir", parent.display());
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(bad)?;
-        let lock =
-            File::options().create(true).truncate(false).write(true).mode(0o600).open(parent.join(".tokens.lock"));
-        let lock = lock.map_err(bad)?;
+        let keys = self.0.parent().unwrap_or(Path::new("."));
+        let bad = |e: std::io::Error| format!("{}: {e}; check data_dir", keys.display());
+        let owner = self.owner().map_err(bad)?;
+        let made = std::fs::DirBuilder::new().mode(0o700).create(keys);
+        made.or_else(|e| if e.kind() == std::io::ErrorKind::AlreadyExists { Ok(()) } else { Err(e) }).map_err(bad)?;
+        if owner.is_some() {
+            // Who owns the data folder could lead root elsewhere by a symlink in the place of keys/.
+            let flags = (OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY).bits();
+            let folder = File::options().read(true).custom_flags(flags).open(keys).map_err(bad)?;
+            give(&folder, owner).map_err(bad)?;
+        }
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+            .open(keys.join(".tokens.lock"))
+            .map_err(bad)?;
+        give(&lock, owner).map_err(bad)?;
         lock.lock().map_err(bad)?;
         Ok(lock)
     }
@@ -149,8 +165,27 @@ impl Tokens {
         let bad = |e: std::io::Error| format!("{}: {e}; check permissions and the disk", self.0.display());
         let text = serde_json::to_vec_pretty(all).map_err(|e| e.to_string())?;
         replace(&self.0, &text).map_err(bad)?;
-        std::fs::set_permissions(&self.0, std::fs::Permissions::from_mode(0o600)).map_err(bad)
+        let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+        let file = File::options().read(true).custom_flags(flags).open(&self.0).map_err(bad)?;
+        file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(bad)?;
+        give(&file, self.owner().map_err(bad)?).map_err(bad)
     }
+
+    /// Whose the data folder is, and so the node, where root makes tokens for somebody else.
+    fn owner(&self) -> std::io::Result<Option<(u32, u32)>> {
+        let data = self.0.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+        let meta = std::fs::metadata(data)?;
+        Ok((geteuid().is_root() && meta.uid() != 0).then(|| (meta.uid(), meta.gid())))
+    }
+}
+
+/// Gives an open file or folder of root's to the owner of the data folder. A file with a second name may be one of another place.
+fn give(file: &File, owner: Option<(u32, u32)>) -> std::io::Result<()> {
+    let (Some((user, group)), meta) = (owner, file.metadata()?) else { return Ok(()) };
+    if meta.uid() == user || !(meta.is_dir() || meta.is_file() && meta.nlink() == 1) {
+        return Ok(());
+    }
+    fchown(file, Some(user), Some(group))
 }
 
 fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
