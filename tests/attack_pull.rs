@@ -128,7 +128,7 @@ fn the_newest_pack_is_never_one_before_the_pack_that_is_here_without_a_word() {
     let pointer = |id: String| format!("export_bucket=s3://x\nexport_prefix=exports/home\nexport_id={id}\n");
     std::fs::write(b.exports().join("latest.pointer"), pointer(full(2))).unwrap();
     let web = b.web(|_| Reply::Folder);
-    let replayed = b.pull(&web.url, &["--latest"]);
+    let replayed = b.pull(&web.url, &["--latest"]).exits(3).says(&[&full(2), &full(3), "--id"]);
     let after = Value::to_string(&json!(std::fs::read_to_string(b.to().join("manifest.json")).unwrap()));
     assert!(after.contains(&full(3)) || replayed.err.contains("older"), "it went back: {}", replayed.err);
     b.pull(&b.text("bucket"), &["--id", &full(3)]).exits(0);

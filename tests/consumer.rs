@@ -266,3 +266,18 @@ fn the_script_is_as_careful_as_the_program() {
         .collect();
     assert_eq!(beside, ["pack"], "nothing is left beside it");
 }
+
+#[test]
+fn the_script_does_not_go_back_to_an_older_pack_but_by_its_id() {
+    let root = tempfile::tempdir().unwrap();
+    let (bucket, dir) = (root.path().join("bucket"), root.path().join("pack"));
+    let (web, to) = (Web::folder(&bucket), dir.display().to_string());
+    Pack::full(&full(2), files(2, 2, 1_000)).write(&bucket);
+    Pack::full(&full(3), files(3, 2, 1_000)).write(&bucket);
+    fetch(&[&web.url, &to, &full(3)]).exits(0);
+    let before = tree(&dir);
+    std::fs::write(bucket.join("latest.pointer"), format!("export_id={}\n", full(2))).unwrap();
+    fetch(&[&web.url, &to]).exits(3).says(&[&full(2), &full(3)]);
+    assert_eq!(tree(&dir), before);
+    fetch(&[&web.url, &to, &full(2)]).exits(0);
+}

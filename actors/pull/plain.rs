@@ -3,11 +3,11 @@
 use super::fetch::{Counted, Object, to_file};
 use super::find::{Found, find};
 use super::paper::Paper;
-use super::place::{Place, files, read_paper, remove};
+use super::place::{Place, files, read_manifest, read_paper, remove};
 use super::reuse::{self, Earlier};
-use super::{PullError, PullPlan, Pulled};
+use super::{PullError, PullPlan, Pulled, Wanted};
 use crate::beneath::Beneath;
-use crate::export::{MANIFEST_FILE, PackFile, SUMS_FILE};
+use crate::export::{ExportId, MANIFEST_FILE, PackFile, SUMS_FILE};
 use datanode_schema::files::sha256_hex;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -25,6 +25,7 @@ pub fn pull(plan: &PullPlan, runtime: &Runtime, say: &(dyn Fn(&str) + Sync)) -> 
     let place = Place::take(&plan.to)?;
     let found = runtime.block_on(find(plan, &counted, say))?;
     let id = found.paper.manifest.export_id.clone();
+    not_back(&place, plan, &id)?;
     let standing = standing(&place, &found.paper)?;
     let wanted = &found.paper.manifest.files;
     let earlier = Earlier::of([vec![place.to().to_owned()], place.other_partials(&id)].concat());
@@ -91,6 +92,23 @@ pub fn standing(place: &Place, paper: &Paper) -> Result<bool, PullError> {
         )));
     }
     Ok(false)
+}
+
+/// The newest pack is never one before the pack that is here: a pointer that is played again, or a bucket that lost its newest.
+///
+/// # Errors
+/// 3: it would be.
+pub fn not_back(place: &Place, plan: &PullPlan, id: &str) -> Result<(), PullError> {
+    let here = read_manifest(place.to()).and_then(|m| ExportId::parse(&m.export_id));
+    let (Wanted::Latest, Some(here), Some(found)) = (&plan.wanted, here, ExportId::parse(id)) else { return Ok(()) };
+    if here.source == found.source && found.created < here.created {
+        return Err(PullError::integrity(format!(
+            "{}: the newest pack there is {id}, older than {here} in {}: find out why the bucket went back; --id {id} takes it all the same",
+            plan.bucket.url,
+            place.to().display()
+        )));
+    }
+    Ok(())
 }
 
 /// Writes a small file anew.

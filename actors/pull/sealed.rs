@@ -6,7 +6,7 @@ use super::fetch::{Counted, Object, to_file};
 use super::find::folders;
 use super::paper::{Paper, manifest_of};
 use super::place::{Place, files, open_folder, remove};
-use super::plain::{standing, whole, write};
+use super::plain::{not_back, standing, whole, write};
 use super::reuse;
 use super::{PullError, PullPlan, Pulled, Wanted};
 use crate::export::{ExportId, PackManifest, SUMS_FILE};
@@ -70,6 +70,7 @@ impl Way<'_> {
     fn pull(&self, place: &Place, uids: &[PackUid], say: &(dyn Fn(&str) + Sync)) -> Result<Pulled, PullError> {
         let (chosen, others) = self.choose(uids, say)?;
         let id = chosen.manifest.export_id.clone();
+        not_back(place, self.plan, &id)?;
         let mut done = Pulled { export_id: id.clone(), pack_uid: Some(hex::encode(chosen.uid)), ..Pulled::default() };
         if self.plan.dry_run {
             done.downloaded_bytes = chosen.descriptor.leaves().map(|o| o.object_len).sum();

@@ -92,6 +92,11 @@ else
   id=$wanted
 fi
 is_id "$id" || die 4 "export_id=$id is not YYYYMMDDTHHMMSSZ_source_full|delta"
+here=$(jq -r .export_id "$DIR/manifest.json" 2>/dev/null) || here=
+# The newest pack is never one before the pack that is here: a pointer played again, or a bucket that lost its newest.
+if [ "$wanted" = latest ] && is_id "$here" && [ "$(cut -d_ -f2 <<<"$here")" = "$(cut -d_ -f2 <<<"$id")" ] && [[ ${id%%_*} < ${here%%_*} ]]; then
+  die 3 "$URL: the newest pack there is $id, older than $here in $DIR: find out why the bucket went back; naming $id in place of latest takes it all the same"
+fi
 get "export_$id/manifest.json" "$partial/manifest.json" 67108864 2>"$partial/why" || ends 5 "there is no complete pack $id"
 get "export_$id/SHA256SUMS.stable.txt" "$partial/shipped" 67108864 2>"$partial/why" || ends 3 "$id: SHA256SUMS.stable.txt is missing"
 rm -f "$partial/why"
@@ -113,7 +118,7 @@ jq -e --arg id "$id" '
 sum=$(sha256sum "$partial/manifest.json" | cut -d' ' -f1)
 grep -qxF "$sum  manifest.json" "$partial/shipped" || die 3 "$id: manifest.json is not the one of SHA256SUMS.stable.txt"
 # Packs are never changed: two manifests of one id, each vouched for by its sums, are not for a script to choose between.
-if [ "$(jq -r .export_id "$DIR/manifest.json" 2>/dev/null)" = "$id" ] && ! cmp -s "$DIR/manifest.json" "$partial/manifest.json" &&
+if [ "$here" = "$id" ] && ! cmp -s "$DIR/manifest.json" "$partial/manifest.json" &&
   grep -qxF "$(sha256sum "$DIR/manifest.json" | cut -d' ' -f1)  manifest.json" "$DIR/SHA256SUMS.stable.txt"; then
   die 3 "$id: there it has another manifest than in $DIR: find out which is right, and remove the other"
 fi
