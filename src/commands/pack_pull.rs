@@ -2,7 +2,7 @@
 
 use super::global::Global;
 use super::table::thousands;
-use crate::failure::{Code, Done, Failure};
+use crate::failure::{Code, Done, Failure, printable};
 use crate::secrets;
 use datanode_actors::objects::pointer::{MAX_POINTER, Pointer};
 use datanode_actors::objects::{Access, Fault, ObjectError};
@@ -100,7 +100,7 @@ pub fn run(g: &Global, a: PullArgs) -> Done {
         dry_run: a.dry_run,
         identity,
     };
-    let done = pull(&plan, &|line| eprintln!("{line}")).map_err(of_pull)?;
+    let done = pull(&plan, &|line| eprintln!("{}", printable(line))).map_err(of_pull)?;
     tell(g, &plan.to, &done);
     Ok(())
 }
