@@ -3,9 +3,9 @@
 #
 #   fetch_pack.sh URL DIR [latest | EXPORT_ID | POINTER_FILE]
 #
-# URL ends with exports/SOURCE: s3://bucket/prefix/exports/home, or http(s)://node:8480/v1/packs/exports/home. Without it ("-"), the
-# pointer's own bucket and prefix are used. aws takes its credentials, region and AWS_ENDPOINT_URL from the environment; curl sends
-# DATANODE_TOKEN as a bearer token where it is set. PARALLEL (8) downloads at once.
+# URL ends with exports/SOURCE: s3://bucket/prefix/exports/home, or http(s)://node:8480/v1/packs/exports/home. aws takes its credentials,
+# region and AWS_ENDPOINT_URL from the environment; curl sends DATANODE_TOKEN as a bearer token where it is set. With "-" for URL the
+# pointer's own bucket and prefix are used, and no secret goes there: a private bucket needs its URL. PARALLEL (8) downloads at once.
 #
 # What DIR holds already is not fetched again. A delta pack becomes whole: its files come from the packs that hold them.
 # Exit codes: 1 failed, 2 usage, 3 a file is missing or altered, 4 the manifest or pointer is not valid, 5 there is no such pack,
@@ -24,12 +24,17 @@ is_pointer() {
   awk -F= '/^[ \t]*(#|$)/ {next} !/=/ || $1 !~ /^(repo|workflow|run_id|export_bucket|export_prefix|export_id|artifact_hint)$/ || seen[$1]++ {bad = 1} END {exit bad}' "$1"
 }
 
-# A pointer says which bucket, which prefix, which pack.
+# A pointer says which bucket, which prefix, which pack. A secret does not go where only a pointer says.
+UNSIGNED=
 if [ -f "$wanted" ]; then
   is_pointer "$wanted" || die 4 "$wanted: a line is no key=value, a key is unknown or given twice"
   id=$(field "$wanted" export_id)
   is_id "$id" || die 4 "$wanted: export_id=$id is not YYYYMMDDTHHMMSSZ_source_full|delta"
-  if [ "$URL" = - ]; then URL="$(field "$wanted" export_bucket)/$(field "$wanted" export_prefix)"; fi
+  if [ "$URL" = - ]; then
+    URL="$(field "$wanted" export_bucket)/$(field "$wanted" export_prefix)"
+    URL=${URL%/} UNSIGNED=--no-sign-request
+    unset DATANODE_TOKEN
+  fi
   wanted=$id
 fi
 case $URL in
@@ -37,12 +42,12 @@ case $URL in
   http://?* | https://?*) command -v curl >/dev/null || die 2 "curl is not installed" ;;
   *) die 2 "$URL: not an s3:// or http(s):// URL" ;;
 esac
-export URL
+export URL UNSIGNED
 
 # get NAME FILE MOST: one object, of at most so many bytes where curl is told its length; 30 seconds of silence end it. The token is not in the list of processes.
 get() {
   case $URL in
-    s3://*) aws s3 cp --only-show-errors "$URL/$1" "$2" ;;
+    s3://*) aws s3 cp $UNSIGNED --only-show-errors "$URL/$1" "$2" ;;
     *)
       if [ -n "${DATANODE_TOKEN:-}" ]; then
         curl -fsSL --globoff --retry 3 --retry-max-time 30 --connect-timeout 10 --speed-limit 1 --speed-time 30 --max-filesize "$3" --config <(printf 'header = "Authorization: Bearer %s"\n' "$DATANODE_TOKEN") -o "$2" "$URL/$1"
