@@ -293,7 +293,10 @@ fn the_script_sends_no_token_where_only_a_pointer_says() {
     std::fs::write(&pointer, format!("export_bucket={}\nexport_prefix=\nexport_id={}\n", web.url, full(1))).unwrap();
     for (url, sent) in [("-", false), (web.url.as_str(), true)] {
         let mut c = Command::new("bash");
-        c.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("ops/consumer/fetch_pack.sh")).arg(url).arg(root.path().join("pack")).arg(&pointer);
+        c.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("ops/consumer/fetch_pack.sh"))
+            .arg(url)
+            .arg(root.path().join("pack"))
+            .arg(&pointer);
         run(c.env("DATANODE_TOKEN", "dnt_secret")).exits(0);
         let asked = std::mem::take(&mut *web.asked.lock().unwrap());
         assert!(!asked.is_empty() && asked.iter().all(|a| a.headers.contains_key("authorization") == sent), "{url}");

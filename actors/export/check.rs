@@ -236,7 +236,8 @@ fn short(text: &str) -> String {
 ///
 /// What they repeat is quoted by no one: control characters are spelt out here.
 fn brief(words: &str) -> String {
-    let words: String = words.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect();
+    let words: String =
+        words.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect();
     let n = words.chars().count();
     if n <= 500 {
         return words;

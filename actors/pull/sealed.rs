@@ -3,7 +3,6 @@
 //! What is in a sealing is known only with its key, so finding one by its export id, or the newest, reads the sealed manifest of each.
 
 use super::fetch::{Counted, Object, to_file};
-use super::find::folders;
 use super::paper::{Paper, manifest_of};
 use super::place::{Place, files, open_folder, remove};
 use super::plain::{not_back, standing, whole, write};
@@ -304,17 +303,17 @@ async fn sealings(plan: &PullPlan) -> Result<(String, Vec<PackUid>), PullError> 
         let base = plan.source.as_ref().map(|s| format!("sealed/{s}/")).unwrap_or_default();
         return Ok((base, Vec::new()));
     }
-    let top = folders(&plan.bucket, "").await?;
+    let top = plan.bucket.folders("").await?;
     let here = uids(&top);
     if !here.is_empty() {
         return Ok((String::new(), here));
     }
-    let sources = folders(&plan.bucket, "sealed").await?;
+    let sources = plan.bucket.folders("sealed").await?;
     let sources: Vec<&String> = sources.iter().filter(|s| plan.source.as_ref().is_none_or(|w| w == *s)).collect();
     match sources.as_slice() {
         [one] => {
             let base = format!("sealed/{one}/");
-            let found = uids(&folders(&plan.bucket, &base).await?);
+            let found = uids(&plan.bucket.folders(&base).await?);
             Ok((base, found))
         }
         [] => Err(PullError::not_found(format!(
@@ -326,7 +325,7 @@ async fn sealings(plan: &PullPlan) -> Result<(String, Vec<PackUid>), PullError> 
             Err(PullError::usage(format!(
                 "{}: several sources; choose with --source: {}",
                 plan.bucket.url,
-                names.join(", ")
+                names.join(", ").escape_debug()
             )))
         }
     }
