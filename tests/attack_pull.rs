@@ -114,8 +114,11 @@ fn two_sealings_of_one_id_that_hold_other_bytes_are_not_chosen_between_in_silenc
     let (identity, key) = b.identity();
     b.seal(&Pack::full(&full(1), files(1, 2, 9_000)).write(&b.at("a")), [1; 16], &identity);
     b.seal(&Pack::full(&full(1), files(2, 2, 9_000)).write(&b.at("b")), [2; 16], &identity);
-    let ran = b.pull(&b.text("bucket"), &["--sealed", "--identity", &key, "--latest"]);
-    assert_ne!(ran.code, Some(0), "{}", ran.err);
+    let uids = [[1; 16], [2; 16]].map(hex::encode);
+    let ran = b.pull(&b.text("bucket"), &["--sealed", "--identity", &key, "--latest"]).exits(3);
+    ran.says(&[&uids[0], &uids[1], "--id"]);
+    b.pull(&b.text("bucket"), &["--sealed", "--identity", &key, "--id", &uids[0]]).exits(0);
+    assert_eq!(differences(&b.at("a").join(format!("export_{}", full(1))), &b.to()), Vec::<String>::new());
 }
 
 #[test]

@@ -190,6 +190,8 @@ fn the_workflow_runs_in_both_variants() {
         }
         assert_eq!(differences(&m.pack(), &checkout.join("pack")), Vec::<String>::new());
         workflow(URL, &full(1), "echo > ran.txt").exits(5);
+        // The pack of the run before lies there still, and was not used.
+        assert!(checkout.join("pack/manifest.json").exists() && !checkout.join("evidence/used.pointer").exists());
         workflow(URL, "latest", "exit 9").exits(9);
         assert!(!checkout.join("ran.txt").exists());
     }

@@ -56,7 +56,7 @@ pub fn pull(plan: &PullPlan, runtime: &Runtime, say: &(dyn Fn(&str) + Sync)) -> 
     write(&mut partial, &path, SUMS_FILE, found.paper.sums_text.as_bytes())?;
     let taken = reuse::take(&path, &earlier, wanted, plan.trust_local)?;
     let lacking: Vec<&PackFile> = wanted.iter().filter(|f| !taken.contains(&f.path)).collect();
-    room(&path, &lacking)?;
+    room(&path, lacking.iter().fold(0, |n, f| n.saturating_add(f.bytes)))?;
     say(&format!("{id}: {} files to fetch, {} are here", lacking.len(), taken.len()));
     runtime.block_on(download(plan, &found, &lacking, (&path, &mut partial), &counted, say))?;
     whole(&path, wanted)?;
@@ -123,8 +123,10 @@ pub fn write(folder: &mut Beneath, at: &Path, name: &str, text: &[u8]) -> Result
 }
 
 /// Refuses before the first byte what the disk has no room for.
-fn room(path: &Path, lacking: &[&PackFile]) -> Result<(), PullError> {
-    let needed = lacking.iter().fold(0u64, |n, f| n.saturating_add(f.bytes));
+///
+/// # Errors
+/// 1: fewer bytes are free than are to come.
+pub fn room(path: &Path, needed: u64) -> Result<(), PullError> {
     let Ok(disk) = nix::sys::statvfs::statvfs(path) else { return Ok(()) };
     let free = disk.blocks_available().saturating_mul(disk.fragment_size());
     if needed > free {

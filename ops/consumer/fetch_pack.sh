@@ -68,6 +68,7 @@ ends() {
 parent=$(dirname "$DIR")
 [ -d "$parent" ] || die 2 "there is no folder $parent"
 [ ! -L "$DIR" ] || die 2 "$DIR is a symlink, name the folder that it leads to"
+[ ! -d "$DIR" ] || [ "$(stat -c %d "$DIR")" = "$(stat -c %d "$parent")" ] || die 2 "$DIR is a mount point, which cannot be renamed; name a folder in it"
 [ ! -L "$DIR.fetch.lock" ] || die 2 "$DIR.fetch.lock is a symlink, remove it"
 exec 9>>"$DIR.fetch.lock"
 flock -n 9 || die 6 "another fetch holds $DIR.fetch.lock"

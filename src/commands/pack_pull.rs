@@ -15,6 +15,8 @@ use zeroize::Zeroizing;
 
 /// Fetch a pack from a bucket, a server or a folder, verified, into a folder that changes all at once or not at all
 #[derive(clap::Args)]
+#[command(after_help = "One of --latest, --id and --pointer is needed:\n  \
+    datanode pack pull s3://market-packs --latest --to /data/packs/current")]
 pub struct PullArgs {
     /// The bucket and prefix, or …/exports/SOURCE below it: s3://, gs://, az://, https://, http://, file://, or a folder
     #[arg(required_unless_present = "pointer")]
