@@ -114,8 +114,11 @@ fn two_sealings_of_one_id_that_hold_other_bytes_are_not_chosen_between_in_silenc
     let (identity, key) = b.identity();
     b.seal(&Pack::full(&full(1), files(1, 2, 9_000)).write(&b.at("a")), [1; 16], &identity);
     b.seal(&Pack::full(&full(1), files(2, 2, 9_000)).write(&b.at("b")), [2; 16], &identity);
-    let ran = b.pull(&b.text("bucket"), &["--sealed", "--identity", &key, "--latest"]);
-    assert_ne!(ran.code, Some(0), "{}", ran.err);
+    let uids = [[1; 16], [2; 16]].map(hex::encode);
+    let ran = b.pull(&b.text("bucket"), &["--sealed", "--identity", &key, "--latest"]).exits(3);
+    ran.says(&[&uids[0], &uids[1], "--id"]);
+    b.pull(&b.text("bucket"), &["--sealed", "--identity", &key, "--id", &uids[0]]).exits(0);
+    assert_eq!(differences(&b.at("a").join(format!("export_{}", full(1))), &b.to()), Vec::<String>::new());
 }
 
 #[test]
@@ -128,7 +131,7 @@ fn the_newest_pack_is_never_one_before_the_pack_that_is_here_without_a_word() {
     let pointer = |id: String| format!("export_bucket=s3://x\nexport_prefix=exports/home\nexport_id={id}\n");
     std::fs::write(b.exports().join("latest.pointer"), pointer(full(2))).unwrap();
     let web = b.web(|_| Reply::Folder);
-    let replayed = b.pull(&web.url, &["--latest"]);
+    let replayed = b.pull(&web.url, &["--latest"]).exits(3).says(&[&full(2), &full(3), "--id"]);
     let after = Value::to_string(&json!(std::fs::read_to_string(b.to().join("manifest.json")).unwrap()));
     assert!(after.contains(&full(3)) || replayed.err.contains("older"), "it went back: {}", replayed.err);
     b.pull(&b.text("bucket"), &["--id", &full(3)]).exits(0);

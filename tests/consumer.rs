@@ -109,7 +109,9 @@ fn a_pack_is_fetched_and_read_with_tools_that_everybody_has() {
     let again = m.fetch(&[URL, &to, "latest"]).exits(0);
     assert!(again.out.contains("re-used"), "{}", again.out);
     let pointer = m.node.root.path().join("latest.pointer");
-    m.fetch(&["-", &to, &pointer.display().to_string()]).exits(0);
+    m.fetch(&[URL, &to, &pointer.display().to_string()]).exits(0);
+    // No key of this machine goes where only a pointer says, and this bucket asks for one.
+    m.fetch(&["-", &to, &pointer.display().to_string()]).exits(1);
     let before = tree(&dir);
     m.fetch(&[URL, &to, &full(1)]).exits(5);
     m.fetch(&["s3://packs/elsewhere", &to]).exits(5);
@@ -183,11 +185,13 @@ fn the_workflow_runs_in_both_variants() {
             let mut c = Command::new(DATANODE);
             m.env(&mut c);
             let used = checkout.join("evidence/used.pointer");
-            run(c.args(["pack", "pull", "--dry-run", "--to"]).arg(checkout.join("x")).arg("--pointer").arg(used))
+            run(c.args(["pack", "pull", URL, "--dry-run", "--to"]).arg(checkout.join("x")).arg("--pointer").arg(used))
                 .exits(0);
         }
         assert_eq!(differences(&m.pack(), &checkout.join("pack")), Vec::<String>::new());
         workflow(URL, &full(1), "echo > ran.txt").exits(5);
+        // The pack of the run before lies there still, and was not used.
+        assert!(checkout.join("pack/manifest.json").exists() && !checkout.join("evidence/used.pointer").exists());
         workflow(URL, "latest", "exit 9").exits(9);
         assert!(!checkout.join("ran.txt").exists());
     }
@@ -265,4 +269,38 @@ fn the_script_is_as_careful_as_the_program() {
         .filter(|n| n.starts_with("pack"))
         .collect();
     assert_eq!(beside, ["pack"], "nothing is left beside it");
+}
+
+#[test]
+fn the_script_does_not_go_back_to_an_older_pack_but_by_its_id() {
+    let root = tempfile::tempdir().unwrap();
+    let (bucket, dir) = (root.path().join("bucket"), root.path().join("pack"));
+    let (web, to) = (Web::folder(&bucket), dir.display().to_string());
+    Pack::full(&full(2), files(2, 2, 1_000)).write(&bucket);
+    Pack::full(&full(3), files(3, 2, 1_000)).write(&bucket);
+    fetch(&[&web.url, &to, &full(3)]).exits(0);
+    let before = tree(&dir);
+    std::fs::write(bucket.join("latest.pointer"), format!("export_id={}\n", full(2))).unwrap();
+    fetch(&[&web.url, &to]).exits(3).says(&[&full(2), &full(3)]);
+    assert_eq!(tree(&dir), before);
+    fetch(&[&web.url, &to, &full(2)]).exits(0);
+}
+
+#[test]
+fn the_script_sends_no_token_where_only_a_pointer_says() {
+    let root = tempfile::tempdir().unwrap();
+    let (bucket, pointer) = (root.path().join("bucket"), root.path().join("pin.pointer"));
+    let web = Web::folder(&bucket);
+    Pack::full(&full(1), files(1, 1, 100)).write(&bucket);
+    std::fs::write(&pointer, format!("export_bucket={}\nexport_prefix=\nexport_id={}\n", web.url, full(1))).unwrap();
+    for (url, sent) in [("-", false), (web.url.as_str(), true)] {
+        let mut c = Command::new("bash");
+        c.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("ops/consumer/fetch_pack.sh"))
+            .arg(url)
+            .arg(root.path().join("pack"))
+            .arg(&pointer);
+        run(c.env("DATANODE_TOKEN", "dnt_secret")).exits(0);
+        let asked = std::mem::take(&mut *web.asked.lock().unwrap());
+        assert!(!asked.is_empty() && asked.iter().all(|a| a.headers.contains_key("authorization") == sent), "{url}");
+    }
 }

@@ -369,9 +369,10 @@ fn a_sealed_pack_comes_out_of_the_bucket_as_the_plain_one_with_what_it_builds_on
     let args =
         [url.as_str(), "--sealed", "--identity", &other.display().to_string(), "--to", &to.display().to_string()];
     pulled(&[&args[..], &["--id", &uid]].concat()).exits(3).says(&["unwrap"]);
-    // One bit of one object of its own. What an attempt before this one left here is right, and would be used.
+    // What a pull began that cannot end well goes with it.
     let left = node.root.path().join("opened.vault.partial");
-    std::fs::remove_dir_all(&left).unwrap();
+    assert!(!left.exists());
+    // One bit of one object of its own.
     let of = shipped.join("sealed/datanode").join(&uid);
     let descriptor = std::fs::read(of.join(format!("descriptors/{uid}.json"))).unwrap();
     let descriptor: serde_json::Value = serde_json::from_slice(&descriptor).unwrap();
@@ -384,7 +385,11 @@ fn a_sealed_pack_comes_out_of_the_bucket_as_the_plain_one_with_what_it_builds_on
     sealed(&["--id", &uid]).exits(3);
     std::fs::remove_file(of.join(&object)).unwrap();
     sealed(&["--id", &uid]).exits(3);
+    // A key that does not open it is told before any object is asked for: they are all away.
+    std::fs::remove_dir_all(of.join("chunks")).unwrap();
+    pulled(&[&args[..], &["--id", &uid]].concat()).exits(3).says(&["unwrap"]);
     assert_eq!(tree(&to), before);
+    assert!(!left.exists());
 }
 
 /// Seals a pack folder into a vault of its own below the bucket, as it is shipped.

@@ -163,6 +163,9 @@ fn check_origin(m: &PackManifest) -> Result<(), ManifestError> {
         if text.is_some_and(|t| t.is_empty() || t.chars().count() > longest) {
             return Err(ManifestError(format!("{field} is empty or longer than {longest} characters")));
         }
+        if text.is_some_and(|t| t.chars().any(char::is_control)) {
+            return Err(ManifestError(format!("{field} has a control character")));
+        }
     }
     for (field, head) in [("producer.git_sha", &p.git_sha), ("repo_head", &m.repo_head)] {
         if head.as_ref().is_some_and(|h| !(7..=64).contains(&h.len()) || !h.bytes().all(is_hex)) {
@@ -181,6 +184,9 @@ fn excluded(e: &Excluded) -> Result<(), ManifestError> {
     let dated = date.is_some_and(|d| strict_date(d).is_some());
     if !named(dataset) || !named(symbol) || !dated || parts.next().is_some() {
         return fail("is not dataset/symbol/date");
+    }
+    if e.partition.chars().any(char::is_control) {
+        return fail("has a control character");
     }
     if !matches!(e.status, Verdict::Red | Verdict::Amber) {
         return fail("is held out and neither RED nor AMBER");
@@ -227,10 +233,14 @@ fn short(text: &str) -> String {
 }
 
 /// A parser's words without the middle, where they repeat megabytes of what they were given.
+///
+/// What they repeat is quoted by no one: control characters are spelt out here.
 fn brief(words: &str) -> String {
+    let words: String =
+        words.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect();
     let n = words.chars().count();
     if n <= 500 {
-        return words.to_owned();
+        return words;
     }
     let (first, last): (String, String) = (words.chars().take(200).collect(), words.chars().skip(n - 200).collect());
     format!("{first} … {last}")

@@ -3,13 +3,13 @@
 use super::ObjectError;
 use object_store::ObjectStore;
 use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::azure::{MicrosoftAzure, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder};
 use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::signer::{SignedUrlOptions, Signer};
-use object_store::{ClientOptions, ObjectStoreExt, RetryConfig};
+use object_store::{ClientOptions, RetryConfig};
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use std::path::PathBuf;
@@ -60,7 +60,22 @@ pub struct Bucket {
     /// The store.
     pub store: Arc<dyn ObjectStore>,
     prefix: Key,
-    signer: Option<Arc<AmazonS3>>,
+    /// The store once more, for what only its own kind can do.
+    pub(super) own: Own,
+    /// Whether requests are signed.
+    has_key: bool,
+    /// How long an answer may say nothing; None where the caller decides.
+    pub(super) silence: Option<Duration>,
+}
+
+/// A store by its kind.
+#[derive(Clone, Debug)]
+pub(super) enum Own {
+    Folder(Arc<LocalFileSystem>),
+    S3(Arc<AmazonS3>),
+    Gcs(Arc<GoogleCloudStorage>),
+    Azure(Arc<MicrosoftAzure>),
+    Http,
 }
 
 /// A connection that cannot be made in this time is given up.
@@ -134,24 +149,21 @@ impl Access {
         // A second call finds the provider installed; that is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let way = Way { client: self.client(silence), retry: retry(silence) };
-        let mut signer = None;
-        let store = match kind {
-            BucketKind::S3 => self.s3(host, way).map(|s| {
-                signer = (!self.key.is_empty()).then(|| s.clone());
-                s as Arc<dyn ObjectStore>
-            }),
-            BucketKind::Gcs => self.gcs(host, way),
-            BucketKind::Azure => self.azure(host, way),
-            BucketKind::Http | BucketKind::Folder => self.http(&url, way),
+        let made: object_store::Result<(Arc<dyn ObjectStore>, Own)> = match kind {
+            BucketKind::S3 => self.s3(host, way).map(|s| (s.clone() as _, Own::S3(s))),
+            BucketKind::Gcs => self.gcs(host, way).map(|s| (s.clone() as _, Own::Gcs(s))),
+            BucketKind::Azure => self.azure(host, way).map(|s| (s.clone() as _, Own::Azure(s))),
+            BucketKind::Http | BucketKind::Folder => self.http(&url, way).map(|s| (s, Own::Http)),
         };
         // What the builders say of a secret that they cannot use may repeat it.
-        let store = store.map_err(|e| match kind {
+        let (store, own) = made.map_err(|e| match kind {
             BucketKind::Gcs => wrong("the secret is not a service account's JSON"),
             _ => ObjectError::of(&self.url, "cannot be used", &e),
         })?;
         // The HTTP store's own base has the path already.
         let prefix = if kind == BucketKind::Http { Key::default() } else { prefix };
-        Ok(Bucket { kind, url: self.url.clone(), store, prefix, signer })
+        let has_key = !self.key.is_empty();
+        Ok(Bucket { kind, url: self.url.clone(), store, prefix, own, has_key, silence })
     }
 
     /// None for a plain path.
@@ -179,9 +191,9 @@ impl Access {
             .map_err(|e| ObjectError::of(&self.url, "cannot be used", &e))?
             .with_fsync(true)
             .with_automatic_cleanup(true);
-        let prefix = Key::default();
-        let (kind, url) = (BucketKind::Folder, self.url.clone());
-        Ok(Bucket { kind, url, store: Arc::new(store), prefix, signer: None })
+        let (kind, url, store) = (BucketKind::Folder, self.url.clone(), Arc::new(store));
+        let (prefix, own) = (Key::default(), Own::Folder(store.clone()));
+        Ok(Bucket { kind, url, store, prefix, own, has_key: false, silence: None })
     }
 
     fn client(&self, silence: Option<Duration>) -> ClientOptions {
@@ -218,7 +230,7 @@ impl Access {
         Ok(Arc::new(b.build()?))
     }
 
-    fn gcs(&self, bucket: &str, way: Way) -> object_store::Result<Arc<dyn ObjectStore>> {
+    fn gcs(&self, bucket: &str, way: Way) -> object_store::Result<Arc<GoogleCloudStorage>> {
         let b = GoogleCloudStorageBuilder::new()
             .with_bucket_name(bucket)
             .with_retry(way.retry)
@@ -232,7 +244,7 @@ impl Access {
         Ok(Arc::new(b.build()?))
     }
 
-    fn azure(&self, container: &str, way: Way) -> object_store::Result<Arc<dyn ObjectStore>> {
+    fn azure(&self, container: &str, way: Way) -> object_store::Result<Arc<MicrosoftAzure>> {
         let b = MicrosoftAzureBuilder::new()
             .with_container_name(container)
             .with_account(self.key.as_str())
@@ -270,7 +282,10 @@ impl Bucket {
     /// # Errors
     /// It cannot be signed.
     pub async fn signed_put(&self, name: &str, header: (&'static str, String)) -> Result<Option<Url>, ObjectError> {
-        let Some(signer) = &self.signer else { return Ok(None) };
+        let Own::S3(signer) = &self.own else { return Ok(None) };
+        if !self.has_key {
+            return Ok(None);
+        }
         let value = HeaderValue::from_str(&header.1)
             .map_err(|_| ObjectError::usage(&self.url, format!("sign {name}"), "no header value"))?;
         let options = SignedUrlOptions::new().with_signed_header(HeaderName::from_static(header.0), value);
@@ -282,23 +297,5 @@ impl Bucket {
     pub fn key(&self, name: &str) -> Key {
         let parts = self.prefix.parts().chain(name.split('/').filter(|p| !p.is_empty()).map(Into::into));
         parts.collect()
-    }
-
-    /// An object of at most `most` bytes, whole; None where there is none.
-    ///
-    /// # Errors
-    /// The store's, or the object is longer.
-    pub async fn read(&self, name: &str, most: u64) -> Result<Option<bytes::Bytes>, ObjectError> {
-        let failed = |e: &object_store::Error| ObjectError::of(&self.url, format!("get {name}"), e);
-        let got = match self.store.get(&self.key(name)).await {
-            Ok(got) => got,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(e) => return Err(failed(&e)),
-        };
-        if got.meta.size > most {
-            let why = format!("{} bytes, more than {most} are refused", got.meta.size);
-            return Err(ObjectError::usage(&self.url, format!("get {name}"), why));
-        }
-        got.bytes().await.map(Some).map_err(|e| failed(&e))
     }
 }

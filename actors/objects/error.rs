@@ -55,6 +55,12 @@ impl ObjectError {
         Self { fault, url: url.to_owned(), what: what.into(), why: in_words(&text), advice: advice(fault) }
     }
 
+    /// An answer came too slowly to be waited for.
+    pub fn slow(url: &str, what: impl Into<String>, why: String) -> Self {
+        let fault = Fault::Unavailable;
+        Self { fault, url: url.to_owned(), what: what.into(), why, advice: advice(fault) }
+    }
+
     /// A store did not answer within the time that it was given.
     pub fn silent(url: &str, what: impl Into<String>, seconds: u64) -> Self {
         let why = format!("no answer within {seconds} s");

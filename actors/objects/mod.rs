@@ -9,6 +9,7 @@
 //! | `error` | what a store's answer means, and what to do |
 //! | `layout` | which object is where |
 //! | `pieces` | a file as a stream |
+//! | `read` | reading what may be anybody's: what never ends is given up |
 //! | `pointer` | the registry pointer: which pack a consumer is to use |
 
 mod access;
@@ -16,6 +17,7 @@ mod error;
 pub mod layout;
 pub mod pieces;
 pub mod pointer;
+mod read;
 
 pub use access::{Access, Bucket, BucketKind, SILENCE};
 pub use error::{Fault, ObjectError};

@@ -4,7 +4,7 @@ use super::PullError;
 use crate::objects::{Bucket, Fault, ObjectError};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use object_store::{GetOptions, GetRange, ObjectStore};
+use object_store::{GetOptions, GetRange};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -84,7 +84,9 @@ pub async fn to_file(
     let (mut attempt, mut all) = (1, 1);
     loop {
         let before = taken.bytes;
-        match taken.go_on(bucket, object, path, counted).await {
+        let what = format!("get {}", object.name);
+        let step = bucket.in_time(&what, object.bytes, taken.go_on(bucket, object, path, counted)).await;
+        match step.map_err(PullError::from)? {
             Ok(()) => break,
             Err(Broken::For(e)) => return Err(e),
             Err(Broken::Off(e)) => {
@@ -135,7 +137,7 @@ impl Taken {
         } else {
             self.begin_again(path)?;
         }
-        let got = match bucket.store.get_opts(&bucket.key(&object.name), options).await {
+        let got = match bucket.get(&object.name, options).await {
             Ok(got) => got,
             Err(e) => {
                 let e = ObjectError::of(&bucket.url, format!("get {}", object.name), &e);

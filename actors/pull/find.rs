@@ -5,8 +5,7 @@ use super::paper::Paper;
 use super::{PullError, PullFault, PullPlan, Wanted};
 use crate::export::ExportId;
 use crate::objects::pointer::{MAX_POINTER, Pointer};
-use crate::objects::{Bucket, BucketKind, ObjectError, layout};
-use object_store::ObjectStore;
+use crate::objects::{Bucket, BucketKind, layout};
 
 /// A pack that was found.
 pub struct Found {
@@ -25,18 +24,6 @@ impl Found {
 
 fn folder(base: &str, id: &str) -> String {
     format!("{base}export_{id}")
-}
-
-/// The folders right below `prefix`, by name.
-///
-/// # Errors
-/// The bucket's.
-pub async fn folders(bucket: &Bucket, prefix: &str) -> Result<Vec<String>, PullError> {
-    let key = bucket.key(prefix);
-    let asked = if key.as_ref().is_empty() { None } else { Some(&key) };
-    let listed = bucket.store.list_with_delimiter(asked).await;
-    let listed = listed.map_err(|e| ObjectError::of(&bucket.url, format!("list {prefix}"), &e))?;
-    Ok(listed.common_prefixes.iter().filter_map(|p| p.filename().map(str::to_owned)).collect())
 }
 
 /// The ids of the pack folders among these, the newest last.
@@ -124,21 +111,21 @@ async fn latest(plan: &PullPlan, counted: &Counted, say: &(dyn Fn(&str) + Sync))
 
 /// Where the packs are, and their ids, the newest last.
 async fn packs(bucket: &Bucket, source: Option<&str>) -> Result<(String, Vec<String>), PullError> {
-    let top = folders(bucket, "").await?;
+    let top = bucket.folders("").await?;
     let here = ids(&top);
     if !here.is_empty() {
         let of = |id: &String| source.is_none_or(|s| ExportId::parse(id).is_some_and(|p| p.source == s));
         return Ok((String::new(), here.into_iter().filter(of).collect()));
     }
     let (above, sources) = match top.iter().any(|f| f == "exports") {
-        true => ("exports/", folders(bucket, "exports").await?),
+        true => ("exports/", bucket.folders("exports").await?),
         // A node's own exports/ folder, or one that holds several.
         false => ("", top.into_iter().take(64).collect()),
     };
     let mut with_packs = Vec::new();
     for s in sources.into_iter().filter(|s| source.is_none_or(|w| w == s)) {
         let base = format!("{above}{s}/");
-        let ids = ids(&folders(bucket, &base).await?);
+        let ids = ids(&bucket.folders(&base).await?);
         if !ids.is_empty() {
             with_packs.push((s, base, ids));
         }
@@ -157,7 +144,7 @@ async fn packs(bucket: &Bucket, source: Option<&str>) -> Result<(String, Vec<Str
             Err(PullError::usage(format!(
                 "{}: several sources; choose with --source: {}",
                 bucket.url,
-                names.join(", ")
+                names.join(", ").escape_debug()
             )))
         }
     }

@@ -170,6 +170,9 @@ impl Place {
         if !meta.is_dir() {
             return refuse("is no folder");
         }
+        if is_mount_point(&self.to) {
+            return refuse("is a mount point, which cannot be exchanged; pull to a folder in it");
+        }
         let present = match files(&self.to) {
             Ok(p) => p,
             Err(e) => return refuse(&e),
@@ -220,6 +223,15 @@ fn take_lock(path: &Path) -> Result<File, PullError> {
         }
     }
     Err(busy())
+}
+
+/// Whether another file system begins at this folder.
+fn is_mount_point(dir: &Path) -> bool {
+    let device = |p: &Path| fs::metadata(p).map(|m| m.dev()).ok();
+    dir.parent().is_some_and(|above| {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        device(dir) != device(above)
+    })
 }
 
 fn is_uid(name: &str) -> bool {
@@ -317,6 +329,14 @@ mod tests {
         assert!(root.path().join("pack.pull.replaced").exists() && !partial.exists());
         place.recover().unwrap();
         assert!(!root.path().join("pack.pull.replaced").exists());
+    }
+
+    #[test]
+    fn a_mount_point_is_told_from_a_folder() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("plain")).unwrap();
+        assert!(!is_mount_point(&root.path().join("plain")));
+        assert!(is_mount_point(Path::new("/proc")));
     }
 
     #[test]

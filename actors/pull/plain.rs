@@ -3,11 +3,11 @@
 use super::fetch::{Counted, Object, to_file};
 use super::find::{Found, find};
 use super::paper::Paper;
-use super::place::{Place, files, read_paper, remove};
+use super::place::{Place, files, read_manifest, read_paper, remove};
 use super::reuse::{self, Earlier};
-use super::{PullError, PullPlan, Pulled};
+use super::{PullError, PullPlan, Pulled, Wanted};
 use crate::beneath::Beneath;
-use crate::export::{MANIFEST_FILE, PackFile, SUMS_FILE};
+use crate::export::{ExportId, MANIFEST_FILE, PackFile, SUMS_FILE};
 use datanode_schema::files::sha256_hex;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -25,6 +25,7 @@ pub fn pull(plan: &PullPlan, runtime: &Runtime, say: &(dyn Fn(&str) + Sync)) -> 
     let place = Place::take(&plan.to)?;
     let found = runtime.block_on(find(plan, &counted, say))?;
     let id = found.paper.manifest.export_id.clone();
+    not_back(&place, plan, &id)?;
     let standing = standing(&place, &found.paper)?;
     let wanted = &found.paper.manifest.files;
     let earlier = Earlier::of([vec![place.to().to_owned()], place.other_partials(&id)].concat());
@@ -55,7 +56,7 @@ pub fn pull(plan: &PullPlan, runtime: &Runtime, say: &(dyn Fn(&str) + Sync)) -> 
     write(&mut partial, &path, SUMS_FILE, found.paper.sums_text.as_bytes())?;
     let taken = reuse::take(&path, &earlier, wanted, plan.trust_local)?;
     let lacking: Vec<&PackFile> = wanted.iter().filter(|f| !taken.contains(&f.path)).collect();
-    room(&path, &lacking)?;
+    room(&path, lacking.iter().fold(0, |n, f| n.saturating_add(f.bytes)))?;
     say(&format!("{id}: {} files to fetch, {} are here", lacking.len(), taken.len()));
     runtime.block_on(download(plan, &found, &lacking, (&path, &mut partial), &counted, say))?;
     whole(&path, wanted)?;
@@ -93,6 +94,23 @@ pub fn standing(place: &Place, paper: &Paper) -> Result<bool, PullError> {
     Ok(false)
 }
 
+/// The newest pack is never one before the pack that is here: a pointer that is played again, or a bucket that lost its newest.
+///
+/// # Errors
+/// 3: it would be.
+pub fn not_back(place: &Place, plan: &PullPlan, id: &str) -> Result<(), PullError> {
+    let here = read_manifest(place.to()).and_then(|m| ExportId::parse(&m.export_id));
+    let (Wanted::Latest, Some(here), Some(found)) = (&plan.wanted, here, ExportId::parse(id)) else { return Ok(()) };
+    if here.source == found.source && found.created < here.created {
+        return Err(PullError::integrity(format!(
+            "{}: the newest pack there is {id}, older than {here} in {}: find out why the bucket went back; --id {id} takes it all the same",
+            plan.bucket.url,
+            place.to().display()
+        )));
+    }
+    Ok(())
+}
+
 /// Writes a small file anew.
 ///
 /// # Errors
@@ -105,8 +123,10 @@ pub fn write(folder: &mut Beneath, at: &Path, name: &str, text: &[u8]) -> Result
 }
 
 /// Refuses before the first byte what the disk has no room for.
-fn room(path: &Path, lacking: &[&PackFile]) -> Result<(), PullError> {
-    let needed = lacking.iter().fold(0u64, |n, f| n.saturating_add(f.bytes));
+///
+/// # Errors
+/// 1: fewer bytes are free than are to come.
+pub fn room(path: &Path, needed: u64) -> Result<(), PullError> {
     let Ok(disk) = nix::sys::statvfs::statvfs(path) else { return Ok(()) };
     let free = disk.blocks_available().saturating_mul(disk.fragment_size());
     if needed > free {

@@ -3,12 +3,11 @@
 //! What is in a sealing is known only with its key, so finding one by its export id, or the newest, reads the sealed manifest of each.
 
 use super::fetch::{Counted, Object, to_file};
-use super::find::folders;
-use super::paper::{Paper, manifest_of};
+use super::paper::{MAX_PAPER, Paper, manifest_of};
 use super::place::{Place, files, open_folder, remove};
-use super::plain::{standing, whole, write};
+use super::plain::{not_back, room, standing, whole, write};
 use super::reuse;
-use super::{PullError, PullPlan, Pulled, Wanted};
+use super::{PullError, PullFault, PullPlan, Pulled, Wanted};
 use crate::export::{ExportId, PackManifest, SUMS_FILE};
 use crate::objects::BucketKind;
 use crate::seal::{self, Descriptor, Identity, MAX_DESCRIPTOR, PackUid, SealedManifest};
@@ -22,6 +21,8 @@ use tokio::task::JoinSet;
 
 /// Longer stanzas and their sums are refused, bytes.
 const MAX_STANZA: u64 = 64 << 10;
+/// Longer sealed manifests are refused before they are fetched, bytes: more than any has with its headers, tags and padding.
+const MAX_SEALED_MANIFEST: u64 = 2 * MAX_PAPER;
 
 /// A sealing whose manifest was opened.
 struct Opened {
@@ -29,6 +30,24 @@ struct Opened {
     descriptor: Descriptor,
     sealed: SealedManifest,
     manifest: PackManifest,
+}
+
+/// Sealings by the id of their pack. Most ids have one.
+type ById = BTreeMap<String, Vec<Opened>>;
+
+/// The one sealing of an id, where all of them hold the same.
+///
+/// # Errors
+/// 3: they do not, and which is right is not for a program to say.
+fn only_one(id: &str, mut all: Vec<Opened>) -> Result<Option<Opened>, PullError> {
+    if all.windows(2).any(|w| matches!(w, [a, b] if a.sealed.manifest_json != b.sealed.manifest_json)) {
+        let uids: Vec<String> = all.iter().map(|o| hex::encode(o.uid)).collect();
+        return Err(PullError::integrity(format!(
+            "{id} was sealed several times, with other contents: {}; packs are never changed: find out which is right, and name it with --id",
+            uids.join(", ")
+        )));
+    }
+    Ok(all.pop())
 }
 
 struct Way<'a> {
@@ -52,6 +71,8 @@ pub fn pull(
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<Pulled, PullError> {
     let place = Place::take(&plan.to)?;
+    let (base, uids) = runtime.block_on(sealings(plan))?;
+    let was_there = fs::symlink_metadata(place.partial("vault")).is_ok();
     let (root, _) = place.open_partial("vault")?;
     if files(&root).is_err() {
         // Something that no pull makes, such as a symlink to elsewhere: begin again.
@@ -59,17 +80,22 @@ pub fn pull(
     }
     let vault = Vault::open(&root)?;
     let counted = Counted::default();
-    let (base, uids) = runtime.block_on(sealings(plan))?;
     let way = Way { plan, identity, runtime, counted, base, vault };
-    let done = way.pull(&place, &uids, say)?;
-    remove(&root).map_err(|e| PullError::io("remove", &root, e))?;
-    Ok(done)
+    let done = way.pull(&place, &uids, say);
+    // After an outage or a kill the next pull goes on with what arrived. What will not be right tomorrow either goes with the pull that
+    // made it.
+    let goes_on = done.as_ref().is_err_and(|e| e.fault == PullFault::Failed || was_there);
+    if !goes_on {
+        remove(&root).map_err(|e| PullError::io("remove", &root, e))?;
+    }
+    done
 }
 
 impl Way<'_> {
     fn pull(&self, place: &Place, uids: &[PackUid], say: &(dyn Fn(&str) + Sync)) -> Result<Pulled, PullError> {
         let (chosen, others) = self.choose(uids, say)?;
         let id = chosen.manifest.export_id.clone();
+        not_back(place, self.plan, &id)?;
         let mut done = Pulled { export_id: id.clone(), pack_uid: Some(hex::encode(chosen.uid)), ..Pulled::default() };
         if self.plan.dry_run {
             done.downloaded_bytes = chosen.descriptor.leaves().map(|o| o.object_len).sum();
@@ -92,11 +118,7 @@ impl Way<'_> {
     }
 
     /// The sealing that is meant, and the others whose manifests were read on the way.
-    fn choose(
-        &self,
-        uids: &[PackUid],
-        say: &(dyn Fn(&str) + Sync),
-    ) -> Result<(Opened, BTreeMap<String, Opened>), PullError> {
+    fn choose(&self, uids: &[PackUid], say: &(dyn Fn(&str) + Sync)) -> Result<(Opened, ById), PullError> {
         if let Wanted::Id(id) = &self.plan.wanted
             && let Some(uid) = uid_of(id)
         {
@@ -113,7 +135,10 @@ impl Way<'_> {
             Wanted::Latest => all.keys().max().cloned(),
             Wanted::Id(id) => Some(id.clone()).filter(|id| ExportId::parse(id).is_some()),
         };
-        let found = name.and_then(|n| all.remove(&n));
+        let found = match name.and_then(|n| all.remove_entry(&n)) {
+            Some((id, sealings)) => only_one(&id, sealings)?,
+            None => None,
+        };
         found.map(|f| (f, all)).ok_or_else(|| self.none("there is no such sealing that this key opens"))
     }
 
@@ -125,19 +150,19 @@ impl Way<'_> {
     }
 
     /// Every sealing that the key opens, by export id.
-    fn all(&self, uids: &[PackUid], say: &(dyn Fn(&str) + Sync)) -> Result<BTreeMap<String, Opened>, PullError> {
+    fn all(&self, uids: &[PackUid], say: &(dyn Fn(&str) + Sync)) -> Result<ById, PullError> {
         if self.plan.bucket.kind == BucketKind::Http {
             return Err(PullError::usage(format!(
                 "{}: sealings cannot be listed over plain HTTP; name the pack uid with --id",
                 self.plan.bucket.url
             )));
         }
-        let mut out = BTreeMap::new();
+        let mut out = ById::new();
         for uid in uids {
             match self.manifest(*uid) {
-                Ok(Some(o)) => drop(out.insert(o.manifest.export_id.clone(), o)),
+                Ok(Some(o)) => out.entry(o.manifest.export_id.clone()).or_default().push(o),
                 Ok(None) => say(&format!("{} is not complete (no descriptor)", hex::encode(uid))),
-                Err(e) if e.fault == super::PullFault::Failed => return Err(e),
+                Err(e) if e.fault == PullFault::Failed => return Err(e),
                 Err(e) => say(&format!("{}: {e}; it is passed over", hex::encode(uid))),
             }
         }
@@ -147,9 +172,16 @@ impl Way<'_> {
     /// Descriptor, stanza and sealed manifest of a sealing; None where it is not complete.
     fn manifest(&self, uid: PackUid) -> Result<Option<Opened>, PullError> {
         let Some(descriptor) = self.records(uid)? else { return Ok(None) };
-        let objects = descriptor.manifest_objects.iter().map(|o| (uid, o.object_blake3, o.object_len)).collect();
-        self.objects(objects)?;
+        // Before anything is fetched that another key, or no key, opens.
         let key = seal::unwrap_key(&self.vault, uid, self.identity)?;
+        let objects: BTreeSet<_> =
+            descriptor.manifest_objects.iter().map(|o| (uid, o.object_blake3, o.object_len)).collect();
+        let bytes = objects.iter().fold(0u64, |n, (.., len)| n.saturating_add(*len));
+        if bytes > MAX_SEALED_MANIFEST {
+            let what = format!("sealing {}: its manifest has {bytes} bytes", hex::encode(uid));
+            return Err(PullError::contract(format!("{what}; more than {MAX_SEALED_MANIFEST} are refused")));
+        }
+        self.objects(objects)?;
         let sealed = seal::read_manifest(&self.vault, &descriptor, &key)?;
         let id: Named = serde_json::from_str(&sealed.manifest_json)
             .map_err(|e| PullError::contract(format!("sealing {}: manifest.json: {e}", hex::encode(uid))))?;
@@ -237,6 +269,11 @@ impl Way<'_> {
             jobs.iter().map(|j| (j.place.pack_uid, j.object.object_blake3, j.object.object_len)).collect();
         wanted.extend(o.descriptor.leaves().map(|l| (o.uid, l.object_blake3, l.object_len)));
         say(&format!("{}: {} objects", o.manifest.export_id, wanted.len()));
+        // The objects, and the files that come out of them.
+        let accepted = o.manifest.files.iter().filter(|f| only.is_none_or(|accepts| accepts(&f.path)));
+        let to_come = wanted.iter().filter(|(_, hash, _)| !self.vault.object_path(hash).exists());
+        let sizes = accepted.map(|f| f.bytes).chain(to_come.map(|(.., len)| *len));
+        room(self.vault.root(), sizes.fold(0, u64::saturating_add))?;
         self.objects(wanted)?;
         let report = seal::verify(&self.vault, o.uid, None)?;
         if !report.is_ok() {
@@ -255,20 +292,29 @@ impl Way<'_> {
         place: &Place,
         chosen: &Opened,
         path: &Path,
-        mut others: BTreeMap<String, Opened>,
+        mut others: ById,
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<(), PullError> {
         let held: BTreeSet<&String> = chosen.manifest.files.iter().filter_map(|f| f.held_by.as_ref()).collect();
         for id in held {
-            let of = others.remove(id).ok_or_else(|| {
+            let files: Vec<_> =
+                chosen.manifest.files.iter().filter(|f| f.held_by.as_ref() == Some(id)).cloned().collect();
+            let wanted: BTreeSet<_> = files.iter().map(|f| (f.path.as_str(), f.sha256.as_str())).collect();
+            // Of several sealings the one that holds what the manifest names.
+            let holds = |o: &Opened| {
+                let has: BTreeSet<_> = o.manifest.files.iter().map(|f| (f.path.as_str(), f.sha256.as_str())).collect();
+                wanted.is_subset(&has)
+            };
+            let mut sealings = others.remove(id).unwrap_or_default();
+            let found =
+                sealings.iter().position(holds).or(sealings.len().checked_sub(1)).map(|i| sealings.swap_remove(i));
+            let of = found.ok_or_else(|| {
                 let what = format!(
                     "{} builds on {id}, of which no sealing is there that this key opens",
                     chosen.manifest.export_id
                 );
                 PullError::integrity(format!("{what}; ship it again, or pull another pack"))
             })?;
-            let files: Vec<_> =
-                chosen.manifest.files.iter().filter(|f| f.held_by.as_ref() == Some(id)).cloned().collect();
             let names: BTreeSet<&str> = files.iter().map(|f| f.path.as_str()).collect();
             let aside: PathBuf = place.partial(&hex::encode(of.uid));
             self.open(&of, &aside, Some(&|p: &str| names.contains(p)), say)?;
@@ -303,17 +349,17 @@ async fn sealings(plan: &PullPlan) -> Result<(String, Vec<PackUid>), PullError> 
         let base = plan.source.as_ref().map(|s| format!("sealed/{s}/")).unwrap_or_default();
         return Ok((base, Vec::new()));
     }
-    let top = folders(&plan.bucket, "").await?;
+    let top = plan.bucket.folders("").await?;
     let here = uids(&top);
     if !here.is_empty() {
         return Ok((String::new(), here));
     }
-    let sources = folders(&plan.bucket, "sealed").await?;
+    let sources = plan.bucket.folders("sealed").await?;
     let sources: Vec<&String> = sources.iter().filter(|s| plan.source.as_ref().is_none_or(|w| w == *s)).collect();
     match sources.as_slice() {
         [one] => {
             let base = format!("sealed/{one}/");
-            let found = uids(&folders(&plan.bucket, &base).await?);
+            let found = uids(&plan.bucket.folders(&base).await?);
             Ok((base, found))
         }
         [] => Err(PullError::not_found(format!(
@@ -325,7 +371,7 @@ async fn sealings(plan: &PullPlan) -> Result<(String, Vec<PackUid>), PullError> 
             Err(PullError::usage(format!(
                 "{}: several sources; choose with --source: {}",
                 plan.bucket.url,
-                names.join(", ")
+                names.join(", ").escape_debug()
             )))
         }
     }

@@ -3,9 +3,9 @@
 #
 #   fetch_pack.sh URL DIR [latest | EXPORT_ID | POINTER_FILE]
 #
-# URL ends with exports/SOURCE: s3://bucket/prefix/exports/home, or http(s)://node:8480/v1/packs/exports/home. Without it ("-"), the
-# pointer's own bucket and prefix are used. aws takes its credentials, region and AWS_ENDPOINT_URL from the environment; curl sends
-# DATANODE_TOKEN as a bearer token where it is set. PARALLEL (8) downloads at once.
+# URL ends with exports/SOURCE: s3://bucket/prefix/exports/home, or http(s)://node:8480/v1/packs/exports/home. aws takes its credentials,
+# region and AWS_ENDPOINT_URL from the environment; curl sends DATANODE_TOKEN as a bearer token where it is set. With "-" for URL the
+# pointer's own bucket and prefix are used, and no secret goes there: a private bucket needs its URL. PARALLEL (8) downloads at once.
 #
 # What DIR holds already is not fetched again. A delta pack becomes whole: its files come from the packs that hold them.
 # Exit codes: 1 failed, 2 usage, 3 a file is missing or altered, 4 the manifest or pointer is not valid, 5 there is no such pack,
@@ -24,12 +24,17 @@ is_pointer() {
   awk -F= '/^[ \t]*(#|$)/ {next} !/=/ || $1 !~ /^(repo|workflow|run_id|export_bucket|export_prefix|export_id|artifact_hint)$/ || seen[$1]++ {bad = 1} END {exit bad}' "$1"
 }
 
-# A pointer says which bucket, which prefix, which pack.
+# A pointer says which bucket, which prefix, which pack. A secret does not go where only a pointer says.
+UNSIGNED=
 if [ -f "$wanted" ]; then
   is_pointer "$wanted" || die 4 "$wanted: a line is no key=value, a key is unknown or given twice"
   id=$(field "$wanted" export_id)
   is_id "$id" || die 4 "$wanted: export_id=$id is not YYYYMMDDTHHMMSSZ_source_full|delta"
-  if [ "$URL" = - ]; then URL="$(field "$wanted" export_bucket)/$(field "$wanted" export_prefix)"; fi
+  if [ "$URL" = - ]; then
+    URL="$(field "$wanted" export_bucket)/$(field "$wanted" export_prefix)"
+    URL=${URL%/} UNSIGNED=--no-sign-request
+    unset DATANODE_TOKEN
+  fi
   wanted=$id
 fi
 case $URL in
@@ -37,12 +42,12 @@ case $URL in
   http://?* | https://?*) command -v curl >/dev/null || die 2 "curl is not installed" ;;
   *) die 2 "$URL: not an s3:// or http(s):// URL" ;;
 esac
-export URL
+export URL UNSIGNED
 
 # get NAME FILE MOST: one object, of at most so many bytes where curl is told its length; 30 seconds of silence end it. The token is not in the list of processes.
 get() {
   case $URL in
-    s3://*) aws s3 cp --only-show-errors "$URL/$1" "$2" ;;
+    s3://*) aws s3 cp $UNSIGNED --only-show-errors "$URL/$1" "$2" ;;
     *)
       if [ -n "${DATANODE_TOKEN:-}" ]; then
         curl -fsSL --globoff --retry 3 --retry-max-time 30 --connect-timeout 10 --speed-limit 1 --speed-time 30 --max-filesize "$3" --config <(printf 'header = "Authorization: Bearer %s"\n' "$DATANODE_TOKEN") -o "$2" "$URL/$1"
@@ -63,6 +68,7 @@ ends() {
 parent=$(dirname "$DIR")
 [ -d "$parent" ] || die 2 "there is no folder $parent"
 [ ! -L "$DIR" ] || die 2 "$DIR is a symlink, name the folder that it leads to"
+[ ! -d "$DIR" ] || [ "$(stat -c %d "$DIR")" = "$(stat -c %d "$parent")" ] || die 2 "$DIR is a mount point, which cannot be renamed; name a folder in it"
 [ ! -L "$DIR.fetch.lock" ] || die 2 "$DIR.fetch.lock is a symlink, remove it"
 exec 9>>"$DIR.fetch.lock"
 flock -n 9 || die 6 "another fetch holds $DIR.fetch.lock"
@@ -92,6 +98,11 @@ else
   id=$wanted
 fi
 is_id "$id" || die 4 "export_id=$id is not YYYYMMDDTHHMMSSZ_source_full|delta"
+here=$(jq -r .export_id "$DIR/manifest.json" 2>/dev/null) || here=
+# The newest pack is never one before the pack that is here: a pointer played again, or a bucket that lost its newest.
+if [ "$wanted" = latest ] && is_id "$here" && [ "$(cut -d_ -f2 <<<"$here")" = "$(cut -d_ -f2 <<<"$id")" ] && [[ ${id%%_*} < ${here%%_*} ]]; then
+  die 3 "$URL: the newest pack there is $id, older than $here in $DIR: find out why the bucket went back; naming $id in place of latest takes it all the same"
+fi
 get "export_$id/manifest.json" "$partial/manifest.json" 67108864 2>"$partial/why" || ends 5 "there is no complete pack $id"
 get "export_$id/SHA256SUMS.stable.txt" "$partial/shipped" 67108864 2>"$partial/why" || ends 3 "$id: SHA256SUMS.stable.txt is missing"
 rm -f "$partial/why"
@@ -113,7 +124,7 @@ jq -e --arg id "$id" '
 sum=$(sha256sum "$partial/manifest.json" | cut -d' ' -f1)
 grep -qxF "$sum  manifest.json" "$partial/shipped" || die 3 "$id: manifest.json is not the one of SHA256SUMS.stable.txt"
 # Packs are never changed: two manifests of one id, each vouched for by its sums, are not for a script to choose between.
-if [ "$(jq -r .export_id "$DIR/manifest.json" 2>/dev/null)" = "$id" ] && ! cmp -s "$DIR/manifest.json" "$partial/manifest.json" &&
+if [ "$here" = "$id" ] && ! cmp -s "$DIR/manifest.json" "$partial/manifest.json" &&
   grep -qxF "$(sha256sum "$DIR/manifest.json" | cut -d' ' -f1)  manifest.json" "$DIR/SHA256SUMS.stable.txt"; then
   die 3 "$id: there it has another manifest than in $DIR: find out which is right, and remove the other"
 fi

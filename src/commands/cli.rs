@@ -3,7 +3,7 @@
 use super::global::Global;
 use super::{audit, collect_books, demo, doctor, init, key, nightly, offload, pack, rebuild, retention, run, token};
 use crate::config::{MAX_LOOKBACK_DAYS, MAX_RUN_MINUTES, MAX_RUN_REQUESTS};
-use crate::failure::{Code, Done, Failure};
+use crate::failure::{Code, Done, Failure, printable};
 use chrono::NaiveDate;
 use clap::{Parser, Subcommand};
 use datanode_schema::names::Stage;
@@ -141,7 +141,7 @@ pub fn main() -> ExitCode {
     match dispatch(cli) {
         Ok(code) => code,
         Err(f) => {
-            eprintln!("datanode: {}", f.message);
+            eprintln!("datanode: {}", printable(&f.message));
             ExitCode::from(f.code as u8)
         }
     }

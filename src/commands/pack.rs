@@ -3,7 +3,7 @@
 use super::global::Global;
 use super::pack_pull;
 use super::table::{print, thousands};
-use crate::failure::{Code, Done, Failure};
+use crate::failure::{Code, Done, Failure, printable};
 use crate::wiring::key_file;
 use clap::Subcommand;
 use datanode_actors::export::{
@@ -190,7 +190,7 @@ fn verify(g: &Global, path: &Path, key: Option<&Path>) -> Done {
     let mut worst: Option<Failure> = None;
     let mut note = |done: Done| {
         if let Err(f) = done {
-            eprintln!("datanode: {}", f.message);
+            eprintln!("datanode: {}", printable(&f.message));
             if worst.as_ref().is_none_or(|w| f.code == Code::Integrity && w.code != Code::Integrity) {
                 worst = Some(f);
             }

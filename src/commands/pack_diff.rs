@@ -3,7 +3,7 @@
 use super::global::Global;
 use super::pack::sound;
 use super::table::thousands;
-use crate::failure::{Code, Done, Failure};
+use crate::failure::{Code, Done, Failure, printable_line};
 use datanode_actors::export::{FileChange, MANIFEST_FILE, PackDiff, PackManifest, read_text, verify_pack};
 use std::path::Path;
 
@@ -22,14 +22,15 @@ pub fn diff(g: &Global, a: &Path, b: &Path) -> Done {
         return Ok(());
     }
     for f in &d.files {
-        println!("{:<8} {}  rows {}  bytes {}", f.change, f.path, turned(f.rows), turned(f.bytes));
+        let path = printable_line(&f.path);
+        println!("{:<8} {path}  rows {}  bytes {}", f.change, turned(f.rows), turned(f.bytes));
     }
-    let or = |side: &Option<String>| side.clone().unwrap_or_else(|| "not held out".to_owned());
+    let or = |side: &Option<String>| side.as_ref().map_or_else(|| "not held out".to_owned(), |s| printable_line(s));
     for e in &d.excluded {
-        println!("verdict  {}  {} → {}", e.partition, or(&e.before), or(&e.after));
+        println!("verdict  {}  {} → {}", printable_line(&e.partition), or(&e.before), or(&e.after));
     }
     for (what, before, after) in &d.said {
-        println!("{what:<8} {before} → {after}");
+        println!("{what:<8} {} → {}", printable_line(before), printable_line(after));
     }
     if d.is_same() {
         println!("same     {} and {} hold the same", d.a, d.b);

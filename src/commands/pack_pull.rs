@@ -2,7 +2,7 @@
 
 use super::global::Global;
 use super::table::thousands;
-use crate::failure::{Code, Done, Failure};
+use crate::failure::{Code, Done, Failure, printable};
 use crate::secrets;
 use datanode_actors::objects::pointer::{MAX_POINTER, Pointer};
 use datanode_actors::objects::{Access, Fault, ObjectError};
@@ -15,6 +15,8 @@ use zeroize::Zeroizing;
 
 /// Fetch a pack from a bucket, a server or a folder, verified, into a folder that changes all at once or not at all
 #[derive(clap::Args)]
+#[command(after_help = "One of --latest, --id and --pointer is needed:\n  \
+    datanode pack pull s3://market-packs --latest --to /data/packs/current")]
 pub struct PullArgs {
     /// The bucket and prefix, or …/exports/SOURCE below it: s3://, gs://, az://, https://, http://, file://, or a folder
     #[arg(required_unless_present = "pointer")]
@@ -40,7 +42,7 @@ pub struct PullArgs {
     /// S3: the region
     #[arg(long, default_value = "")]
     region: String,
-    /// S3: access key id, as a reference (env:NAME, file:PATH, …) [default: env:AWS_ACCESS_KEY_ID where it is set]
+    /// S3: access key id, as a reference (env:NAME, file:PATH, …) [default: env:AWS_ACCESS_KEY_ID where it is set and URL is given]
     #[arg(long, value_name = "REF")]
     key: Option<String>,
     /// S3: secret access key [default: env:AWS_SECRET_ACCESS_KEY where it is set]
@@ -68,6 +70,10 @@ pub struct PullArgs {
     #[arg(long)]
     dry_run: bool,
 }
+
+/// Why nothing of the environment was sent.
+const POINTED_AT: &str = "; where only a pointer says the address, no secret of the environment goes there: \
+    give the URL before --pointer, or name the secrets with --key and --secret, or --token";
 
 /// Runs the command.
 ///
@@ -100,7 +106,14 @@ pub fn run(g: &Global, a: PullArgs) -> Done {
         dry_run: a.dry_run,
         identity,
     };
-    let done = pull(&plan, &|line| eprintln!("{line}")).map_err(of_pull)?;
+    let only_pointed_at = a.url.is_none();
+    let done = pull(&plan, &|line| eprintln!("{}", printable(line))).map_err(|e| {
+        let mut f = of_pull(e);
+        if only_pointed_at && f.message.contains("credentials are refused") {
+            f.message.push_str(POINTED_AT);
+        }
+        f
+    })?;
     tell(g, &plan.to, &done);
     Ok(())
 }
@@ -165,11 +178,11 @@ fn secret(option: &str, reference: Option<&String>, variable: &str) -> Result<Ze
 
 fn access(a: &PullArgs, url: String) -> Result<Access, Failure> {
     let is_s3 = url.starts_with("s3://");
-    // What belongs to one provider is not sent to another.
-    let (key, secret_key, token) = match (is_s3, url.starts_with("http")) {
-        (true, _) => ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
-        (false, true) => ("", "", "DATANODE_TOKEN"),
-        (false, false) => ("", "", ""),
+    // What belongs to one provider is not sent to another, and nothing to an address that only a pointer names.
+    let (key, secret_key, token) = match (a.url.is_some(), is_s3, url.starts_with("http")) {
+        (true, true, _) => ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+        (true, false, true) => ("", "", "DATANODE_TOKEN"),
+        _ => ("", "", ""),
     };
     let setting = |given: &str, variable: &str| match given {
         "" if is_s3 => std::env::var(variable).unwrap_or_default(),
