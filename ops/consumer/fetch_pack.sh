@@ -44,15 +44,15 @@ case $URL in
 esac
 export URL UNSIGNED
 
-# get NAME FILE MOST: one object, of at most so many bytes where curl is told its length; 30 seconds of silence end it. The token is not in the list of processes.
+# get NAME FILE MOST: one object, of at most so many bytes where curl is told its length; 30 seconds of less than 16 KiB a second end it. The token is not in the list of processes.
 get() {
   case $URL in
     s3://*) aws s3 cp $UNSIGNED --only-show-errors "$URL/$1" "$2" ;;
     *)
       if [ -n "${DATANODE_TOKEN:-}" ]; then
-        curl -fsSL --globoff --retry 3 --retry-max-time 30 --connect-timeout 10 --speed-limit 1 --speed-time 30 --max-filesize "$3" --config <(printf 'header = "Authorization: Bearer %s"\n' "$DATANODE_TOKEN") -o "$2" "$URL/$1"
+        curl -fsSL --globoff --retry 3 --retry-max-time 30 --connect-timeout 10 --speed-limit 16384 --speed-time 30 --max-filesize "$3" --config <(printf 'header = "Authorization: Bearer %s"\n' "$DATANODE_TOKEN") -o "$2" "$URL/$1"
       else
-        curl -fsSL --globoff --retry 3 --retry-max-time 30 --connect-timeout 10 --speed-limit 1 --speed-time 30 --max-filesize "$3" -o "$2" "$URL/$1"
+        curl -fsSL --globoff --retry 3 --retry-max-time 30 --connect-timeout 10 --speed-limit 16384 --speed-time 30 --max-filesize "$3" -o "$2" "$URL/$1"
       fi ;;
   esac
 }
