@@ -17,5 +17,5 @@ pub mod layout;
 pub mod pieces;
 pub mod pointer;
 
-pub use access::{Access, Bucket, BucketKind, SILENCE};
+pub use access::{Access, Bucket, BucketKind, SILENCE, real};
 pub use error::{Fault, ObjectError};
