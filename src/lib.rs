@@ -10,6 +10,7 @@ pub mod config;
 pub mod failure;
 pub mod http;
 pub mod panic;
+pub mod places;
 pub mod reload;
 pub mod secrets;
 pub mod shipping;

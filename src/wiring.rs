@@ -2,7 +2,7 @@
 
 use crate::config::{FRED_KEY, Settings, VendorSettings};
 use crate::failure::{Code, Failure};
-use crate::secrets;
+use crate::{places, secrets};
 use datanode_actors::node::{Node, NodeParts, RunCaps};
 use datanode_actors::objects::Access;
 use datanode_actors::publishing::{Destination, Destinations, ExportRules, Keep, OffloadRules, Publishing};
@@ -316,6 +316,7 @@ pub fn destinations(settings: &Settings) -> Result<Vec<Destination>, Failure> {
         });
     }
     out.iter().try_for_each(check_destination)?;
+    places::check(&settings.data_dir, &out)?;
     Ok(out)
 }
 

@@ -4,12 +4,14 @@
 
 mod support;
 
+use datanode::failure::Code;
+use datanode::wiring;
 use datanode_actors::objects::Access;
 use datanode_actors::publishing::ShipMode;
 use datanode_actors::retention::retain;
-use datanode_actors::ship::{ShipCounters, ShipError, unshipped};
+use datanode_actors::ship::{Form, ShipCounters, ShipError, wanted};
 use datanode_actors::{seal, vault};
-use datanode_schema::trees::{PACKS, SHIPMENTS};
+use datanode_schema::clock::Clock;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -22,6 +24,13 @@ use support::home::{Files, Home, below, files, noise, pack_at};
 use support::proxy::{Act, Proxy};
 use support::s3::S3;
 use support::{DATANODE, Live, Node, SEEDED_NIGHT, Sim, copy, differences, run, tree};
+
+/// What is said of destinations that are refused.
+fn refused(h: &Home) -> String {
+    let e = wiring::destinations(&h.settings).err().expect("they are refused");
+    assert_eq!(e.code, Code::Usage);
+    e.message
+}
 
 fn verifies(path: &Path) {
     run(Command::new(DATANODE).args(["pack", "verify"]).arg(path)).exits(0);
@@ -143,6 +152,31 @@ fn a_pack_that_is_only_where_a_wiped_bucket_was_does_not_go_from_here() {
         let there = pack_at(&root, &first).join("manifest.json").is_file();
         assert!(here || there, "the only copy of {first} was removed, though its destination keeps every pack");
     }
+}
+
+#[test]
+fn a_pack_that_vanished_from_its_destination_stays_here() {
+    let nas = tempfile::tempdir().unwrap();
+    let root = nas.path().join("packs");
+    let mut h = Home::new().folder("nas", &root, ShipMode::Plain);
+    h.settings.retention.keep_packs = 1;
+    let ids: Vec<String> =
+        [2, 3, 4].into_iter().map(|day| h.full(day, &files(4, 2_000, 10 * u64::from(day)))).collect();
+    for id in &ids {
+        h.ship(id).unwrap();
+    }
+    std::fs::remove_dir_all(pack_at(&root, &ids[0])).unwrap();
+    let c = retain(&h.node(), &ids[2]).unwrap();
+    assert!(h.pack_folder(&ids[0]).join("manifest.json").is_file(), "the last copy was removed");
+    assert!(!h.pack_folder(&ids[1]).exists(), "its destination has it");
+    assert!(c.refusals.len() == 1 && c.refusals[0].contains(&ids[0]), "{c:?}");
+    // It is another place from now on, and gets what stands here.
+    let away = nas.path().join("away");
+    std::fs::rename(&root, &away).unwrap();
+    let fourth = h.full(5, &files(4, 2_000, 90));
+    h.ship(&fourth).unwrap();
+    assert!(pack_at(&root, &ids[0]).join("manifest.json").is_file(), "what stands here goes to the new place");
+    assert!(!pack_at(&root, &ids[1]).exists(), "it no longer stands here");
 }
 
 // ---- what is sent ----
@@ -268,7 +302,9 @@ fn a_pack_that_a_night_of_a_wrong_clock_precedes_is_still_owed() {
     h.ship(&missed).unwrap_err();
     std::fs::remove_file(&root).unwrap();
     std::fs::rename(nas.path().join("away"), &root).unwrap();
-    assert!(unshipped(&h.node()).unwrap().contains(&missed), "nothing says that {missed} is not there");
+    let (node, all) = (h.node(), h.node().publishing.destinations.current());
+    let owed = wanted(&node, &all[0], Form::Plain, "").unwrap();
+    assert!(owed.contains(&missed), "nothing says that {missed} is not there");
 }
 
 // ---- a bucket that answers strangely ----
@@ -502,48 +538,35 @@ fn a_reload_during_the_probe_of_an_honest_bucket_does_not_make_a_lying_one_trust
 
 #[test]
 fn two_destinations_in_one_folder_are_refused_or_both_get_what_they_should() {
-    for round in 0..6u64 {
-        let nas = tempfile::tempdir().unwrap();
-        let root = nas.path().join("packs");
-        std::fs::create_dir(&root).unwrap();
-        let mut h = Home::new().folder("plain", &root, ShipMode::Plain).folder("sealed", &root, ShipMode::Sealed);
-        let id = h.full(2, &files(60, 100_000, 1_000 * round));
-        let uid = h.seal(&id);
-        let done = h.ship(&id);
-        if done.is_ok() {
-            verifies(&pack_at(&root, &id));
-            verifies(&root.join("sealed/datanode").join(uid));
-        }
-        assert!(done.is_ok(), "round {round}: {}", done.unwrap_err());
-    }
+    let nas = tempfile::tempdir().unwrap();
+    let root = nas.path().join("packs");
+    std::fs::create_dir(&root).unwrap();
+    let h = Home::new().folder("plain", &root, ShipMode::Plain).folder("sealed", &root, ShipMode::Sealed);
+    let why = refused(&h);
+    assert!(why.contains("ship.destinations.sealed.url") && why.contains("mode = \"both\""), "{why}");
 }
 
 #[test]
 fn two_destinations_that_share_a_folder_never_write_into_each_others_files() {
-    let (mut failed, mut wrong) = (Vec::new(), Vec::new());
-    for round in 0..4u64 {
-        let nas = tempfile::tempdir().unwrap();
-        let root = nas.path().join("packs");
-        std::fs::create_dir(&root).unwrap();
-        let mut h = Home::new().folder("plain", &root, ShipMode::Plain).folder("sealed", &root, ShipMode::Sealed);
-        let id = h.full(2, &files(1, 1_000, 1_000 * round));
-        h.seal(&id);
-        // Both were looked at before, each alone: this is about what comes after.
-        (0..20).find(|_| h.ship(&id).is_ok()).unwrap();
-        let id = h.full(3, &files(300, 20_000, 1_000 * round));
-        h.seal(&id);
-        if let Err(e) = h.ship(&id) {
-            failed.push(e.to_string());
-        }
-        let there = pack_at(&root, &id);
-        for f in tree(&there).into_keys().filter(|f| f.starts_with("data/")) {
-            if std::fs::read(there.join(&f)).unwrap() != std::fs::read(h.pack_folder(&id).join(&f)).unwrap() {
-                let committed = there.join("manifest.json").is_file();
-                wrong.push(format!("round {round}: {f} has other bytes than what was sent; committed: {committed}"));
-            }
-        }
+    // By whatever name it is called, and whether it is there or not.
+    let nas = tempfile::tempdir().unwrap();
+    let (root, link) = (nas.path().join("packs"), nas.path().join("link"));
+    std::os::unix::fs::symlink(nas.path(), &link).unwrap();
+    for other in [link.join("packs"), root.join("deeper"), nas.path().to_owned()] {
+        let h = Home::new().folder("one", &root, ShipMode::Plain).folder("two", &other, ShipMode::Plain);
+        refused(&h);
     }
-    assert!(wrong.is_empty() && failed.is_empty(), "{} wrong: {wrong:?}\nfailed: {failed:?}", wrong.len());
+    let of = |one: &str, two: &str| {
+        let h = Home::new().bucket("one", "http://127.0.0.1:1", ShipMode::Plain);
+        let h = h.bucket("two", "http://127.0.0.1:1/", ShipMode::Plain);
+        let h = h.with("one", |d| d.url = one.into()).with("two", |d| d.url = two.into());
+        wiring::destinations(&h.settings).is_err()
+    };
+    assert!(of("s3://packs/home", "s3://packs/home/") && of("s3://packs", "s3://packs/home"));
+    assert!(!of("s3://packs/home", "s3://packs/home2") && !of("s3://packs/home", "s3://others/home"));
+    let h =
+        Home::new().folder("one", &root, ShipMode::Plain).folder("two", &nas.path().join("packs2"), ShipMode::Plain);
+    assert!(wiring::destinations(&h.settings).is_ok());
 }
 
 /// Two nodes in containers have the same process number; two homes in this process have, too.
@@ -664,38 +687,31 @@ fn retention_in_a_folder_deletes_nothing_behind_a_link() {
 fn the_rules_of_one_destination_remove_nothing_that_another_in_the_same_bucket_keeps() {
     let nas = tempfile::tempdir().unwrap();
     let root = nas.path().join("packs");
-    std::fs::create_dir(&root).unwrap();
-    let mut h = Home::new().folder("all", &root, ShipMode::Plain).folder("recent", &root, ShipMode::Plain);
-    h = h.with("recent", |d| d.keep_packs = 1);
-    let first = h.full(2, &files(2, 2_000, 10));
-    // One after the other, so that it is only about what is removed.
-    for _ in 0..3 {
-        drop(h.ship(&first));
-    }
-    let second = h.full(3, &files(2, 2_000, 20));
-    for _ in 0..3 {
-        drop(h.ship(&second));
-    }
-    retain(&h.node(), &second).unwrap();
-    let claims = h.node().store.load(&SHIPMENTS, &format!("all/plain/{first}")).unwrap().is_some();
-    let there = pack_at(&root, &first).join("manifest.json").is_file();
-    assert_eq!(claims, there, "`all` keeps every pack; what is claimed of {first}, and what is there");
+    let mut h = Home::new().folder("all", &root, ShipMode::Plain);
+    h.settings.ship.folder = root.clone();
+    refused(&h);
+    h.settings.ship.folder = std::path::PathBuf::new();
+    h = h.folder("recent", &root, ShipMode::Plain).with("recent", |d| d.keep_packs = 1);
+    refused(&h);
+    // The node itself does not start with them.
+    let e = wiring::wire(&h.settings, &Clock::frozen("2026-03-05T23:00:00Z".parse().unwrap())).err().unwrap();
+    assert_eq!(e.code, Code::Usage);
 }
 
 #[test]
 fn a_destination_within_the_nodes_own_folder_is_refused_or_loses_no_local_pack() {
-    let mut h = Home::new();
+    let h = Home::new();
     let data = h.data();
     std::fs::create_dir_all(&data).unwrap();
-    h = h.folder("nas", &data, ShipMode::Plain).with("nas", |d| d.keep_packs = 1);
-    let first = h.full(2, &files(2, 2_000, 10));
-    drop(h.ship(&first));
-    let second = h.full(3, &files(2, 2_000, 20));
-    drop(h.ship(&second));
-    drop(retain(&h.node(), &second));
-    let stands = h.node().store.load(&PACKS, &first).unwrap().is_some_and(|p| p.removed_at == 0);
-    let there = h.pack_folder(&first).join("manifest.json").is_file();
-    assert_eq!(stands, there, "the store says that {first} stands here; its manifest");
+    let around = h.root.path().to_owned();
+    let mut h = h.folder("nas", &data, ShipMode::Plain);
+    for place in [data.clone(), data.join("exports"), data.join("new/packs"), around] {
+        h = h.with("nas", |d| d.url = place.display().to_string());
+        assert!(refused(&h).contains("data_dir"));
+    }
+    h.settings.ship.destinations.clear();
+    h.settings.ship.folder = data.join("packs");
+    assert!(refused(&h).contains("ship.folder"));
 }
 
 #[test]

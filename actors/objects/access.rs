@@ -12,7 +12,7 @@ use object_store::signer::{SignedUrlOptions, Signer};
 use object_store::{ClientOptions, RetryConfig};
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
@@ -126,6 +126,25 @@ impl Access {
             Some(url) if url.scheme() == "file" => url.to_file_path().map_err(|()| wrong()),
             Some(_) => Err(wrong()),
         }
+    }
+
+    /// The place that is meant, as far as it can be told without asking: what it is in, and the path below that. A folder's path goes
+    /// through no link, as far as it is there.
+    ///
+    /// # Errors
+    /// It is no URL.
+    pub fn place(&self) -> Result<(String, PathBuf), ObjectError> {
+        if let Ok(path) = self.folder_path() {
+            return Ok((String::new(), real(&path)));
+        }
+        let Some(url) = self.parsed()? else { return Ok((String::new(), real(&PathBuf::from(&self.url)))) };
+        let prefix = Key::from_url_path(url.path());
+        let prefix = prefix.map_err(|e| ObjectError::usage(&self.url, "cannot be used", e.to_string()))?;
+        let endpoint = self.endpoint.trim_end_matches('/').to_ascii_lowercase();
+        // A container's name is its account's alone.
+        let account = if url.scheme() == "az" { self.key.as_str() } else { "" };
+        let host = url.host_str().unwrap_or_default();
+        Ok((format!("{} {endpoint} {account} {host}", url.scheme()), PathBuf::from(prefix.to_string())))
     }
 
     fn open_with(&self, silence: Option<Duration>) -> Result<Bucket, ObjectError> {
@@ -273,6 +292,20 @@ impl Access {
 fn retry(silence: Option<Duration>) -> RetryConfig {
     let retry_timeout = silence.unwrap_or(Duration::from_secs(30));
     RetryConfig { max_retries: 6, retry_timeout, ..RetryConfig::default() }
+}
+
+/// A path without links and dots, as far as it is there.
+pub fn real(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut rest = PathBuf::new();
+    for there in path.ancestors() {
+        if let Ok(real) = there.canonicalize() {
+            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
+        }
+        let name = there.file_name().map(PathBuf::from).unwrap_or_default();
+        rest = if rest.as_os_str().is_empty() { name } else { name.join(rest) };
+    }
+    path
 }
 
 impl Bucket {

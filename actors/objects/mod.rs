@@ -19,5 +19,5 @@ pub mod pieces;
 pub mod pointer;
 mod read;
 
-pub use access::{Access, Bucket, BucketKind, SILENCE};
+pub use access::{Access, Bucket, BucketKind, SILENCE, real};
 pub use error::{Fault, ObjectError};

@@ -9,7 +9,7 @@
 //! Objects are deleted by name, never a version of them: in a bucket that keeps versions a removal can be taken back,
 //! and what an object lock keeps is kept.
 
-use super::facts::removal_key;
+use super::facts::{Facts, removal_key};
 use super::local::is_pinned;
 use super::plan::Row;
 use super::{Place, RetentionError};
@@ -18,7 +18,7 @@ use crate::objects::layout;
 use crate::objects::pointer::{MAX_POINTER, Pointer};
 use crate::objects::{Access, Bucket, BucketKind, Fault, ObjectError};
 use crate::publishing::Destination;
-use crate::ship::{Form, forget_receipts};
+use crate::ship::{Form, commit_of, forget_receipts};
 use datanode_schema::failpoint;
 use datanode_schema::records::Shipment;
 use datanode_schema::store::{Batch, StoreError};
@@ -26,6 +26,7 @@ use datanode_schema::trees::{COUNTERS, NEEDS, PACKS, SHIPMENTS};
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt};
+use std::collections::BTreeMap;
 
 /// What became of the removals at a destination.
 #[derive(Debug, Default)]
@@ -90,6 +91,60 @@ async fn latest(bucket: &Bucket, source: &str) -> Result<Option<String>, String>
     let pointer =
         Pointer::parse(text).map_err(|e| format!("{name}: {e}, and nothing is removed beside it; ship again"))?;
     Ok(Some(pointer.export_id))
+}
+
+/// Of packs that are to go from here, those that a destination has on record and that cannot be seen there, each with why: the copy here
+/// may be the last. A destination that does not answer is asked once.
+pub(super) fn not_there(
+    node: &Node,
+    facts: &Facts<'_>,
+    destinations: &[Destination],
+    gone: &[&str],
+) -> Result<BTreeMap<String, String>, RetentionError> {
+    let mut out = BTreeMap::new();
+    for d in destinations {
+        for form in [Form::Plain, Form::Sealed] {
+            let arrived = facts.arrived(&d.name, form.name());
+            let claimed: Vec<&str> = gone.iter().copied().filter(|id| arrived.contains(*id)).collect();
+            if claimed.is_empty() {
+                continue;
+            }
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let opened = match (runtime, d.access.open()) {
+                (Ok(r), Ok(b)) => Ok((r, b)),
+                (Err(e), _) => Err(format!("no runtime: {e}")),
+                (_, Err(e)) => Err(e.to_string()),
+            };
+            let mut silent = None;
+            for id in claimed {
+                let seen = match (&opened, &silent) {
+                    (Err(e), _) | (_, Some(e)) => Err(String::clone(e)),
+                    (Ok((r, b)), None) => match commit_of(node, form, id)? {
+                        Some(name) => r.block_on(stands(b, &name)).map_err(|e| {
+                            silent = (e.fault == Fault::Unavailable).then(|| e.to_string());
+                            e.to_string()
+                        }),
+                        None => Ok(false),
+                    },
+                };
+                let why = match seen {
+                    Ok(true) => continue,
+                    Ok(false) => "it had arrived there and is gone; see who removed it".to_owned(),
+                    Err(e) => format!("it cannot be seen there ({e})"),
+                };
+                out.insert(id.to_owned(), format!("{id} stays here: {} ({}): {why}", d.name, form.name()));
+            }
+        }
+    }
+    Ok(out)
+}
+
+async fn stands(bucket: &Bucket, name: &str) -> Result<bool, ObjectError> {
+    match bucket.store.head(&bucket.key(name)).await {
+        Ok(_) => Ok(true),
+        Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Err(e) => Err(ObjectError::of(&bucket.url, format!("look at {name}"), &e)),
+    }
 }
 
 fn folder_of(node: &Node, row: &Row) -> Result<Option<String>, StoreError> {

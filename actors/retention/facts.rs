@@ -10,7 +10,7 @@ use crate::node::Node;
 use crate::publishing::Destination;
 use crate::quarantine::Artifact;
 use crate::seal::PackUid;
-use crate::ship::{Age, Form, due_at, with_needs};
+use crate::ship::{Age, Form, anew_key, due_at, with_needs};
 use crate::vault::Vault;
 use datanode_schema::clock::date_of;
 use datanode_schema::files::same_file;
@@ -43,6 +43,8 @@ pub struct Facts<'a> {
     /// The same of removals that were begun and are not done.
     removing: BTreeMap<String, BTreeSet<String>>,
     noted: BTreeMap<String, BTreeSet<String>>,
+    /// Where shipping began anew: from which unix second on.
+    anew: BTreeMap<String, i64>,
     by_uid: BTreeMap<String, String>,
 }
 
@@ -71,8 +73,10 @@ impl<'a> Facts<'a> {
         }
         let sealed = packs.iter().filter(|(_, p)| !p.pack_uid.is_empty());
         let by_uid = sealed.map(|(id, p)| (p.pack_uid.clone(), id.clone())).collect();
+        let anew = node.store.load_all(&COUNTERS, b"ship/")?.into_iter().filter(|(k, _)| k.ends_with("/anew"));
+        let anew = anew.filter_map(|(k, at)| Some((k, i64::try_from(at).ok()?))).collect();
         let pins = node.store.load_all(&PINS, &[])?.into_iter().collect();
-        Ok(Self { node, packs, pins, incidents, shipped, removing, noted, by_uid })
+        Ok(Self { node, packs, pins, incidents, shipped, removing, noted, anew, by_uid })
     }
 
     /// The packs that stand here. `current` is the run's own.
@@ -112,10 +116,12 @@ impl<'a> Facts<'a> {
         self.removing.get(&format!("{destination}/{form}")).cloned().unwrap_or_default()
     }
 
-    /// What a destination has in one form, and what is being removed there.
+    /// What a destination has in one form, and what is being removed there. Where shipping began anew, a pack without a name that is
+    /// just older than the first one to come again.
     pub fn had(&self, destination: &str, form: &str) -> BTreeSet<Age> {
         let ids = self.arrived(destination, form).into_iter().chain(self.removing(destination, form));
-        ids.filter_map(|id| Some((self.packs.get(&id)?.created_at, id))).collect()
+        let anew = self.anew.get(&anew_key(destination, form)).map(|at| (*at, String::new()));
+        ids.filter_map(|id| Some((self.packs.get(&id)?.created_at, id))).chain(anew).collect()
     }
 
     /// The packs that stand here and could be brought in this form.

@@ -99,7 +99,16 @@ pub fn apply(node: &Node, plan: &Plan, expected: Option<&str>) -> Result<Retenti
     let mut c = RetentionCounters { kept: plan.kept(&here).count() as u64, ..RetentionCounters::default() };
     let facts = Facts::read(node)?;
     let gone: Vec<&str> = plan.gone(&here).map(|r| r.export_id.as_str()).collect();
+    let destinations = node.publishing.destinations.current();
+    let refused = bucket::not_there(node, &facts, &destinations, &gone)?;
     for id in gone {
+        if let Some(why) = refused.get(id) {
+            tracing::error!(pack = id, "retention: {why}");
+            c.kept += 1;
+            c.refused += 1;
+            c.refusals.push(why.clone());
+            continue;
+        }
         let went = forget(node, &facts, id)?;
         failpoint::pass("retention.recorded");
         if went { c.removed += 1 } else { c.kept += 1 }
@@ -107,7 +116,6 @@ pub fn apply(node: &Node, plan: &Plan, expected: Option<&str>) -> Result<Retenti
     if sweep_folders(node)? || c.removed > 0 {
         c.objects = sweep_vault(node)?;
     }
-    let destinations = node.publishing.destinations.current();
     for d in destinations.iter() {
         let places: Vec<Place> = FORMS.iter().map(|f| place(&d.name, f)).collect();
         let rows = places.iter().flat_map(|p| plan.gone(p)).collect::<Vec<_>>();

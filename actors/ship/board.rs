@@ -39,7 +39,15 @@ impl Progress {
 #[derive(Debug, Default)]
 pub struct Board {
     lines: Mutex<BTreeMap<String, Progress>>,
-    trusted: Mutex<BTreeSet<String>>,
+    trusted: Mutex<Trust>,
+    turn: Mutex<()>,
+}
+
+/// The destinations that were looked at since the last reload.
+#[derive(Debug, Default)]
+struct Trust {
+    reloads: u64,
+    names: BTreeSet<String>,
 }
 
 fn open<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -58,15 +66,31 @@ impl Board {
 
     /// Whether this process has looked at a destination and found it good, or accepted.
     pub(super) fn is_trusted(&self, destination: &str) -> bool {
-        open(&self.trusted).contains(destination)
+        open(&self.trusted).names.contains(destination)
     }
 
-    pub(super) fn trust(&self, destination: &str) {
-        open(&self.trusted).insert(destination.to_owned());
+    /// How often destinations were reloaded: what is seen of one holds only while this is the same.
+    pub(super) fn reloads(&self) -> u64 {
+        open(&self.trusted).reloads
+    }
+
+    /// Trusts a destination that was looked at since so many reloads; a later one made it another.
+    pub(super) fn trust(&self, destination: &str, reloads: u64) {
+        let mut t = open(&self.trusted);
+        if t.reloads == reloads {
+            t.names.insert(destination.to_owned());
+        }
+    }
+
+    /// Held while what is on record of a destination is compared and changed: it may be looked at twice at once.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        open(&self.turn)
     }
 
     /// Destinations are looked at again before anything goes to them: they are others now, or have other keys.
     pub fn distrust_all(&self) {
-        open(&self.trusted).clear();
+        let mut t = open(&self.trusted);
+        t.reloads += 1;
+        t.names.clear();
     }
 }

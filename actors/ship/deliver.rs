@@ -1,10 +1,10 @@
 //! Bringing packs to every destination, each on its own.
 
 use super::load::{Load, held_by};
-use super::plan::{Form, wanted};
+use super::plan::Form;
 use super::send::send;
 use super::target::{Made, SINGLE, Target};
-use super::{ShipError, io, probe, receipts};
+use super::{ShipError, io, probe, receipts, there};
 use crate::export::MANIFEST_FILE;
 use crate::node::Node;
 use crate::objects::pointer::{MAX_POINTER, Pointer};
@@ -107,18 +107,15 @@ fn try_deliver(
     make_folder(d)?;
     let target = Arc::new(Target::open(d, &node.clock, memory)?);
     let runtime = runtime()?;
-    let mut due = Vec::new();
-    for form in Form::of(d.mode) {
-        due.extend(wanted(node, d, *form, export_id)?.into_iter().map(|id| (*form, id)));
-    }
-    if due.is_empty() {
-        return Ok(());
-    }
-    if let Some(f) = target.folder() {
-        f.sweep()?;
-    }
     runtime.block_on(async {
         probe::trust(node, d, &target).await?;
+        let due = there::due(node, d, &target, export_id).await?;
+        if due.is_empty() {
+            return Ok(());
+        }
+        if let Some(f) = target.folder() {
+            f.sweep()?;
+        }
         for (form, id) in due {
             let load = Load::of(node, &id, form)?;
             let did = send(node, &target, &load).await?;

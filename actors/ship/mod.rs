@@ -13,6 +13,7 @@
 //! | `target` | what can be done to a destination, within its time, memory and bandwidth |
 //! | `folder` | the same for a folder |
 //! | `probe` | whether a destination keeps its word |
+//! | `there` | whether it is the place that it was, and has what packs build on |
 //! | `receipts`, `sum`, `pace`, `board` | what is known of objects; what they must be; the cap; what is under way |
 
 pub mod actor;
@@ -28,6 +29,7 @@ mod receipts;
 mod send;
 mod sum;
 mod target;
+mod there;
 
 pub use board::{Board, Progress};
 pub use deliver::{ShipCounters, ship};
@@ -36,6 +38,7 @@ pub(crate) use plan::with_needs;
 pub use plan::{Age, Form, due_at, wanted};
 pub use probe::{NO, YES, lies, probe_destination, trust_all};
 pub(crate) use receipts::forget as forget_receipts;
+pub use there::{anew_key, commit_of};
 
 use error::io;
 use target::blocking;

@@ -4,7 +4,7 @@
 //! creation and no SHA-256 of this kind: their checksum stays "not known".
 
 use super::target::{Made, Target};
-use super::{ShipError, blocking};
+use super::{ShipError, blocking, there};
 use crate::node::Node;
 use crate::objects::{BucketKind, ObjectError};
 use crate::publishing::Destination;
@@ -43,14 +43,27 @@ pub fn probe_destination(d: &Destination, clock: &Clock) -> Result<Probe, ShipEr
 }
 
 /// Looks at a destination before the first pack goes to it. One that lies is refused, or noted loudly where its owner accepts it.
+/// Whether it is the place that it was is asked each time.
 pub(super) async fn trust(node: &Node, d: &Destination, target: &Arc<Target>) -> Result<(), ShipError> {
-    if node.shipping.is_trusted(&d.name) {
-        return Ok(());
+    let reloads = node.shipping.reloads();
+    if !node.shipping.is_trusted(&d.name) {
+        look(node, d, target).await?;
     }
-    let p = probe(target, &node.clock).await?;
-    let mut batch = Batch::new();
-    batch.put(&PROBES, &d.name, &p)?;
-    node.store.commit(batch)?;
+    there::same_place(node, d, target).await?;
+    node.shipping.trust(&d.name, reloads);
+    Ok(())
+}
+
+async fn look(node: &Node, d: &Destination, target: &Arc<Target>) -> Result<(), ShipError> {
+    let mut p = probe(target, &node.clock).await?;
+    {
+        let _turn = node.shipping.turn();
+        // Which place it was is another question.
+        p.id = node.store.load(&PROBES, &d.name)?.map(|old| old.id).unwrap_or_default();
+        let mut batch = Batch::new();
+        batch.put(&PROBES, &d.name, &p)?;
+        node.store.commit(batch)?;
+    }
     match lies(&p) {
         Some(why) if d.accept_unsafe => {
             tracing::warn!(
@@ -65,7 +78,6 @@ pub(super) async fn trust(node: &Node, d: &Destination, target: &Arc<Target>) ->
             tracing::info!(destination = d.name, url = d.access.url, note = p.note, "the destination keeps its word")
         }
     }
-    node.shipping.trust(&d.name);
     Ok(())
 }
 
@@ -90,6 +102,7 @@ async fn probe(target: &Arc<Target>, clock: &Clock) -> Result<Probe, ShipError> 
         read_back: 0,
         note: String::new(),
         at: clock.now().timestamp(),
+        id: String::new(),
     };
     let mut notes: Vec<String> = Vec::new();
     if target.folder().is_some() {

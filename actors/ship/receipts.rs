@@ -80,6 +80,16 @@ pub fn forget(store: &Store, destination: &str, export_id: &str, sealing: bool) 
     delete(store, &gone)
 }
 
+/// Forgets all objects at a destination.
+pub fn forget_all(store: &Store, destination: &str) -> Result<(), StoreError> {
+    let mut gone = Vec::new();
+    store.scan(&RECEIPTS, format!("{destination}/").as_bytes(), |k, _| {
+        gone.push(k);
+        ControlFlow::Continue(())
+    })?;
+    delete(store, &gone)
+}
+
 fn delete(store: &Store, keys: &[String]) -> Result<(), StoreError> {
     for some in keys.chunks(4096) {
         let mut batch = Batch::new();

@@ -115,6 +115,7 @@ impl Sending<'_> {
         self.keep()?;
         self.target.settle().await?;
         failpoint::pass("ship.before_commit");
+        super::there::before_commit(self.node, self.target, self.load.form, &self.load.export_id).await?;
         let there = match self.target.look(&self.name(&self.load.last)).await? {
             Some(seen) => BTreeMap::from([(self.target.bucket.key(&self.name(&self.load.last)), seen)]),
             None => BTreeMap::new(),

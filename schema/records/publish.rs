@@ -98,6 +98,8 @@ pub struct Probe {
     pub note: String,
     /// Unix seconds.
     pub at: i64,
+    /// What its marker says, by which it is told from another place; empty before there is one.
+    pub id: String,
 }
 
 /// A pack's arrival at a destination.

@@ -199,5 +199,6 @@ fn the_bytes_of_every_record_are_what_they_were() {
     golden("shipment.v1", &Shipment { files: 1, bytes: 2, finished_at: 3 });
     golden("receipt.v1", &Receipt { sum: [4; 32], bytes: 5, e_tag: "6".repeat(32), at: 7 });
     let note = "it overwrote an object that was to be created".to_owned();
-    golden("probe.v1", &Probe { url: "s3://packs/home".into(), create: 2, checksum: 1, read_back: 1, note, at: 8 });
+    let (url, id) = ("s3://packs/home".to_owned(), "9".repeat(32));
+    golden("probe.v1", &Probe { url, create: 2, checksum: 1, read_back: 1, note, at: 8, id });
 }

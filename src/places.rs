@@ -1,0 +1,42 @@
+//! A destination is a place of its own: not the node's folder, whose packs its rules would remove, nor what another destination counts on.
+
+use crate::failure::Failure;
+use datanode_actors::objects::real;
+use datanode_actors::publishing::Destination;
+use std::path::{Path, PathBuf};
+
+/// Refuses what is not.
+///
+/// # Errors
+/// Exit 2.
+pub fn check(data_dir: &Path, all: &[Destination]) -> Result<(), Failure> {
+    let meet = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
+    let setting = |name: &str| match name {
+        "folder" => "ship.folder".to_owned(),
+        _ => format!("ship.destinations.{name}.url"),
+    };
+    let data = real(data_dir);
+    let mut places: Vec<(&str, String, PathBuf)> = Vec::new();
+    for d in all {
+        let (root, path) = d.access.place().map_err(|e| Failure::usage(format!("{}: {e}", setting(&d.name))))?;
+        if root.is_empty() && meet(&path, &data) {
+            return Err(Failure::usage(format!(
+                "{}: {} is within data_dir ({}), or around it; packs would be brought to where they are: choose a folder outside",
+                setting(&d.name),
+                d.access.url,
+                data.display()
+            )));
+        }
+        if let Some((other, ..)) = places.iter().find(|(_, r, p)| *r == root && meet(p, &path)) {
+            return Err(Failure::usage(format!(
+                "{}: {} is the place of {}, or one is within the other; what one removes the other would miss: give each its own (for \
+                 both forms in one place, mode = \"both\")",
+                setting(&d.name),
+                d.access.url,
+                setting(other)
+            )));
+        }
+        places.push((&d.name, root, path));
+    }
+    Ok(())
+}
