@@ -1,7 +1,7 @@
 //! Bringing packs to every destination, each on its own.
 
-use super::load::{Load, held_by};
-use super::plan::{Form, wanted};
+use super::load::Load;
+use super::plan::{Form, needs, plan};
 use super::send::send;
 use super::target::{Made, SINGLE, Target};
 use super::{ShipError, io, probe, receipts};
@@ -16,6 +16,7 @@ use datanode_schema::failpoint;
 use datanode_schema::records::Shipment;
 use datanode_schema::store::Batch;
 use datanode_schema::trees::{COUNTERS, SHIPMENTS};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Destinations that are served at once; they share the memory for bodies.
@@ -107,42 +108,80 @@ fn try_deliver(
     make_folder(d)?;
     let target = Arc::new(Target::open(d, &node.clock, memory)?);
     let runtime = runtime()?;
-    let mut due = Vec::new();
+    let (mut due, mut failed) = (Vec::new(), Vec::new());
     for form in Form::of(d.mode) {
-        due.extend(wanted(node, d, *form, export_id)?.into_iter().map(|id| (*form, id)));
+        let plan = plan(node, d, *form, export_id)?;
+        due.extend(plan.go.into_iter().map(|id| (*form, id)));
+        failed.extend(plan.cannot);
     }
     if due.is_empty() {
-        return Ok(());
+        return ShipError::all(failed);
     }
     if let Some(f) = target.folder() {
         f.sweep()?;
     }
     runtime.block_on(async {
         probe::trust(node, d, &target).await?;
-        for (form, id) in due {
-            let load = Load::of(node, &id, form)?;
-            let did = send(node, &target, &load).await?;
-            if form == Form::Plain {
-                point(node, &target, &id).await?;
+        Ok::<_, ShipError>(())
+    })?;
+    let mut stay: BTreeSet<(&str, String)> = BTreeSet::new();
+    for (form, id) in due {
+        // What it builds on did not go.
+        let keeps = |of: &Vec<String>| of.iter().any(|n| stay.contains(&(form.name(), n.clone())));
+        let builds_on = needs(node, form, &id);
+        let done = match builds_on {
+            Ok(of) if keeps(&of) => {
+                stay.insert((form.name(), id));
+                continue;
             }
-            record(node, &d.name, &load, did)?;
-            let builds_on = if form == Form::Plain { held_by(node, &id)? } else { Vec::new() };
-            receipts::prune(&node.store, &d.name, &load, &builds_on)?;
-            *c += super::ShipCounters { shipped: 1, ..did };
-            seen::upload_whole(&node.acts, &id, &d.access.url);
-            tracing::info!(
-                destination = d.name,
-                pack = id,
-                form = form.name(),
-                written = did.written,
-                copied = did.copied,
-                present = did.present,
-                bytes = did.bytes,
-                "shipped"
-            );
+            Ok(of) => runtime.block_on(bring(node, d, &target, (form, &id), &of)),
+            Err(e) => Err(e),
+        };
+        match done {
+            Ok(did) => *c += did,
+            Err(e) => {
+                let goes_on = e.is_of_one_pack();
+                if goes_on {
+                    tracing::error!(destination = d.name, pack = id, form = form.name(), error = %e, "a pack did not go");
+                }
+                failed.push(e);
+                stay.insert((form.name(), id));
+                if !goes_on {
+                    break;
+                }
+            }
         }
-        Ok(())
-    })
+    }
+    ShipError::all(failed)
+}
+
+/// One pack in one form, with all that follows from its arrival.
+async fn bring(
+    node: &Node,
+    d: &Destination,
+    target: &Arc<Target>,
+    (form, id): (Form, &str),
+    builds_on: &[String],
+) -> Result<ShipCounters, ShipError> {
+    let load = Load::of(node, id, form)?;
+    let did = send(node, target, &load).await?;
+    if form == Form::Plain {
+        point(node, target, id).await?;
+    }
+    record(node, &d.name, &load, did)?;
+    receipts::prune(&node.store, &d.name, &load, if form == Form::Plain { builds_on } else { &[] })?;
+    seen::upload_whole(&node.acts, id, &d.access.url);
+    tracing::info!(
+        destination = d.name,
+        pack = id,
+        form = form.name(),
+        written = did.written,
+        copied = did.copied,
+        present = did.present,
+        bytes = did.bytes,
+        "shipped"
+    );
+    Ok(ShipCounters { shipped: 1, ..did })
 }
 
 fn record(node: &Node, destination: &str, load: &Load, did: ShipCounters) -> Result<(), ShipError> {
@@ -174,8 +213,9 @@ async fn point(node: &Node, target: &Arc<Target>, export_id: &str) -> Result<(),
     let text = bytes::Bytes::from(pointer.to_text());
     let own = layout::pointer(&node.source, export_id);
     if target.create(&own, text.clone()).await? == Made::There {
-        let there = target.read(&own, MAX_POINTER).await?;
-        if there.as_ref() != Some(&text) {
+        // It may have been written when the bucket was reached by another name; the pack that it names is what counts.
+        let there = target.read(&own, MAX_POINTER).await?.map(|t| Pointer::parse(&String::from_utf8_lossy(&t)));
+        if !there.is_some_and(|p| p.is_ok_and(|p| p.export_id == export_id)) {
             let what = format!("{}/{own}", target.bucket.url);
             seen::upload_differs(&node.acts, export_id, &format!("{what} is not what is sent"));
             return Err(ShipError::Altered(what));

@@ -89,17 +89,51 @@ pub fn with_needs<E>(
     Ok(out)
 }
 
+/// What a pack builds on, as it says itself.
+pub(super) fn needs(node: &Node, form: Form, id: &str) -> Result<Vec<String>, ShipError> {
+    match form {
+        Form::Plain => held_by(node, id),
+        Form::Sealed => required(node, id),
+    }
+}
+
+/// What is still to be brought to a destination in one form.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The packs that can go, in order.
+    pub go: Vec<String>,
+    /// Why others, which are due as well, cannot.
+    pub cannot: Vec<ShipError>,
+}
+
+/// The plan for a destination in a form: a pack that cannot go keeps no other from going.
+///
+/// # Errors
+/// The store's.
+pub(super) fn plan(node: &Node, d: &Destination, form: Form, current: &str) -> Result<Plan, ShipError> {
+    let facts = Facts::read(node)?;
+    let mut met = facts.arrived(&d.name, form.name());
+    let mut out = Plan::default();
+    for id in due_at(&facts, d, form, current, node.clock.now().timestamp()) {
+        match with_needs(vec![id], &met, |id| needs(node, form, id)) {
+            Ok(more) => {
+                met.extend(more.iter().cloned());
+                out.go.extend(more);
+            }
+            Err(e @ ShipError::Store(_)) => return Err(e),
+            Err(e) => out.cannot.push(e),
+        }
+    }
+    Ok(out)
+}
+
 /// What is to be brought to a destination in a form, in order.
 ///
 /// # Errors
-/// The store's, or a pack's that cannot be read.
+/// The store's, or that of a pack that is due and cannot go.
 pub fn wanted(node: &Node, d: &Destination, form: Form, current: &str) -> Result<Vec<String>, ShipError> {
-    let facts = Facts::read(node)?;
-    let due = due_at(&facts, d, form, current, node.clock.now().timestamp());
-    with_needs(due, &facts.arrived(&d.name, form.name()), |id| match form {
-        Form::Plain => held_by(node, id),
-        Form::Sealed => required(node, id),
-    })
+    let plan = plan(node, d, form, current)?;
+    ShipError::all(plan.cannot).map(|()| plan.go)
 }
 
 #[cfg(test)]
