@@ -26,6 +26,14 @@ pub(super) const FORMS: [&str; 2] = [Form::Plain.name(), Form::Sealed.name()];
 /// What begins the key of a removal under way (tree `counters`).
 const REMOVING: &str = "retention/removing/";
 
+/// What begins the key of a pack that no longer goes to a destination by itself (tree `counters`).
+const BROUGHT: &str = "brought/";
+
+/// The key that says that a pack arrived at a destination once, or was older than its first: it may be gone from there, and stays gone.
+pub fn brought_key(destination: &str, form: &str, id: &str) -> String {
+    format!("{BROUGHT}{destination}/{form}/{id}")
+}
+
 /// The key of the removal of a pack at a destination.
 pub fn removal_key(destination: &str, form: &str, id: &str) -> String {
     format!("{REMOVING}{destination}/{form}/{id}")
@@ -42,6 +50,8 @@ pub struct Facts<'a> {
     shipped: BTreeMap<String, BTreeSet<String>>,
     /// The same of removals that were begun and are not done.
     removing: BTreeMap<String, BTreeSet<String>>,
+    /// The same of what arrived once, or was never meant to.
+    brought: BTreeMap<String, BTreeSet<String>>,
     noted: BTreeMap<String, BTreeSet<String>>,
     by_uid: BTreeMap<String, String>,
 }
@@ -62,6 +72,8 @@ impl<'a> Facts<'a> {
         let shipped = by_place(node.store.load_all(&SHIPMENTS, &[])?.iter().map(|(k, _)| k.as_str()));
         let removals = node.store.load_all(&COUNTERS, REMOVING.as_bytes())?;
         let removing = by_place(removals.iter().filter_map(|(k, _)| k.strip_prefix(REMOVING)));
+        let brought = node.store.load_all(&COUNTERS, BROUGHT.as_bytes())?;
+        let brought = by_place(brought.iter().filter_map(|(k, _)| k.strip_prefix(BROUGHT)));
         let mut noted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (key, _) in node.store.load_all(&NEEDS, &[])? {
             if let Some((pack, need)) = key.rsplit_once('/') {
@@ -72,7 +84,7 @@ impl<'a> Facts<'a> {
         let sealed = packs.iter().filter(|(_, p)| !p.pack_uid.is_empty());
         let by_uid = sealed.map(|(id, p)| (p.pack_uid.clone(), id.clone())).collect();
         let pins = node.store.load_all(&PINS, &[])?.into_iter().collect();
-        Ok(Self { node, packs, pins, incidents, shipped, removing, noted, by_uid })
+        Ok(Self { node, packs, pins, incidents, shipped, removing, brought, noted, by_uid })
     }
 
     /// The packs that stand here. `current` is the run's own.
@@ -116,6 +128,11 @@ impl<'a> Facts<'a> {
     pub fn had(&self, destination: &str, form: &str) -> BTreeSet<Age> {
         let ids = self.arrived(destination, form).into_iter().chain(self.removing(destination, form));
         ids.filter_map(|id| Some((self.packs.get(&id)?.created_at, id))).collect()
+    }
+
+    /// The ids of what arrived there once, or was older than the first that did.
+    pub fn brought(&self, destination: &str, form: &str) -> BTreeSet<String> {
+        self.brought.get(&format!("{destination}/{form}")).cloned().unwrap_or_default()
     }
 
     /// The packs that stand here and could be brought in this form.

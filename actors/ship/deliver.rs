@@ -3,7 +3,7 @@
 use super::load::Load;
 use super::plan::{Form, needs, plan};
 use super::send::send;
-use super::target::{Made, SINGLE, Target};
+use super::target::{Made, PART, SINGLE, Target};
 use super::{ShipError, io, probe, receipts};
 use crate::export::MANIFEST_FILE;
 use crate::node::Node;
@@ -11,16 +11,13 @@ use crate::objects::pointer::{MAX_POINTER, Pointer};
 use crate::objects::{Fault, ObjectError, layout};
 use crate::publishing::Destination;
 use crate::quarantine::seen;
-use crate::retention::removal_key;
+use crate::retention::{brought_key, removal_key};
 use datanode_schema::failpoint;
 use datanode_schema::records::Shipment;
 use datanode_schema::store::Batch;
 use datanode_schema::trees::{COUNTERS, SHIPMENTS};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// Destinations that are served at once; they share the memory for bodies.
-const AT_ONCE: usize = 3;
 
 /// What shipping did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -54,21 +51,20 @@ impl std::ops::AddAssign for ShipCounters {
 pub fn ship(node: &Node, export_id: &str) -> Result<ShipCounters, ShipError> {
     let mut c = ShipCounters::default();
     let all = node.publishing.destinations.current();
-    let memory = SINGLE / all.len().clamp(1, AT_ONCE) as u64;
+    // They share the memory for bodies; each has room for a part.
+    let memory = (SINGLE / all.len().max(1) as u64).max(PART);
     let mut failed = Vec::new();
-    for group in all.chunks(AT_ONCE) {
-        let done: Vec<_> = std::thread::scope(|s| {
-            let begun: Vec<_> = group.iter().map(|d| s.spawn(move || deliver(node, d, export_id, memory))).collect();
-            begun.into_iter().map(|t| t.join()).collect()
-        });
-        for (d, done) in group.iter().zip(done) {
-            match done {
-                Ok((did, result)) => {
-                    c += did;
-                    failed.extend(result.err().map(|e| (d.name.clone(), e)));
-                }
-                Err(_) => failed.push((d.name.clone(), ShipError::Runtime("a thread ended".to_owned()))),
+    let done: Vec<_> = std::thread::scope(|s| {
+        let begun: Vec<_> = all.iter().map(|d| s.spawn(move || deliver(node, d, export_id, memory))).collect();
+        begun.into_iter().map(|t| t.join()).collect()
+    });
+    for (d, done) in all.iter().zip(done) {
+        match done {
+            Ok((did, result)) => {
+                c += did;
+                failed.extend(result.err().map(|e| (d.name.clone(), e)));
             }
+            Err(_) => failed.push((d.name.clone(), ShipError::Runtime("a thread ended".to_owned()))),
         }
     }
     if failed.is_empty() { Ok(c) } else { Err(ShipError::Destinations(failed)) }
@@ -106,13 +102,14 @@ fn try_deliver(
     c: &mut ShipCounters,
 ) -> Result<(), ShipError> {
     make_folder(d)?;
-    let target = Arc::new(Target::open(d, &node.clock, memory)?);
+    let target = Arc::new(Target::open(d, &node.clock, memory)?.of(node));
     let runtime = runtime()?;
-    let (mut due, mut failed) = (Vec::new(), Vec::new());
+    let (mut due, mut failed, mut marks) = (Vec::new(), Vec::new(), Vec::new());
     for form in Form::of(d.mode) {
         let plan = plan(node, d, *form, export_id)?;
         due.extend(plan.go.into_iter().map(|id| (*form, id)));
         failed.extend(plan.cannot);
+        marks.push((*form, plan.before, plan.gone));
     }
     if due.is_empty() {
         return ShipError::all(failed);
@@ -124,6 +121,9 @@ fn try_deliver(
         probe::trust(node, d, &target).await?;
         Ok::<_, ShipError>(())
     })?;
+    for (form, before, gone) in marks.into_iter().filter(|(form, ..)| due.iter().any(|(f, _)| f == form)) {
+        mark(node, &d.name, form, &before, &gone)?;
+    }
     let mut stay: BTreeSet<(&str, String)> = BTreeSet::new();
     for (form, id) in due {
         // What it builds on did not go.
@@ -190,10 +190,29 @@ fn record(node: &Node, destination: &str, load: &Load, did: ShipCounters) -> Res
     let mut batch = Batch::new();
     let (form, id) = (load.form.name(), &load.export_id);
     batch.put(&SHIPMENTS, &format!("{destination}/{form}/{id}"), &record)?;
+    batch.put(&COUNTERS, &brought_key(destination, form, id), &1)?;
     // A removal that stopped half way is over: the pack was needed again.
     batch.delete(&COUNTERS, &removal_key(destination, form, id));
     node.store.commit(batch)?;
     count(node, &format!("ship/{destination}/shipped"), 1)
+}
+
+/// Notes what was here before a destination's first pack; what is no longer here needs no note.
+fn mark(node: &Node, destination: &str, form: Form, before: &[String], gone: &[String]) -> Result<(), ShipError> {
+    let key = |id: &String| brought_key(destination, form.name(), id);
+    let all = before.iter().map(|id| (key(id), true)).chain(gone.iter().map(|id| (key(id), false)));
+    for some in all.collect::<Vec<_>>().chunks(1024) {
+        let mut batch = Batch::new();
+        for (key, stays) in some {
+            if *stays {
+                batch.put(&COUNTERS, key, &1)?;
+            } else {
+                batch.delete(&COUNTERS, key);
+            }
+        }
+        node.store.commit(batch)?;
+    }
+    Ok(())
 }
 
 /// Only this destination's thread writes its counters.

@@ -107,7 +107,7 @@ impl Sending<'_> {
     async fn all(&mut self) -> Result<(), ShipError> {
         let items: Vec<&Item> = self.load.items.iter().collect();
         for look in 0.. {
-            let there = self.target.list(&self.load.prefix).await?;
+            let there = self.target.list(&self.load.prefix, items.len()).await?;
             self.is_committed = there.contains_key(&self.target.bucket.key(&self.name(&self.load.last)));
             let open: Vec<&Item> = items.iter().filter(|i| look == 0 || !self.is_settled(i, &there)).copied().collect();
             if self.round(&open, &there).await? == 0 {
