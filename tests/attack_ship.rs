@@ -302,9 +302,9 @@ fn a_pack_that_a_night_of_a_wrong_clock_precedes_is_still_owed() {
     h.ship(&missed).unwrap_err();
     std::fs::remove_file(&root).unwrap();
     std::fs::rename(nas.path().join("away"), &root).unwrap();
-    let (node, all) = (h.node(), h.node().publishing.destinations.current());
-    let owed = wanted(&node, &all[0], Form::Plain, "").unwrap();
-    assert!(owed.contains(&missed), "nothing says that {missed} is not there");
+    let nas = h.node().publishing.destinations.current()[0].clone();
+    let owed = wanted(&h.node(), &nas, Form::Plain, "").unwrap();
+    assert_eq!(owed, [missed], "the one that is not there, and no other");
 }
 
 // ---- a bucket that answers strangely ----

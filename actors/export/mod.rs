@@ -22,7 +22,7 @@ mod sums;
 mod verify;
 mod weight;
 
-pub use check::{MAX_TEXT, ManifestError, read_text, safe_path};
+pub use check::{MAX_FILES, MAX_TEXT, ManifestError, read_text, safe_path};
 pub use diff::{ExclusionChange, FileChange, PackDiff};
 pub use error::ExportError;
 pub use id::ExportId;

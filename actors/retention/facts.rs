@@ -26,6 +26,14 @@ pub(super) const FORMS: [&str; 2] = [Form::Plain.name(), Form::Sealed.name()];
 /// What begins the key of a removal under way (tree `counters`).
 const REMOVING: &str = "retention/removing/";
 
+/// What begins the key of a pack that no longer goes to a destination by itself (tree `counters`).
+const BROUGHT: &str = "brought/";
+
+/// The key that says that a pack arrived at a destination once, or was older than its first: it may be gone from there, and stays gone.
+pub fn brought_key(destination: &str, form: &str, id: &str) -> String {
+    format!("{BROUGHT}{destination}/{form}/{id}")
+}
+
 /// The key of the removal of a pack at a destination.
 pub fn removal_key(destination: &str, form: &str, id: &str) -> String {
     format!("{REMOVING}{destination}/{form}/{id}")
@@ -42,6 +50,8 @@ pub struct Facts<'a> {
     shipped: BTreeMap<String, BTreeSet<String>>,
     /// The same of removals that were begun and are not done.
     removing: BTreeMap<String, BTreeSet<String>>,
+    /// The same of what arrived once, or was never meant to.
+    brought: BTreeMap<String, BTreeSet<String>>,
     noted: BTreeMap<String, BTreeSet<String>>,
     /// Where shipping began anew: from which unix second on.
     anew: BTreeMap<String, i64>,
@@ -64,6 +74,8 @@ impl<'a> Facts<'a> {
         let shipped = by_place(node.store.load_all(&SHIPMENTS, &[])?.iter().map(|(k, _)| k.as_str()));
         let removals = node.store.load_all(&COUNTERS, REMOVING.as_bytes())?;
         let removing = by_place(removals.iter().filter_map(|(k, _)| k.strip_prefix(REMOVING)));
+        let brought = node.store.load_all(&COUNTERS, BROUGHT.as_bytes())?;
+        let brought = by_place(brought.iter().filter_map(|(k, _)| k.strip_prefix(BROUGHT)));
         let mut noted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (key, _) in node.store.load_all(&NEEDS, &[])? {
             if let Some((pack, need)) = key.rsplit_once('/') {
@@ -76,7 +88,7 @@ impl<'a> Facts<'a> {
         let anew = node.store.load_all(&COUNTERS, b"ship/")?.into_iter().filter(|(k, _)| k.ends_with("/anew"));
         let anew = anew.filter_map(|(k, at)| Some((k, i64::try_from(at).ok()?))).collect();
         let pins = node.store.load_all(&PINS, &[])?.into_iter().collect();
-        Ok(Self { node, packs, pins, incidents, shipped, removing, noted, anew, by_uid })
+        Ok(Self { node, packs, pins, incidents, shipped, removing, brought, noted, anew, by_uid })
     }
 
     /// The packs that stand here. `current` is the run's own.
@@ -122,6 +134,11 @@ impl<'a> Facts<'a> {
         let ids = self.arrived(destination, form).into_iter().chain(self.removing(destination, form));
         let anew = self.anew.get(&anew_key(destination, form)).map(|at| (*at, String::new()));
         ids.filter_map(|id| Some((self.packs.get(&id)?.created_at, id))).chain(anew).collect()
+    }
+
+    /// The ids of what arrived there once, or was older than the first that did.
+    pub fn brought(&self, destination: &str, form: &str) -> BTreeSet<String> {
+        self.brought.get(&format!("{destination}/{form}")).cloned().unwrap_or_default()
     }
 
     /// The packs that stand here and could be brought in this form.

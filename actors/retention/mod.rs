@@ -30,7 +30,7 @@ mod plan;
 mod rules;
 
 pub use error::RetentionError;
-pub use facts::{Facts, removal_key};
+pub use facts::{Facts, brought_key, removal_key};
 pub use local::{RetentionCounters, apply, retain};
 pub use plan::{LOCAL, Place, Plan, Row, plan};
 pub use rules::{Candidate, Decision, Why, decide};

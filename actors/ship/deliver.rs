@@ -1,9 +1,9 @@
 //! Bringing packs to every destination, each on its own.
 
-use super::load::{Load, held_by};
-use super::plan::Form;
+use super::load::Load;
+use super::plan::{Form, needs};
 use super::send::send;
-use super::target::{Made, SINGLE, Target};
+use super::target::{Made, PART, SINGLE, Target};
 use super::{ShipError, io, probe, receipts, there};
 use crate::export::MANIFEST_FILE;
 use crate::node::Node;
@@ -11,15 +11,13 @@ use crate::objects::pointer::{MAX_POINTER, Pointer};
 use crate::objects::{Fault, ObjectError, layout};
 use crate::publishing::Destination;
 use crate::quarantine::seen;
-use crate::retention::removal_key;
+use crate::retention::{brought_key, removal_key};
 use datanode_schema::failpoint;
 use datanode_schema::records::Shipment;
 use datanode_schema::store::Batch;
 use datanode_schema::trees::{COUNTERS, SHIPMENTS};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// Destinations that are served at once; they share the memory for bodies.
-const AT_ONCE: usize = 3;
 
 /// What shipping did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -53,21 +51,20 @@ impl std::ops::AddAssign for ShipCounters {
 pub fn ship(node: &Node, export_id: &str) -> Result<ShipCounters, ShipError> {
     let mut c = ShipCounters::default();
     let all = node.publishing.destinations.current();
-    let memory = SINGLE / all.len().clamp(1, AT_ONCE) as u64;
+    // They share the memory for bodies; each has room for a part.
+    let memory = (SINGLE / all.len().max(1) as u64).max(PART);
     let mut failed = Vec::new();
-    for group in all.chunks(AT_ONCE) {
-        let done: Vec<_> = std::thread::scope(|s| {
-            let begun: Vec<_> = group.iter().map(|d| s.spawn(move || deliver(node, d, export_id, memory))).collect();
-            begun.into_iter().map(|t| t.join()).collect()
-        });
-        for (d, done) in group.iter().zip(done) {
-            match done {
-                Ok((did, result)) => {
-                    c += did;
-                    failed.extend(result.err().map(|e| (d.name.clone(), e)));
-                }
-                Err(_) => failed.push((d.name.clone(), ShipError::Runtime("a thread ended".to_owned()))),
+    let done: Vec<_> = std::thread::scope(|s| {
+        let begun: Vec<_> = all.iter().map(|d| s.spawn(move || deliver(node, d, export_id, memory))).collect();
+        begun.into_iter().map(|t| t.join()).collect()
+    });
+    for (d, done) in all.iter().zip(done) {
+        match done {
+            Ok((did, result)) => {
+                c += did;
+                failed.extend(result.err().map(|e| (d.name.clone(), e)));
             }
+            Err(_) => failed.push((d.name.clone(), ShipError::Runtime("a thread ended".to_owned()))),
         }
     }
     if failed.is_empty() { Ok(c) } else { Err(ShipError::Destinations(failed)) }
@@ -105,41 +102,83 @@ fn try_deliver(
     c: &mut ShipCounters,
 ) -> Result<(), ShipError> {
     make_folder(d)?;
-    let target = Arc::new(Target::open(d, &node.clock, memory)?);
+    let target = Arc::new(Target::open(d, &node.clock, memory)?.of(node));
     let runtime = runtime()?;
-    runtime.block_on(async {
-        probe::trust(node, d, &target).await?;
-        let due = there::due(node, d, &target, export_id).await?;
-        if due.is_empty() {
-            return Ok(());
-        }
-        if let Some(f) = target.folder() {
-            f.sweep()?;
-        }
-        for (form, id) in due {
-            let load = Load::of(node, &id, form)?;
-            let did = send(node, &target, &load).await?;
-            if form == Form::Plain {
-                point(node, &target, &id).await?;
+    runtime.block_on(probe::trust(node, d, &target))?;
+    let (mut due, mut failed, mut marks) = (Vec::new(), Vec::new(), Vec::new());
+    for form in Form::of(d.mode) {
+        let plan = runtime.block_on(there::plan_at(node, d, &target, *form, export_id))?;
+        due.extend(plan.go.into_iter().map(|id| (*form, id)));
+        failed.extend(plan.cannot);
+        marks.push((*form, plan.before, plan.gone));
+    }
+    if due.is_empty() {
+        return ShipError::all(failed);
+    }
+    if let Some(f) = target.folder() {
+        f.sweep()?;
+    }
+    for (form, before, gone) in marks.into_iter().filter(|(form, ..)| due.iter().any(|(f, _)| f == form)) {
+        mark(node, &d.name, form, &before, &gone)?;
+    }
+    let mut stay: BTreeSet<(&str, String)> = BTreeSet::new();
+    for (form, id) in due {
+        // What it builds on did not go.
+        let keeps = |of: &Vec<String>| of.iter().any(|n| stay.contains(&(form.name(), n.clone())));
+        let builds_on = needs(node, form, &id);
+        let done = match builds_on {
+            Ok(of) if keeps(&of) => {
+                stay.insert((form.name(), id));
+                continue;
             }
-            record(node, &d.name, &load, did)?;
-            let builds_on = if form == Form::Plain { held_by(node, &id)? } else { Vec::new() };
-            receipts::prune(&node.store, &d.name, &load, &builds_on)?;
-            *c += super::ShipCounters { shipped: 1, ..did };
-            seen::upload_whole(&node.acts, &id, &d.access.url);
-            tracing::info!(
-                destination = d.name,
-                pack = id,
-                form = form.name(),
-                written = did.written,
-                copied = did.copied,
-                present = did.present,
-                bytes = did.bytes,
-                "shipped"
-            );
+            Ok(of) => runtime.block_on(bring(node, d, &target, (form, &id), &of)),
+            Err(e) => Err(e),
+        };
+        match done {
+            Ok(did) => *c += did,
+            Err(e) => {
+                let goes_on = e.is_of_one_pack();
+                if goes_on {
+                    tracing::error!(destination = d.name, pack = id, form = form.name(), error = %e, "a pack did not go");
+                }
+                failed.push(e);
+                stay.insert((form.name(), id));
+                if !goes_on {
+                    break;
+                }
+            }
         }
-        Ok(())
-    })
+    }
+    ShipError::all(failed)
+}
+
+/// One pack in one form, with all that follows from its arrival.
+async fn bring(
+    node: &Node,
+    d: &Destination,
+    target: &Arc<Target>,
+    (form, id): (Form, &str),
+    builds_on: &[String],
+) -> Result<ShipCounters, ShipError> {
+    let load = Load::of(node, id, form)?;
+    let did = send(node, target, &load).await?;
+    if form == Form::Plain {
+        point(node, target, id).await?;
+    }
+    record(node, &d.name, &load, did)?;
+    receipts::prune(&node.store, &d.name, &load, if form == Form::Plain { builds_on } else { &[] })?;
+    seen::upload_whole(&node.acts, id, &d.access.url);
+    tracing::info!(
+        destination = d.name,
+        pack = id,
+        form = form.name(),
+        written = did.written,
+        copied = did.copied,
+        present = did.present,
+        bytes = did.bytes,
+        "shipped"
+    );
+    Ok(ShipCounters { shipped: 1, ..did })
 }
 
 fn record(node: &Node, destination: &str, load: &Load, did: ShipCounters) -> Result<(), ShipError> {
@@ -148,10 +187,29 @@ fn record(node: &Node, destination: &str, load: &Load, did: ShipCounters) -> Res
     let mut batch = Batch::new();
     let (form, id) = (load.form.name(), &load.export_id);
     batch.put(&SHIPMENTS, &format!("{destination}/{form}/{id}"), &record)?;
+    batch.put(&COUNTERS, &brought_key(destination, form, id), &1)?;
     // A removal that stopped half way is over: the pack was needed again.
     batch.delete(&COUNTERS, &removal_key(destination, form, id));
     node.store.commit(batch)?;
     count(node, &format!("ship/{destination}/shipped"), 1)
+}
+
+/// Notes what was here before a destination's first pack; what is no longer here needs no note.
+fn mark(node: &Node, destination: &str, form: Form, before: &[String], gone: &[String]) -> Result<(), ShipError> {
+    let key = |id: &String| brought_key(destination, form.name(), id);
+    let all = before.iter().map(|id| (key(id), true)).chain(gone.iter().map(|id| (key(id), false)));
+    for some in all.collect::<Vec<_>>().chunks(1024) {
+        let mut batch = Batch::new();
+        for (key, stays) in some {
+            if *stays {
+                batch.put(&COUNTERS, key, &1)?;
+            } else {
+                batch.delete(&COUNTERS, key);
+            }
+        }
+        node.store.commit(batch)?;
+    }
+    Ok(())
 }
 
 /// Only this destination's thread writes its counters.
@@ -171,8 +229,9 @@ async fn point(node: &Node, target: &Arc<Target>, export_id: &str) -> Result<(),
     let text = bytes::Bytes::from(pointer.to_text());
     let own = layout::pointer(&node.source, export_id);
     if target.create(&own, text.clone()).await? == Made::There {
-        let there = target.read(&own, MAX_POINTER).await?;
-        if there.as_ref() != Some(&text) {
+        // It may have been written when the bucket was reached by another name; the pack that it names is what counts.
+        let there = target.read(&own, MAX_POINTER).await?.map(|t| Pointer::parse(&String::from_utf8_lossy(&t)));
+        if !there.is_some_and(|p| p.is_ok_and(|p| p.export_id == export_id)) {
             let what = format!("{}/{own}", target.bucket.url);
             seen::upload_differs(&node.acts, export_id, &format!("{what} is not what is sent"));
             return Err(ShipError::Altered(what));

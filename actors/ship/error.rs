@@ -26,6 +26,14 @@ pub enum ShipError {
         /// Why.
         cause: std::io::Error,
     },
+    /// A file of the pack, or of the vault, could not be read here.
+    #[error("{path}: {cause}; it is of a pack here and is not sent without it: see `datanode pack verify`")]
+    Here {
+        /// The file.
+        path: String,
+        /// Why.
+        cause: std::io::Error,
+    },
     /// An object lies there, or arrived, that is not what is sent.
     #[error(
         "{0}: it is not what is sent, and nothing there is overwritten; find out who changed it, remove it, and run `datanode nightly \
@@ -45,7 +53,8 @@ pub enum ShipError {
     },
     /// What a pack builds on is no longer here.
     #[error(
-        "{pack} builds on {needs}, which is not here and has not arrived there; set export.scope = \"full\" for one night"
+        "{pack} builds on {needs}, which is not here and has not arrived there; set export.scope = \"full\" for one night, and later packs \
+         go without it. For this one itself bring {needs} back (`datanode pack pull`)"
     )]
     Missing {
         /// The pack.
@@ -77,6 +86,9 @@ pub enum ShipError {
     /// The process was asked to stop.
     #[error("stopped on request; the next run goes on where this one stopped")]
     Stopping,
+    /// Packs of one destination failed; the others went.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n    "))]
+    Packs(Vec<ShipError>),
     /// Destinations failed; the others have what they should.
     #[error("{}", .0.iter().map(|(name, e)| format!("{name}: {e}")).collect::<Vec<_>>().join("\n  "))]
     Destinations(Vec<(String, ShipError)>),
@@ -87,6 +99,7 @@ impl ShipError {
     pub fn is_integrity(&self) -> bool {
         match self {
             Self::Altered(_) | Self::AlteredHere(_) => true,
+            Self::Packs(all) => all.iter().any(Self::is_integrity),
             Self::Destinations(all) => all.iter().any(|(_, e)| e.is_integrity()),
             _ => false,
         }
@@ -96,8 +109,30 @@ impl ShipError {
     pub fn is_stop(&self) -> bool {
         match self {
             Self::Stopping => true,
+            Self::Packs(all) => all.iter().all(Self::is_stop),
             Self::Destinations(all) => all.iter().all(|(_, e)| e.is_stop()),
             _ => false,
+        }
+    }
+
+    /// Whether it is about one pack alone: the destination answers, and others may go.
+    pub(super) fn is_of_one_pack(&self) -> bool {
+        use ShipError::{Altered, AlteredHere, Here, Manifest, Missing, Unsteady, Vault};
+        matches!(
+            self,
+            Altered(_) | AlteredHere(_) | Here { .. } | Manifest { .. } | Missing { .. } | Unsteady(_) | Vault(_)
+        )
+    }
+
+    /// One of several, where there are several.
+    pub(super) fn all(mut of: Vec<Self>) -> Result<(), Self> {
+        match (of.pop(), of.is_empty()) {
+            (None, _) => Ok(()),
+            (Some(one), true) => Err(one),
+            (Some(last), false) => {
+                of.push(last);
+                Err(Self::Packs(of))
+            }
         }
     }
 }
@@ -105,4 +140,10 @@ impl ShipError {
 pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ShipError {
     let path = path.display().to_string();
     move |cause| ShipError::Io { path, cause }
+}
+
+/// Of a file that is here, not there.
+pub(super) fn here(path: &Path) -> impl FnOnce(std::io::Error) -> ShipError {
+    let path = path.display().to_string();
+    move |cause| ShipError::Here { path, cause }
 }

@@ -2,10 +2,11 @@
 //! is synced for one file: everything before a commit is synced at once, and then the commit.
 
 use super::ShipError;
-use super::error::io;
+use super::error::{here, io};
 use super::sum::Item;
 use super::target::Made;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// A destination folder.
@@ -16,13 +17,22 @@ pub struct Folder {
     temps: PathBuf,
 }
 
+/// Bytes that are copied at once.
+const PIECE: u64 = 1 << 20;
+
 impl Folder {
     /// The folder.
     pub fn open(root: &Path) -> Self {
-        Self { root: root.to_owned(), temps: root.join(".datanode-tmp") }
+        Self { root: root.to_owned(), temps: root.join(".datanode-tmp/others") }
     }
 
-    /// Removes what an earlier process left half written; one stage ships at a time.
+    /// With a place of one's own for what is half written: others may share the folder.
+    pub fn with_temps(mut self, own: &str) -> Self {
+        self.temps = self.root.join(".datanode-tmp").join(own);
+        self
+    }
+
+    /// Removes what an earlier process left half written; one stage of a node ships at a time.
     pub fn sweep(&self) -> Result<(), ShipError> {
         if self.temps.exists() {
             std::fs::remove_dir_all(&self.temps).map_err(io(&self.temps))?;
@@ -30,8 +40,8 @@ impl Folder {
         Ok(())
     }
 
-    /// Copies the item to `name`, where there is none.
-    pub fn put(&self, name: &str, item: &Item) -> Result<Made, ShipError> {
+    /// Copies the item to `name`, where there is none; `turn` lets so many bytes through.
+    pub fn put(&self, name: &str, item: &Item, turn: impl Fn(u64) -> Result<(), ShipError>) -> Result<Made, ShipError> {
         let target = self.root.join(name);
         if target.exists() {
             return Ok(Made::There);
@@ -42,7 +52,7 @@ impl Folder {
         }
         // Another node's process may have this one's number, and two destinations may share a folder.
         let temp = self.temps.join(format!("{:016x}", rand::random::<u64>()));
-        std::fs::copy(&item.from, &temp).map_err(io(&temp))?;
+        copy(item, &temp, turn)?;
         if !item.is_in(&temp)? {
             let sound = item.is_in(&item.from)?;
             std::fs::remove_file(&temp).map_err(io(&temp))?;
@@ -84,10 +94,28 @@ impl Folder {
         for p in [&first, &second] {
             std::fs::write(p, b"datanode").map_err(io(p))?;
         }
-        std::fs::File::open(&first).and_then(|f| f.sync_all()).map_err(io(&first))?;
+        File::open(&first).and_then(|f| f.sync_all()).map_err(io(&first))?;
         let creates = std::fs::hard_link(&first, &name).is_ok()
             && std::fs::hard_link(&second, &name).is_err_and(|e| e.kind() == ErrorKind::AlreadyExists);
         std::fs::remove_dir_all(&at).map_err(io(&at))?;
         Ok(creates)
+    }
+}
+
+/// Copies no more than the item is to have.
+fn copy(item: &Item, to: &Path, turn: impl Fn(u64) -> Result<(), ShipError>) -> Result<(), ShipError> {
+    let mut from = File::open(&item.from).map_err(here(&item.from))?;
+    let mut file = File::create_new(to).map_err(io(to))?;
+    let mut left = item.bytes.saturating_add(1);
+    let mut piece = Vec::new();
+    loop {
+        piece.clear();
+        (&mut from).take(left.min(PIECE)).read_to_end(&mut piece).map_err(here(&item.from))?;
+        if piece.is_empty() {
+            return Ok(());
+        }
+        turn(piece.len() as u64)?;
+        file.write_all(&piece).map_err(io(to))?;
+        left = left.saturating_sub(piece.len() as u64);
     }
 }

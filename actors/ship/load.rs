@@ -1,7 +1,7 @@
 //! What a pack or a sealing consists of at a destination: its own objects, and the one whose presence is the commit.
 
 use super::ShipError;
-use super::error::io;
+use super::error::here;
 use super::plan::Form;
 use super::sum::{Item, Sum};
 use crate::export::{MANIFEST_FILE, PackManifest, SUMS_FILE, format_sums};
@@ -45,7 +45,7 @@ impl Load {
 
 fn manifest(node: &Node, export_id: &str) -> Result<(PackManifest, Item), ShipError> {
     let path = node.data.pack(&node.source, export_id).join(MANIFEST_FILE);
-    let text = std::fs::read(&path).map_err(io(&path))?;
+    let text = std::fs::read(&path).map_err(here(&path))?;
     let sum = datanode_schema::files::sha256_of(&text);
     let known = node.store.load(&PACKS, &export_id.to_owned())?;
     if known.is_some_and(|p| p.manifest_sha256 != sum) {
@@ -54,7 +54,7 @@ fn manifest(node: &Node, export_id: &str) -> Result<(PackManifest, Item), ShipEr
     let m =
         PackManifest::parse(&text).map_err(|cause| ShipError::Manifest { path: path.display().to_string(), cause })?;
     let bytes = text.len() as u64;
-    Ok((m, Item { path: MANIFEST_FILE.to_owned(), from: path, sum: Sum::Sha256(sum), bytes }))
+    Ok((m, Item { path: MANIFEST_FILE.to_owned(), from: path, sum: Sum::Sha256(sum), bytes, changes: false }))
 }
 
 fn plain(node: &Node, export_id: &str) -> Result<Load, ShipError> {
@@ -67,13 +67,13 @@ fn plain(node: &Node, export_id: &str) -> Result<Load, ShipError> {
             return Err(ShipError::AlteredHere(folder.display().to_string()));
         }
         let from = folder.join(&f.path);
-        items.push(Item { path: f.path.clone(), from, sum: Sum::Sha256(sum), bytes: f.bytes });
+        items.push(Item { path: f.path.clone(), from, sum: Sum::Sha256(sum), bytes: f.bytes, changes: false });
     }
     let mut sums: Vec<_> = m.own_files().map(|f| (f.sha256.clone(), f.path.clone())).collect();
     sums.push((hex::encode(last.sum.bytes()), MANIFEST_FILE.to_owned()));
     let (text, from) = (format_sums(sums), folder.join(SUMS_FILE));
     let sum = Sum::Sha256(datanode_schema::files::sha256_of(text.as_bytes()));
-    items.push(Item { path: SUMS_FILE.to_owned(), from, sum, bytes: text.len() as u64 });
+    items.push(Item { path: SUMS_FILE.to_owned(), from, sum, bytes: text.len() as u64, changes: false });
     let prefix = layout::pack(&node.source, export_id);
     Ok(Load { export_id: export_id.to_owned(), form: Form::Plain, prefix, items, last })
 }
@@ -123,13 +123,20 @@ fn sealed(node: &Node, export_id: &str) -> Result<Load, ShipError> {
     let mut items = Vec::new();
     for o in d.leaves() {
         let from = vault.object_path(&o.object_blake3);
-        items.push(Item { path: below(&from), from, sum: Sum::Blake3(o.object_blake3), bytes: o.object_len });
+        items.push(Item {
+            path: below(&from),
+            from,
+            sum: Sum::Blake3(o.object_blake3),
+            bytes: o.object_len,
+            changes: false,
+        });
     }
     if let Some((path, _)) = vault.stanza_problem(&uid)? {
         return Err(ShipError::AlteredHere(path.display().to_string()));
     }
     for from in [vault.stanza_path(&uid), vault.stanza_sum_path(&uid)] {
-        items.push(Item::as_it_is(&below(&from), from)?);
+        // New recipients are another stanza.
+        items.push(Item { changes: true, ..Item::as_it_is(&below(&from), from)? });
     }
     let from = vault.descriptor_path(&uid);
     let last = Item::as_it_is(&below(&from), from)?;

@@ -38,12 +38,13 @@ impl Form {
 /// When the run of a pack was, in unix seconds, and the pack's id: packs are compared by both.
 pub type Age = (i64, String);
 
-/// The packs that are due, oldest first: all that are newer than the newest that ever arrived (what is older was there and went, or
-/// was never meant to be); where none arrived, the newest alone; the run's own in any case, whatever the clock said. `here` are those that
-/// could be brought, `had` those that arrived, a removal under way included.
-pub fn due(here: &BTreeSet<Age>, had: &BTreeSet<Age>, current: &str) -> Vec<String> {
+/// The packs that are due, oldest first: all that were made since the first arrived; where none arrived, the newest alone; the run's own
+/// in any case. Which were made since is not asked of the clock, which may have been wrong for a night: `brought` are those that
+/// arrived once (and may have gone again), and those that were here before the first did. `here` are those that could be brought, `had`
+/// those that are there, a removal under way included.
+pub fn due(here: &BTreeSet<Age>, had: &BTreeSet<Age>, brought: &BTreeSet<String>, current: &str) -> Vec<String> {
     let newer = |p: &&Age| match had.last() {
-        Some(newest) => *p > newest,
+        Some(newest) => !had.contains(*p) && (*p > newest || !brought.contains(&p.1)),
         None => here.last() == Some(*p),
     };
     let own = |p: &&Age| p.1 == current && !had.contains(*p);
@@ -60,7 +61,8 @@ pub fn lasting(due: Vec<String>, packs: &[Candidate], keep: &Keep, now: i64) -> 
 
 /// The packs that are due at a destination in a form, oldest first, without what they build on.
 pub fn due_at(facts: &Facts<'_>, d: &Destination, form: Form, current: &str, now: i64) -> Vec<String> {
-    let due = due(&facts.bringable(form), &facts.had(&d.name, form.name()), current);
+    let (had, brought) = (facts.had(&d.name, form.name()), facts.brought(&d.name, form.name()));
+    let due = due(&facts.bringable(form), &had, &brought, current);
     let Some(keep) = d.keep.as_ref().filter(|_| !due.is_empty()) else { return due };
     let mut packs = facts.at(&d.name, form.name());
     packs.extend(facts.candidates(&due, form.name()));
@@ -89,17 +91,61 @@ pub fn with_needs<E>(
     Ok(out)
 }
 
+/// What a pack builds on, as it says itself.
+pub(super) fn needs(node: &Node, form: Form, id: &str) -> Result<Vec<String>, ShipError> {
+    match form {
+        Form::Plain => held_by(node, id),
+        Form::Sealed => required(node, id),
+    }
+}
+
+/// What is still to be brought to a destination in one form.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The packs that can go, in order.
+    pub go: Vec<String>,
+    /// Why others, which are due as well, cannot.
+    pub cannot: Vec<ShipError>,
+    /// What is here and was never meant for this destination: all that is older than its first pack.
+    pub before: Vec<String>,
+    /// What is noted as brought and no longer here.
+    pub gone: Vec<String>,
+}
+
+/// The plan for a destination in a form: a pack that cannot go keeps no other from going.
+///
+/// # Errors
+/// The store's.
+pub(super) fn plan(node: &Node, d: &Destination, form: Form, current: &str) -> Result<Plan, ShipError> {
+    let facts = Facts::read(node)?;
+    let mut met = facts.arrived(&d.name, form.name());
+    let mut out = Plan::default();
+    let due = due_at(&facts, d, form, current, node.clock.now().timestamp());
+    let here: BTreeSet<String> = facts.bringable(form).into_iter().map(|(_, id)| id).collect();
+    if facts.had(&d.name, form.name()).is_empty() {
+        out.before = here.iter().filter(|id| !due.contains(id)).cloned().collect();
+    }
+    out.gone = facts.brought(&d.name, form.name()).difference(&here).cloned().collect();
+    for id in due {
+        match with_needs(vec![id], &met, |id| needs(node, form, id)) {
+            Ok(more) => {
+                met.extend(more.iter().cloned());
+                out.go.extend(more);
+            }
+            Err(e @ ShipError::Store(_)) => return Err(e),
+            Err(e) => out.cannot.push(e),
+        }
+    }
+    Ok(out)
+}
+
 /// What is to be brought to a destination in a form, in order.
 ///
 /// # Errors
-/// The store's, or a pack's that cannot be read.
+/// The store's, or that of a pack that is due and cannot go.
 pub fn wanted(node: &Node, d: &Destination, form: Form, current: &str) -> Result<Vec<String>, ShipError> {
-    let facts = Facts::read(node)?;
-    let due = due_at(&facts, d, form, current, node.clock.now().timestamp());
-    with_needs(due, &facts.arrived(&d.name, form.name()), |id| match form {
-        Form::Plain => held_by(node, id),
-        Form::Sealed => required(node, id),
-    })
+    let plan = plan(node, d, form, current)?;
+    ShipError::all(plan.cannot).map(|()| plan.go)
 }
 
 #[cfg(test)]
@@ -122,22 +168,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_newer_than_the_newest_that_arrived_is_due_oldest_first() {
-        assert_eq!(due(&ages("a b c d"), &ages("a b"), "d"), ids("c d"));
-        assert_eq!(due(&ages("a b c d"), &ages("c"), ""), ids("d"), "what was never meant for it stays here");
-        assert_eq!(due(&ages("a b c"), &ages(""), "c"), ids("c"), "a new destination begins with the newest");
-        assert_eq!(due(&ages("a b c"), &ages("c"), "b"), ids("b"), "the run's own goes whatever the clock said");
-        assert!(due(&ages("a b"), &ages("a b"), "b").is_empty());
-        assert!(due(&ages(""), &ages(""), "").is_empty());
-        // The newest is being removed: nothing that is older goes there for that.
-        assert!(due(&ages("a b c"), &ages("a c"), "c").is_empty());
+    fn what_was_made_since_the_first_that_arrived_is_due_oldest_first() {
+        let due = |here: &str, had: &str, brought: &str, own: &str| due(&ages(here), &ages(had), &set(brought), own);
+        assert_eq!(due("a b c d", "a b", "a b", "d"), ids("c d"));
+        assert_eq!(due("a b c d", "c", "a b c", ""), ids("d"), "what was never meant for it stays here");
+        assert_eq!(due("a b c", "", "", "c"), ids("c"), "a new destination begins with the newest");
+        assert_eq!(due("a b c", "", "a b c", "c"), ids("c"), "so does one that has nothing any more");
+        assert_eq!(due("a b c", "c", "a b c", "b"), ids("b"), "the run's own goes whatever the clock said");
+        assert_eq!(due("a b c d", "a d", "a d", ""), ids("b c"), "the clock was ahead in the night of d");
+        assert!(due("a b", "a b", "a b", "b").is_empty());
+        assert!(due("", "", "", "").is_empty());
+        // It went by the rules there: nothing that is older goes there for that.
+        assert!(due("a b c", "a c", "a b c", "c").is_empty());
     }
 
     #[test]
     fn the_time_of_the_run_counts_before_the_name() {
         let here: BTreeSet<Age> = [(5, "b".to_owned()), (9, "a".to_owned())].into();
-        assert_eq!(due(&here, &BTreeSet::new(), ""), ids("a"));
-        assert_eq!(due(&here, &[(5, "b".to_owned())].into(), ""), ids("a"));
+        assert_eq!(due(&here, &BTreeSet::new(), &BTreeSet::new(), ""), ids("a"));
+        assert_eq!(due(&here, &[(5, "b".to_owned())].into(), &BTreeSet::new(), ""), ids("a"));
     }
 
     fn candidate(age: i64, needs: &[i64]) -> Candidate {
@@ -171,7 +220,7 @@ mod tests {
         ) {
             let keep = Keep { last, days, monthly };
             let (mut here, mut there): (Vec<Candidate>, Vec<Candidate>) = (Vec::new(), Vec::new());
-            let mut removed: BTreeSet<String> = BTreeSet::new();
+            let (mut removed, mut brought): (BTreeSet<String>, BTreeSet<String>) = Default::default();
             for (night, (alive, back)) in nights.iter().enumerate() {
                 let night = night as i64 + 1;
                 let needs: Vec<i64> = back.iter().map(|b| night - *b as i64).filter(|n| *n > 0).collect();
@@ -179,7 +228,9 @@ mod tests {
                 let now = night * 86_400 + 1;
                 let age = |c: &Candidate| (c.created_at, c.id.clone());
                 let arrived: BTreeSet<String> = there.iter().map(|c| c.id.clone()).collect();
-                let due = due(&here.iter().map(age).collect(), &there.iter().map(age).collect(), &format!("{night:03}"));
+                let (own, all) = (format!("{night:03}"), here.iter().map(age).collect());
+                let due = due(&all, &there.iter().map(age).collect(), &brought, &own);
+                let before: Vec<String> = here.iter().map(|c| c.id.clone()).filter(|id| !due.contains(id)).collect();
                 let mut packs = there.clone();
                 packs.extend(here.iter().filter(|c| due.contains(&c.id)).cloned());
                 let go = lasting(due, &packs, &keep, now);
@@ -193,6 +244,7 @@ mod tests {
                 for id in &sent {
                     prop_assert!(go.contains(id) && !removed.contains(id) || needed(&here, &go).contains(id), "{id} came back");
                 }
+                brought.extend(there.is_empty().then_some(before).into_iter().flatten().chain(sent.iter().cloned()));
                 there.extend(here.iter().filter(|c| sent.contains(&c.id)).cloned());
                 let decided = decide(&there, Some(&keep), now);
                 for d in decided.iter().filter(|d| d.why.is_empty()) {

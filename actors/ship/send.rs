@@ -1,6 +1,6 @@
 //! One load to one destination: look, send what is not there, look again, and then the commit.
 //!
-//! Nothing there is ever overwritten. What is there without a receipt, or is not as its receipt says, is read back and compared.
+//! Nothing there is ever overwritten, but for the stanza of a sealing whose descriptor is not there yet. What is there without a receipt, or is not as its receipt says, is read back and compared.
 
 use super::load::Load;
 use super::plan::Form;
@@ -36,6 +36,8 @@ enum How {
 /// One object's way.
 struct Job {
     item: Item,
+    /// Whether what lies there may be replaced, should it be another.
+    replaces: bool,
     name: String,
     seen: Option<Seen>,
     receipt: Option<Receipt>,
@@ -56,6 +58,7 @@ pub async fn send(node: &Node, target: &Arc<Target>, load: &Load) -> Result<Ship
         fresh: Vec::new(),
         kept_at: node.clock.since_boot_ms(),
         told_at: node.clock.since_boot_ms(),
+        is_committed: false,
         c: ShipCounters::default(),
     };
     let objects = load.items.len() as u64 + 1;
@@ -95,6 +98,8 @@ struct Sending<'a> {
     fresh: Vec<(String, Receipt)>,
     kept_at: u64,
     told_at: u64,
+    /// Whether the commit was there before.
+    is_committed: bool,
     c: ShipCounters,
 }
 
@@ -102,7 +107,8 @@ impl Sending<'_> {
     async fn all(&mut self) -> Result<(), ShipError> {
         let items: Vec<&Item> = self.load.items.iter().collect();
         for look in 0.. {
-            let there = self.target.list(&self.load.prefix).await?;
+            let there = self.target.list(&self.load.prefix, items.len()).await?;
+            self.is_committed = there.contains_key(&self.target.bucket.key(&self.name(&self.load.last)));
             let open: Vec<&Item> = items.iter().filter(|i| look == 0 || !self.is_settled(i, &there)).copied().collect();
             if self.round(&open, &there).await? == 0 {
                 break;
@@ -155,6 +161,7 @@ impl Sending<'_> {
                     seen: there.get(&self.target.bucket.key(&name)).cloned(),
                     receipt: self.receipts.get(&item.path).cloned(),
                     source: self.sources.get(item.sum.bytes()).cloned(),
+                    replaces: item.changes && !self.is_committed,
                     item: (*item).clone(),
                     name,
                 };
@@ -263,7 +270,14 @@ impl Job {
                 return Ok((How::Present, e_tag));
             }
         }
-        Ok((How::Present, self.read_back(target).await?))
+        match self.read_back(target).await {
+            Err(ShipError::Altered(_)) if self.replaces => {
+                let from = self.item.clone();
+                target.replace(&self.name, blocking(move || from.read()).await?).await?;
+                Ok((How::Sent, self.read_back(target).await?))
+            }
+            read => Ok((How::Present, read?)),
+        }
     }
 
     /// The e-tag of the object, where its bytes are what they must be.

@@ -1,7 +1,7 @@
 //! The sum of an object: what it must be, and what it is.
 
 use super::ShipError;
-use super::error::io;
+use super::error::{here, io};
 use sha2::Digest;
 use std::fs::File;
 use std::io::Read;
@@ -27,6 +27,8 @@ pub struct Item {
     pub sum: Sum,
     /// Its length.
     pub bytes: u64,
+    /// Whether it may be another one here later, under the same name: what lies there is replaced until the commit stands.
+    pub changes: bool,
 }
 
 /// Adds bytes up to a sum.
@@ -82,15 +84,15 @@ impl Hasher {
 impl Item {
     /// A file without a sum of its own anywhere: that which it has now.
     pub fn as_it_is(path: &str, from: PathBuf) -> Result<Self, ShipError> {
-        let (sum, bytes) = datanode_schema::files::sha256_file(&from).map_err(io(&from))?;
-        Ok(Self { path: path.to_owned(), from, sum: Sum::Sha256(sum), bytes })
+        let (sum, bytes) = datanode_schema::files::sha256_file(&from).map_err(here(&from))?;
+        Ok(Self { path: path.to_owned(), from, sum: Sum::Sha256(sum), bytes, changes: false })
     }
 
     /// The whole file, where it is what it must be.
     pub fn read(&self) -> Result<bytes::Bytes, ShipError> {
-        let file = File::open(&self.from).map_err(io(&self.from))?;
+        let file = File::open(&self.from).map_err(here(&self.from))?;
         let mut body = Vec::with_capacity(usize::try_from(self.bytes).unwrap_or(0).saturating_add(1));
-        file.take(self.bytes.saturating_add(1)).read_to_end(&mut body).map_err(io(&self.from))?;
+        file.take(self.bytes.saturating_add(1)).read_to_end(&mut body).map_err(here(&self.from))?;
         if body.len() as u64 != self.bytes || !self.sum.is_of(&body) {
             return Err(ShipError::AlteredHere(self.from.display().to_string()));
         }
@@ -99,10 +101,11 @@ impl Item {
 
     /// Whether the bytes of `file` are what they must be.
     pub fn is_in(&self, file: &Path) -> Result<bool, ShipError> {
-        let mut f = File::open(file).map_err(io(file))?;
+        let failed = |e| if file == self.from { here(file)(e) } else { io(file)(e) };
+        let mut f = File::open(file).map_err(failed)?;
         let (mut h, mut total, mut piece) = (self.sum.hasher(), 0u64, vec![0u8; 256 << 10]);
         loop {
-            let n = f.read(&mut piece).map_err(io(file))?;
+            let n = f.read(&mut piece).map_err(failed)?;
             let Some(part) = piece.get(..n).filter(|p| !p.is_empty()) else { break };
             h.update(part);
             total += n as u64;

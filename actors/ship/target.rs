@@ -4,6 +4,8 @@ use super::ShipError;
 use super::folder::Folder;
 use super::pace::Pace;
 use super::sum::{Item, Sum};
+use crate::export::MAX_FILES;
+use crate::node::Node;
 use crate::objects::{Bucket, BucketKind, ObjectError};
 use crate::publishing::Destination;
 use bytes::Bytes;
@@ -13,6 +15,7 @@ use object_store::path::Path as Key;
 use object_store::{Error as Store, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,9 +27,13 @@ const SLOWEST: u64 = 64 << 10;
 /// Longer objects go in parts.
 pub const SINGLE: u64 = 64 << 20;
 /// Bytes of a part.
-const PART: u64 = 8 << 20;
+pub const PART: u64 = 8 << 20;
 /// Parts of one object under way at once.
 const PARTS: usize = 4;
+/// Objects of others that a listing may hold.
+const SPARE: usize = 1000;
+/// Milliseconds after which a wait looks whether it is to go on.
+const SLICE_MS: u64 = 1000;
 /// Memory is counted in pieces of so many bytes.
 const PIECE: u64 = 64 << 10;
 
@@ -60,6 +67,8 @@ pub struct Target {
     folder: Option<Folder>,
     pace: Mutex<Pace>,
     clock: Clock,
+    /// Set when the process is asked to stop.
+    stop: Arc<AtomicBool>,
     /// Memory that is free for bodies, in pieces.
     room: Arc<Semaphore>,
     single: u64,
@@ -84,9 +93,19 @@ impl Target {
             folder,
             pace: Mutex::new(Pace::new(d.bytes_per_second)),
             clock: clock.clone(),
+            stop: Arc::default(),
             room: Arc::new(Semaphore::new(usize::try_from(memory / PIECE).unwrap_or(1).max(1))),
             single: SINGLE.min(memory),
         })
+    }
+
+    /// For a node: its stop is heard, and what it leaves half written is its own.
+    pub fn of(mut self, node: &Node) -> Self {
+        self.stop = node.stop_flag();
+        let me = node.publishing.identity.to_public().to_string();
+        let own = datanode_schema::files::sha256_hex(format!("{me}/{}", self.name).as_bytes());
+        self.folder = self.folder.map(|f| f.with_temps(&own));
+        self
     }
 
     /// The folder that it is, where it is one.
@@ -109,14 +128,18 @@ impl Target {
         }
     }
 
-    /// Every object below `prefix`.
-    pub async fn list(&self, prefix: &str) -> Result<BTreeMap<Key, Seen>, ShipError> {
+    /// Every object below `prefix`, where `wanted` are to be; many more are given up.
+    pub async fn list(&self, prefix: &str, wanted: usize) -> Result<BTreeMap<Key, Seen>, ShipError> {
         let (key, what) = (self.bucket.key(prefix), format!("list {prefix}"));
         let mut all = BTreeMap::new();
         let mut listing = self.bucket.store.list(Some(&key));
         let next = async |l: &mut futures_util::stream::BoxStream<'static, _>| Ok(l.next().await);
         while let Some(meta) = self.timed(&what, 0, next(&mut listing)).await? {
             let meta: object_store::ObjectMeta = meta.map_err(|e| ObjectError::of(&self.bucket.url, &what, &e))?;
+            if all.len() >= wanted.max(MAX_FILES) + SPARE {
+                let why = format!("more than {} objects where {wanted} are to be", all.len());
+                return Err(ObjectError::usage(&self.bucket.url, what, why).into());
+            }
             all.insert(meta.location, Seen { bytes: meta.size, e_tag: tag(meta.e_tag) });
         }
         Ok(all)
@@ -174,20 +197,37 @@ impl Target {
         let pieces = u32::try_from(bytes.div_ceil(PIECE)).unwrap_or(u32::MAX);
         let room = self.room.clone().acquire_many_owned(pieces).await;
         let room = room.map_err(|e| ShipError::Runtime(e.to_string()))?;
-        let now = self.clock.since_boot_ms();
-        let wait = self.pace.lock().unwrap_or_else(PoisonError::into_inner).wait_ms(bytes, now);
-        if wait > 0 {
-            tokio::time::sleep(Duration::from_millis(wait)).await;
-        }
+        self.turn(bytes).await?;
         Ok(room)
+    }
+
+    /// Waits for the turn of so many bytes under the cap.
+    async fn turn(&self, bytes: u64) -> Result<(), ShipError> {
+        let now = self.clock.since_boot_ms();
+        let mut wait = self.pace.lock().unwrap_or_else(PoisonError::into_inner).wait_ms(bytes, now);
+        loop {
+            if self.stop.load(Ordering::Acquire) {
+                return Err(ShipError::Stopping);
+            }
+            if wait == 0 {
+                return Ok(());
+            }
+            let some = wait.min(SLICE_MS);
+            tokio::time::sleep(Duration::from_millis(some)).await;
+            wait -= some;
+        }
     }
 
     /// Brings an item to `name`, where there is none.
     pub async fn put(self: &Arc<Self>, name: &str, item: &Item) -> Result<Made, ShipError> {
         if self.folder.is_some() {
             let (me, at, item) = (self.clone(), name.to_owned(), item.clone());
-            let _turn = self.admitted(0).await?;
-            let made = blocking(move || me.folder.as_ref().map(|f| f.put(&at, &item)).transpose()).await?;
+            let runtime = tokio::runtime::Handle::current();
+            let put = move || {
+                let put = me.folder.as_ref().map(|f| f.put(&at, &item, |bytes| runtime.block_on(me.turn(bytes))));
+                put.transpose()
+            };
+            let made = blocking(put).await?;
             let Some(Made::New(_)) = made else { return Ok(Made::There) };
             let seen = self.look(name).await?;
             return Ok(Made::New(seen.map(|s| s.e_tag).unwrap_or_default()));
@@ -230,9 +270,17 @@ impl Target {
             return Err(here());
         }
         let (key, what) = (self.bucket.key(name), format!("put {name}"));
+        // The listing may be hours old.
+        if self.look(name).await?.is_some() {
+            return Ok(Made::There);
+        }
         let mut upload = self.timed(&what, 0, self.bucket.store.put_multipart(&key)).await?;
         let sent = self.parts(upload.as_mut(), item, &what).await;
         let done = match sent {
+            Ok(true) if self.look(name).await.is_ok_and(|there| there.is_some()) => {
+                drop(self.timed(&what, 0, upload.abort()).await);
+                return Ok(Made::There);
+            }
             Ok(true) => self.timed(&what, item.bytes, upload.complete()).await.map_err(ShipError::from),
             Ok(false) => Err(here()),
             Err(e) => Err(e),
@@ -265,14 +313,14 @@ impl Target {
     ) -> Result<bool, ShipError> {
         let mut under_way = tokio::task::JoinSet::new();
         let from = item.from.clone();
-        let mut file = blocking(move || std::fs::File::open(&from).map_err(super::error::io(&from))).await?;
+        let mut file = blocking(move || std::fs::File::open(&from).map_err(super::error::here(&from))).await?;
         let (mut left, mut hasher) = (item.bytes, item.sum.hasher());
         while left > 0 {
             let n = left.min(PART);
             let room = self.admitted(n).await?;
             let path = item.from.clone();
             let read = blocking(move || {
-                let body = read_exactly(&mut file, n).map_err(super::error::io(&path))?;
+                let body = read_exactly(&mut file, n).map_err(super::error::here(&path))?;
                 hasher.update(&body);
                 Ok((file, hasher, body))
             });

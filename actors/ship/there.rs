@@ -3,8 +3,7 @@
 //! Each destination has a marker, `.datanode/<source>.id`: a random id, created once and for ever. A place without it, or with another, is
 //! not the one that the records speak of (it was emptied, or its name was turned to another), and they are dropped.
 
-use super::load::{held_by, required};
-use super::plan::{Form, wanted};
+use super::plan::{Form, Plan, needs, plan};
 use super::target::{Made, Target};
 use super::{ShipError, receipts};
 use crate::export::MANIFEST_FILE;
@@ -109,42 +108,31 @@ pub fn anew_key(destination: &str, form: &str) -> String {
     format!("ship/{destination}/{form}/anew")
 }
 
-/// What is to be brought to a destination, in order. What those packs build on is looked for there first: what is gone is brought again.
-pub(super) async fn due(
+/// What is to be brought to a destination. What those packs build on is looked for there first: what is gone is brought again.
+pub(super) async fn plan_at(
     node: &Node,
     d: &Destination,
     target: &Target,
+    form: Form,
     current: &str,
-) -> Result<Vec<(Form, String)>, ShipError> {
+) -> Result<Plan, ShipError> {
     let mut looked: BTreeSet<String> = BTreeSet::new();
-    let mut due = Vec::new();
-    for form in Form::of(d.mode) {
-        loop {
-            let wanted = wanted(node, d, *form, current)?;
-            let mut gone = false;
-            for id in &wanted {
-                for need in needs(node, *form, id)? {
-                    let key = format!("{}/{}/{need}", d.name, form.name());
-                    let arrived = node.store.load(&SHIPMENTS, &key)?.is_some();
-                    if arrived && looked.insert(key.clone()) && !stands(node, target, *form, &need).await? {
-                        forget_one(node, &d.name, *form, &need)?;
-                        gone = true;
-                    }
+    loop {
+        let found = plan(node, d, form, current)?;
+        let mut gone = false;
+        for id in &found.go {
+            for need in needs(node, form, id)? {
+                let key = format!("{}/{}/{need}", d.name, form.name());
+                let arrived = node.store.load(&SHIPMENTS, &key)?.is_some();
+                if arrived && looked.insert(key.clone()) && !stands(node, target, form, &need).await? {
+                    forget_one(node, &d.name, form, &need)?;
+                    gone = true;
                 }
             }
-            if !gone {
-                due.extend(wanted.into_iter().map(|id| (*form, id)));
-                break;
-            }
         }
-    }
-    Ok(due)
-}
-
-fn needs(node: &Node, form: Form, id: &str) -> Result<Vec<String>, ShipError> {
-    match form {
-        Form::Plain => held_by(node, id),
-        Form::Sealed => required(node, id),
+        if !gone {
+            return Ok(found);
+        }
     }
 }
 
