@@ -46,7 +46,13 @@ impl Serving {
 fn what_came_through_a_proxy_of_this_machine_is_not_taken_for_this_machine() {
     let s = Serving::new();
     assert_eq!(s.status("/metrics", &[]).out, "200");
-    for header in ["X-Forwarded-For: 203.0.113.7", "Forwarded: for=203.0.113.7", "X-Real-IP: 203.0.113.7"] {
+    for header in [
+        "X-Forwarded-For: 203.0.113.7",
+        "Forwarded: for=203.0.113.7",
+        "X-Real-IP: 203.0.113.7",
+        "Via: 1.1 x",
+        "Host: node.example",
+    ] {
         assert_eq!(s.status("/metrics", &["-H", header]).out, "401", "{header}");
     }
 }
@@ -59,7 +65,7 @@ fn who_has_no_token_does_not_keep_out_who_has_one() {
     let (tell, told) = std::sync::mpsc::channel();
     let attackers = std::thread::spawn(move || {
         let mut all: Vec<TcpStream> = (0..64).map(|_| TcpStream::connect(&address).unwrap()).collect();
-        all.iter_mut().for_each(|c| drop(ask(c)));
+        all.iter_mut().for_each(|c| assert!(ask(c)));
         tell.send(()).unwrap();
         // Another refused request on each, more often than the server's patience ends.
         for _ in 0..6 {
@@ -67,7 +73,7 @@ fn who_has_no_token_does_not_keep_out_who_has_one() {
             for c in &mut all {
                 c.set_nonblocking(true).unwrap();
                 drop(c.read(&mut [0; 4096]));
-                drop(ask(c));
+                let _ = ask(c);
             }
         }
     });
@@ -76,6 +82,28 @@ fn who_has_no_token_does_not_keep_out_who_has_one() {
     let ran = s.status("/healthz", &["--max-time", "40"]);
     drop(attackers);
     assert_eq!((ran.out.as_str(), ran.code), ("200", Some(0)), "after {:?}: {}", began.elapsed(), ran.err);
+}
+
+#[test]
+fn those_who_have_tokens_leave_a_place_for_health_and_are_told_when_there_is_none_for_them() {
+    let s = Serving::new();
+    let token = s._node.run(&["token", "new", "box"]).exits(0).out;
+    let ask = |host: &str| {
+        let mut c = TcpStream::connect(&s.address).unwrap();
+        let bearer = format!("Authorization: Bearer {}", token.trim());
+        write!(c, "GET /v1/packs/latest.pointer HTTP/1.1\r\nHost: {host}\r\n{bearer}\r\n\r\n").unwrap();
+        let mut answer = [0; 12];
+        c.read_exact(&mut answer).unwrap();
+        (c, String::from_utf8_lossy(&answer[9..]).into_owned())
+    };
+    // A name that would be somebody else's line or address in a pointer is none.
+    for host in ["h/x?", "u@h", "h:x", "{}"] {
+        assert_eq!(ask(host).1, "400", "{host}");
+    }
+    let kept: Vec<_> = (0..64).map(|_| ask("h:80")).collect();
+    assert!(kept[..50].iter().all(|(_, s)| s == "404") && kept[63].1 == "503", "{:?}", kept.last());
+    assert_eq!(s.status("/healthz", &["--max-time", "5"]).out, "200");
+    drop(kept);
 }
 
 #[test]

@@ -48,7 +48,9 @@ mod tests {
     fn of(headers: &[(&str, &str)]) -> HeaderMap {
         let all = headers.iter().map(|(k, v)| (k.parse::<HeaderName>().unwrap(), HeaderValue::from_str(v).unwrap()));
         let mut map = HeaderMap::new();
-        all.for_each(|(k, v)| drop(map.append(k, v)));
+        for (k, v) in all {
+            map.append(k, v);
+        }
         map
     }
 
