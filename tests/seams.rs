@@ -162,7 +162,7 @@ fn nights_of_a_dead_destination_make_packs_and_it_gets_all_of_them_in_order_when
         n.run(&["pack", "verify", root.join(format!("exports/datanode/export_{id}")).to_str().unwrap()]).exits(0);
     }
     let last = made.last().unwrap();
-    assert_eq!(packs(&exports(&n)), [last.clone()], "they arrived, and may go from here");
+    assert_eq!(packs(&exports(&n)), std::slice::from_ref(last), "they arrived, and may go from here");
     let key = n.data().join("keys/node.key");
     let opened = n.root.path().join("opened");
     let sealed = root.join("sealed/datanode").join(uids.last().unwrap());
