@@ -108,11 +108,14 @@ fn try_deliver(
     let target = Arc::new(Target::open(d, &node.clock, memory)?);
     let runtime = runtime()?;
     runtime.block_on(async {
-        probe::trust(node, d, &target).await?;
+        if there::is_known(node, d)? {
+            there::same_place(node, d, &target).await?;
+        }
         let due = there::due(node, d, &target, export_id).await?;
         if due.is_empty() {
             return Ok(());
         }
+        probe::trust(node, d, &target).await?;
         if let Some(f) = target.folder() {
             f.sweep()?;
         }
