@@ -322,12 +322,22 @@ fn what_is_not_yet_at_a_destination_stays_here() {
     let mut n = node();
     n.set("DATANODE__RETENTION__KEEP_PACKS", "1");
     let ids: Vec<String> = (1..=5).map(|d| pack(&n, d, &[])).collect();
-    // Nothing listens there, and nothing is asked: the receipts say enough.
+    // Nothing listens there: the receipts say enough for the plan, and not for removing what may be the last copy.
     at(&mut n, "one", "http://127.0.0.1:9", "s3://packs");
     shipped(&n, "one", "plain", &[&ids[1], &ids[2]]);
     let p = plan(&n);
     assert_eq!(gone(&p, "here", "pack"), ids[..3]);
     assert_eq!(why(&p, "here", &ids[3]), "not yet at one");
+    retention(&n, &["apply"]).exits(1).says(&["cannot be seen there"]);
+    assert_eq!(standing(&n), ids[1..]);
+    let there = n.root.path().join("bucket");
+    at(&mut n, "one", "", &there.display().to_string());
+    for id in &ids[1..3] {
+        let to = there.join(format!("exports/datanode/export_{id}"));
+        std::fs::create_dir_all(&to).unwrap();
+        std::fs::copy(n.data().join(format!("exports/datanode/export_{id}/manifest.json")), to.join("manifest.json"))
+            .unwrap();
+    }
     retention(&n, &["apply"]).exits(0);
     assert_eq!(standing(&n), ids[3..]);
 }

@@ -104,7 +104,9 @@ fn try_deliver(
     make_folder(d)?;
     let target = Arc::new(Target::open(d, &node.clock, memory)?.of(node));
     let runtime = runtime()?;
-    runtime.block_on(probe::trust(node, d, &target))?;
+    if there::is_known(node, d)? {
+        runtime.block_on(there::same_place(node, d, &target))?;
+    }
     let (mut due, mut failed, mut marks) = (Vec::new(), Vec::new(), Vec::new());
     for form in Form::of(d.mode) {
         let plan = runtime.block_on(there::plan_at(node, d, &target, *form, export_id))?;
@@ -115,6 +117,7 @@ fn try_deliver(
     if due.is_empty() {
         return ShipError::all(failed);
     }
+    runtime.block_on(probe::trust(node, d, &target))?;
     if let Some(f) = target.folder() {
         f.sweep()?;
     }

@@ -31,6 +31,11 @@ pub fn commit_of(node: &Node, form: Form, id: &str) -> Result<Option<String>, St
     Ok(uid.map(|u| format!("{}/descriptors/{u}.json", layout::sealing(&node.source, &u))))
 }
 
+/// Whether it is on record which place a destination is.
+pub(super) fn is_known(node: &Node, d: &Destination) -> Result<bool, StoreError> {
+    Ok(node.store.load(&PROBES, &d.name)?.is_some_and(|p| !p.id.is_empty()))
+}
+
 /// Sees that a destination is the one that it was. Where it is not, everything on record of it is dropped, and what was there and
 /// stands here goes there again.
 pub(super) async fn same_place(node: &Node, d: &Destination, target: &Target) -> Result<(), ShipError> {
