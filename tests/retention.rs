@@ -325,6 +325,11 @@ fn what_is_not_yet_at_a_destination_stays_here() {
     // Nothing listens there: the receipts say enough for the plan, and not for removing what may be the last copy.
     at(&mut n, "one", "http://127.0.0.1:9", "s3://packs");
     shipped(&n, "one", "plain", &[&ids[1], &ids[2]]);
+    // It stood here before the first pack went there.
+    n.with_store(|s| {
+        let key = datanode_actors::retention::brought_key("one", "plain", &ids[0]);
+        put(s, |b| b.put(&COUNTERS, &key, &1).map(|_| ()).unwrap());
+    });
     let p = plan(&n);
     assert_eq!(gone(&p, "here", "pack"), ids[..3]);
     assert_eq!(why(&p, "here", &ids[3]), "not yet at one");

@@ -181,7 +181,7 @@ pub fn nights(p: &Packs<'_>, programs: &Programs, nights: [&String; 3]) -> Falli
         let mut met: BTreeSet<u64> = outside()?.iter().map(|f| f.inode).collect();
         fill::change(p.dir, p.filled, if i == 0 { 0 } else { changed }, i as u64)?;
         let scope = env(&[("DATANODE__EXPORT__SCOPE", if i == 2 { "delta" } else { "full" })]);
-        let [plain, sealed] = [("PLAIN", "plain", &relays[0]), ("SEALED", "sealed", &relays[1])]
+        let [plain, sealed] = [("PLAIN", "plain", &to_plain), ("SEALED", "sealed", &to_sealed)]
             .map(|(name, mode, relay)| destination(name, &relay.endpoint, mode));
         let (_, summary) = p.stages("export,seal,ship", night, &[scope, plain, sealed].concat())?;
         let id = summary.get("export_id").and_then(Value::as_str).unwrap_or_default().to_owned();
