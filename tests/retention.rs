@@ -8,7 +8,7 @@ use datanode_schema::clock::day_number;
 use datanode_schema::files::{sha256_hex, sha256_of};
 use datanode_schema::records::{Incident, PackRecord, Shipment};
 use datanode_schema::store::{Batch, Store};
-use datanode_schema::trees::{INCIDENTS, PACKS, PINS, SHIPMENTS};
+use datanode_schema::trees::{COUNTERS, INCIDENTS, PACKS, PINS, SHIPMENTS};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
