@@ -88,9 +88,18 @@ fn a_pack_is_pulled_from_the_node_with_a_token_and_the_token_opens_nothing_else(
     let (status, text) = s.get(&format!("/v1/packs/exports/datanode/export_{}.pointer", s.id), &token, &[]);
     assert_eq!(status, 200);
     std::fs::write(&pointer, text).unwrap();
-    let mut c = Command::new(DATANODE);
-    c.env_clear().env("DATANODE_TOKEN", &token).args(["pack", "pull", "--pointer"]).arg(&pointer).arg("--to").arg(&to);
-    run(&mut c).exits(0);
+    let by_pointer = |more: &[&str]| {
+        let mut c = Command::new(DATANODE);
+        c.env_clear()
+            .env("DATANODE_TOKEN", &token)
+            .args(["pack", "pull", "--pointer"])
+            .arg(&pointer)
+            .arg("--to")
+            .arg(&to);
+        run(c.args(more))
+    };
+    by_pointer(&[]).exits(1).says(&["no secret of the environment goes there"]);
+    by_pointer(&["--token", "env:DATANODE_TOKEN"]).exits(0);
 
     // Everything that is there needs the token, and what is not a pack's own file is not there.
     let manifest = format!("/v1/packs/exports/datanode/export_{}/manifest.json", s.id);
