@@ -11,8 +11,8 @@ use datanode_schema::names::Vendor;
 use datanode_schema::paths::DataDir;
 use datanode_schema::records::PackRecord;
 use datanode_schema::registry::Registry;
-use datanode_schema::store::{Store, StoreError};
-use datanode_schema::trees::PACKS;
+use datanode_schema::store::{Batch, Store, StoreError};
+use datanode_schema::trees::{COUNTERS, PACKS};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -118,6 +118,18 @@ impl Node {
         packs.retain(|(_, p)| p.removed_at == 0);
         packs.sort_by_key(|(id, p)| std::cmp::Reverse((p.created_at, id.clone())));
         Ok(packs)
+    }
+
+    /// Counts one more of a name in the tree `counters`. Each name has one writer at a time.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn count(&self, name: &str) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        let before = self.store.load(&COUNTERS, &name)?.unwrap_or(0);
+        let mut batch = Batch::new();
+        batch.put(&COUNTERS, &name, &before.saturating_add(1))?;
+        self.store.commit(batch).map(|_| ())
     }
 
     /// Whether the process was asked to stop: nothing new is claimed, and no further stage begins.

@@ -8,7 +8,7 @@ use datanode_schema::clock::{date_of, day_number};
 use datanode_schema::files::sha256_of;
 use datanode_schema::records::PackRecord;
 use datanode_schema::store::{Batch, StoreError};
-use datanode_schema::trees::{COUNTERS, PACKS, RUNS};
+use datanode_schema::trees::{PACKS, RUNS};
 
 /// What the pack says, without its id and its time: the same content is the same pack. `origin` is host, source, configuration
 /// and calendar.
@@ -27,15 +27,6 @@ pub fn content_of<'a>(origin: [&str; 4], as_of: NaiveDate, files: impl Iterator<
         part(&f.sha256);
     }
     *h.finalize().as_bytes()
-}
-
-/// Counts one more of `name`.
-pub fn count(node: &Node, name: &str) -> Result<(), StoreError> {
-    let name = name.to_owned();
-    let before = node.store.load(&COUNTERS, &name)?.unwrap_or(0);
-    let mut batch = Batch::new();
-    batch.put(&COUNTERS, &name, &(before + 1))?;
-    node.store.commit(batch).map(|_| ())
 }
 
 /// Enters a published pack into the index.

@@ -3,7 +3,7 @@
 use super::archive::{publish_archive, write_archive};
 use super::base::{Base, divide};
 use super::gather::gather;
-use super::index::{adopt_orphans, content_of, count, enter};
+use super::index::{adopt_orphans, content_of, enter};
 use super::nightly::link_nightly;
 use super::plan::{lay_out, plan_files, window_of};
 use super::{
@@ -60,7 +60,7 @@ pub fn export(node: &Node, run: &RunContext) -> Result<ExportCounters, ExportErr
     if let Err(reason) = &done {
         tracing::error!(run = run.id, %reason, "no pack was made; the last good one stays");
     }
-    if let Some(Err(e)) = counter.map(|name| count(node, name)) {
+    if let Some(Err(e)) = counter.map(|name| node.count(name)) {
         tracing::error!(error = %e, "the export could not be counted");
     }
     done

@@ -18,11 +18,11 @@ use crate::objects::layout;
 use crate::objects::pointer::{MAX_POINTER, Pointer};
 use crate::objects::{Access, Bucket, BucketKind, Fault, ObjectError};
 use crate::publishing::Destination;
-use crate::ship::{Form, commit_of, forget_receipts};
+use crate::ship::{Form, forget_receipts, place_of};
 use datanode_schema::failpoint;
 use datanode_schema::records::Shipment;
 use datanode_schema::store::{Batch, StoreError};
-use datanode_schema::trees::{COUNTERS, NEEDS, PACKS, SHIPMENTS};
+use datanode_schema::trees::{COUNTERS, NEEDS, SHIPMENTS};
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -62,11 +62,11 @@ pub(super) fn remove(node: &Node, d: &Destination, rows: &[&Row]) -> Result<Outc
             ));
             continue;
         }
-        let Some(folder) = folder_of(node, row)? else {
+        let Some(at) = place_of(node, row.place.form, &row.export_id)? else {
             out.refusals.push(format!("{}: no sealing of it is on record", row.export_id));
             continue;
         };
-        match runtime.block_on(one(node, &bucket, row, &folder)) {
+        match runtime.block_on(one(node, &bucket, row, &at)) {
             Ok(None) => out.removed += 1,
             Ok(Some(e)) => {
                 out.refusals.push(format!("{}: {e}", row.export_id));
@@ -119,8 +119,8 @@ pub(super) fn not_there(
             for id in claimed {
                 let seen = match (&opened, &silent) {
                     (Err(e), _) | (_, Some(e)) => Err(String::clone(e)),
-                    (Ok((r, b)), None) => match commit_of(node, form, id)? {
-                        Some(name) => r.block_on(stands(b, &name)).map_err(|e| {
+                    (Ok((r, b)), None) => match place_of(node, form.name(), id)? {
+                        Some((_, name)) => r.block_on(stands(b, &name)).map_err(|e| {
                             silent = (e.fault == Fault::Unavailable).then(|| e.to_string());
                             e.to_string()
                         }),
@@ -147,17 +147,13 @@ async fn stands(bucket: &Bucket, name: &str) -> Result<bool, ObjectError> {
     }
 }
 
-fn folder_of(node: &Node, row: &Row) -> Result<Option<String>, StoreError> {
-    if row.place.form == "plain" {
-        return Ok(Some(layout::pack(&node.source, &row.export_id)));
-    }
-    let pack = node.store.load(&PACKS, &row.export_id)?;
-    let uid = pack.map(|p| p.pack_uid).filter(|u| u.len() == 32 && u.bytes().all(|b| b.is_ascii_hexdigit()));
-    Ok(uid.map(|u| layout::sealing(&node.source, &u)))
-}
-
-/// Removes one; the store's refusal, where there is one.
-async fn one(node: &Node, bucket: &Bucket, row: &Row, folder: &str) -> Result<Option<ObjectError>, StoreError> {
+/// Removes one, of which the folder and the commit are given; the store's refusal, where there is one.
+async fn one(
+    node: &Node,
+    bucket: &Bucket,
+    row: &Row,
+    (folder, commit): &(String, String),
+) -> Result<Option<ObjectError>, StoreError> {
     let (id, place) = (&row.export_id, &row.place);
     let shipment = format!("{}/{}/{id}", place.name, place.form);
     let before = node.store.load(&SHIPMENTS, &shipment)?;
@@ -165,14 +161,7 @@ async fn one(node: &Node, bucket: &Bucket, row: &Row, folder: &str) -> Result<Op
         return Ok(Some(ObjectError::usage(&bucket.url, "not removed", "it was pinned meanwhile")));
     }
     failpoint::pass("retention.begun");
-    let commit = match place.form {
-        "plain" => format!("{folder}/{}", crate::export::MANIFEST_FILE),
-        _ => {
-            let uid = folder.rsplit('/').next().unwrap_or_default();
-            format!("{folder}/descriptors/{uid}.json")
-        }
-    };
-    if let Err(e) = gone(bucket, &commit).await {
+    if let Err(e) = gone(bucket, commit).await {
         // A refusal leaves it as it was; after anything else nobody knows, and the removal goes on.
         if matches!(e.fault, Fault::Credentials | Fault::Unsupported) {
             undo(node, place, id, before.as_ref(), &shipment)?;

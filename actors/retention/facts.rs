@@ -5,7 +5,7 @@
 
 use super::Place;
 use super::rules::{Candidate, Why};
-use crate::export::{ExportId, MANIFEST_FILE, PackManifest};
+use crate::export::{ExportId, MANIFEST_FILE, PackManifest, read_text};
 use crate::node::Node;
 use crate::publishing::Destination;
 use crate::quarantine::Artifact;
@@ -176,9 +176,9 @@ impl<'a> Facts<'a> {
         if !ExportId::parse(id)?.is_delta {
             return Some(BTreeSet::new());
         }
-        let text = std::fs::read(self.node.data.pack(&self.node.source, id).join(MANIFEST_FILE)).ok()?;
+        let text = read_text(&self.node.data.pack(&self.node.source, id).join(MANIFEST_FILE)).ok()?;
         let manifest = PackManifest::parse(&text).ok().filter(|m| m.export_id == id)?;
-        Some(manifest.files.into_iter().filter_map(|f| f.held_by).collect())
+        Some(manifest.holders().into_iter().map(str::to_owned).collect())
     }
 
     fn of_sealing(&self, uid: &str) -> Option<BTreeSet<String>> {

@@ -86,7 +86,7 @@ fn deliver(node: &Node, d: &Destination, export_id: &str, memory: u64) -> (ShipC
             "shipping failed; what arrived stays, and the next run goes on"
         );
         // A counter that cannot be written must not hide what failed.
-        if let Err(e) = count(node, &format!("ship/{}/failed", d.name), 1) {
+        if let Err(e) = node.count(&format!("ship/{}/failed", d.name)) {
             tracing::error!(error = %e, "the failure could not be counted");
         }
     }
@@ -194,7 +194,7 @@ fn record(node: &Node, destination: &str, load: &Load, did: ShipCounters) -> Res
     // A removal that stopped half way is over: the pack was needed again.
     batch.delete(&COUNTERS, &removal_key(destination, form, id));
     node.store.commit(batch)?;
-    count(node, &format!("ship/{destination}/shipped"), 1)
+    Ok(node.count(&format!("ship/{destination}/shipped"))?)
 }
 
 /// Notes what was here before a destination's first pack; what is no longer here needs no note.
@@ -212,15 +212,6 @@ fn mark(node: &Node, destination: &str, form: Form, before: &[String], gone: &[S
         }
         node.store.commit(batch)?;
     }
-    Ok(())
-}
-
-/// Only this destination's thread writes its counters.
-fn count(node: &Node, name: &str, by: u64) -> Result<(), ShipError> {
-    let before = node.store.load(&COUNTERS, &name.to_owned())?.unwrap_or(0);
-    let mut batch = Batch::new();
-    batch.put(&COUNTERS, &name.to_owned(), &before.saturating_add(by))?;
-    node.store.commit(batch)?;
     Ok(())
 }
 

@@ -4,13 +4,12 @@ use super::ShipError;
 use super::error::here;
 use super::plan::Form;
 use super::sum::{Item, Sum};
-use crate::export::{MANIFEST_FILE, PackManifest, SUMS_FILE, format_sums};
+use crate::export::{ExportId, MANIFEST_FILE, PackManifest, SUMS_FILE, format_sums, read_text};
 use crate::node::Node;
 use crate::objects::layout;
 use crate::seal::PackUid;
 use crate::vault::Vault;
 use datanode_schema::trees::{PACKS, SEALINGS};
-use std::collections::BTreeSet;
 use std::path::Path;
 
 /// What is brought as one.
@@ -45,7 +44,7 @@ impl Load {
 
 fn manifest(node: &Node, export_id: &str) -> Result<(PackManifest, Item), ShipError> {
     let path = node.data.pack(&node.source, export_id).join(MANIFEST_FILE);
-    let text = std::fs::read(&path).map_err(here(&path))?;
+    let text = read_text(&path).map_err(here(&path))?;
     let sum = datanode_schema::files::sha256_of(&text);
     let known = node.store.load(&PACKS, &export_id.to_owned())?;
     if known.is_some_and(|p| p.manifest_sha256 != sum) {
@@ -61,7 +60,7 @@ fn plain(node: &Node, export_id: &str) -> Result<Load, ShipError> {
     let folder = node.data.pack(&node.source, export_id);
     let (m, last) = manifest(node, export_id)?;
     let mut items = Vec::with_capacity(m.files.len() + 1);
-    for f in m.files.iter().filter(|f| f.held_by.is_none()) {
+    for f in m.own_files() {
         let mut sum = [0u8; 32];
         if hex::decode_to_slice(&f.sha256, &mut sum).is_err() {
             return Err(ShipError::AlteredHere(folder.display().to_string()));
@@ -84,9 +83,12 @@ pub fn held_by(node: &Node, export_id: &str) -> Result<Vec<String>, ShipError> {
         let needs = format!("its own folder {}", node.data.pack(&node.source, export_id).display());
         return Err(ShipError::Missing { pack: export_id.to_owned(), needs });
     }
+    // A full pack builds on none, and its manifest need not be read for that.
+    if ExportId::parse(export_id).is_some_and(|id| !id.is_delta) {
+        return Ok(Vec::new());
+    }
     let (m, _) = manifest(node, export_id)?;
-    let holders: BTreeSet<String> = m.files.into_iter().filter_map(|f| f.held_by).collect();
-    Ok(holders.into_iter().collect())
+    Ok(m.holders().into_iter().map(str::to_owned).collect())
 }
 
 fn uid_of(node: &Node, export_id: &str) -> Result<PackUid, ShipError> {

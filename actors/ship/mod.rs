@@ -38,7 +38,7 @@ pub(crate) use plan::with_needs;
 pub use plan::{Age, Form, due_at, wanted};
 pub use probe::{NO, YES, lies, probe_destination, trust_all};
 pub(crate) use receipts::forget as forget_receipts;
-pub use there::{anew_key, commit_of};
+pub use there::{anew_key, place_of};
 
 use error::io;
 use target::blocking;

@@ -18,17 +18,24 @@ use std::collections::BTreeSet;
 /// Bytes of the longest marker that is read.
 const MAX_MARKER: u64 = 256;
 
-/// The name of the object whose presence is the commit of a pack in a form; None where the pack has no sealing on record.
+/// The folder of a pack in a form at a destination, and in it the object whose presence is the commit; None where the pack has no
+/// sealing on record.
 ///
 /// # Errors
 /// The store's.
-pub fn commit_of(node: &Node, form: Form, id: &str) -> Result<Option<String>, StoreError> {
-    if form == Form::Plain {
-        return Ok(Some(format!("{}/{MANIFEST_FILE}", layout::pack(&node.source, id))));
+pub fn place_of(node: &Node, form: &str, id: &str) -> Result<Option<(String, String)>, StoreError> {
+    if form == Form::Plain.name() {
+        let folder = layout::pack(&node.source, id);
+        let commit = format!("{folder}/{MANIFEST_FILE}");
+        return Ok(Some((folder, commit)));
     }
     let uid = node.store.load(&PACKS, &id.to_owned())?.map(|p| p.pack_uid);
     let uid = uid.filter(|u| u.len() == 32 && u.bytes().all(|b| b.is_ascii_hexdigit()));
-    Ok(uid.map(|u| format!("{}/descriptors/{u}.json", layout::sealing(&node.source, &u))))
+    Ok(uid.map(|u| {
+        let folder = layout::sealing(&node.source, &u);
+        let commit = format!("{folder}/descriptors/{u}.json");
+        (folder, commit)
+    }))
 }
 
 /// Whether it is on record which place a destination is.
@@ -142,8 +149,8 @@ pub(super) async fn plan_at(
 }
 
 async fn stands(node: &Node, target: &Target, form: Form, id: &str) -> Result<bool, ShipError> {
-    match commit_of(node, form, id)? {
-        Some(name) => Ok(target.look(&name).await?.is_some()),
+    match place_of(node, form.name(), id)? {
+        Some((_, name)) => Ok(target.look(&name).await?.is_some()),
         None => Ok(false),
     }
 }
