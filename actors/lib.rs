@@ -7,6 +7,7 @@
 //! nightly cycle. `objects` is what buckets and folders have in common. `frame` is the one place that names polars; `node` is what all of them
 //! share, `beneath` how files are made whose names come from outside, `parallel` how some of them use two cores, `calendars` what has changed in them since something was decided by them.
 
+pub mod anchor;
 pub mod audit;
 pub mod beneath;
 pub mod books;

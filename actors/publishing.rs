@@ -1,5 +1,6 @@
 //! What becomes of a judged night: how it is packed, sealed and shipped, and how long each copy stays.
 
+use crate::anchor::LogKey;
 use crate::objects::Access;
 use crate::seal::{Identity, Recipient};
 use std::path::PathBuf;
@@ -21,13 +22,17 @@ pub struct Publishing {
     pub keep: Keep,
     /// Days that a removed vault object waits in the trash.
     pub trash_days: u32,
+    /// How the vault is looked after.
+    pub vault: VaultRules,
+    /// How sealings are anchored.
+    pub anchor: AnchorRules,
     /// Where closed files are brought by rclone; None: they stay.
     pub offload: Option<OffloadRules>,
 }
 
 impl Publishing {
     /// Full packs, sealed for the node alone, brought nowhere, kept as by default.
-    pub fn for_key(identity: Identity) -> Self {
+    pub fn for_key(identity: Identity, log: LogKey) -> Self {
         Self {
             recipients: vec![identity.to_public()],
             identity,
@@ -36,9 +41,40 @@ impl Publishing {
             destinations: Destinations::default(),
             keep: Keep::default(),
             trash_days: 7,
+            vault: VaultRules::default(),
+            anchor: AnchorRules { key: log, per_chunk: false },
             offload: None,
         }
     }
+}
+
+/// How the vault is looked after.
+#[derive(Clone, Default)]
+pub struct VaultRules {
+    /// Every object is read within so many days; 0: never by itself.
+    pub scrub_days: u32,
+    /// Bytes a second that this may read; 0: as fast as it goes.
+    pub scrub_bytes_per_second: u64,
+    /// The second copy; None: there is none.
+    pub replica: Option<Replica>,
+}
+
+/// A second copy of the vault.
+#[derive(Clone)]
+pub struct Replica {
+    /// Where it is, and how one gets in.
+    pub access: Access,
+    /// Bytes a second; 0: as fast as it goes.
+    pub bytes_per_second: u64,
+}
+
+/// How sealings are anchored.
+#[derive(Clone)]
+pub struct AnchorRules {
+    /// The log's key.
+    pub key: LogKey,
+    /// Whether each chunk has an entry too.
+    pub per_chunk: bool,
 }
 
 /// How packs are made.

@@ -117,6 +117,10 @@ impl DataDir {
     pub fn vault(&self) -> PathBuf {
         self.0.join("vault")
     }
+    /// `anchors/`: the log of sealings, its checkpoints and proofs.
+    pub fn anchors(&self) -> PathBuf {
+        self.0.join("anchors")
+    }
     /// `logs/`.
     pub fn logs(&self) -> PathBuf {
         self.0.join("logs")

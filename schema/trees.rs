@@ -34,6 +34,8 @@
 //! | needs | form, export id, export id | – | what packs build on whose local files retention has removed |
 //! | receipts | destination, export id, object | sum, e-tag | what need not be sent again, and what the bucket can copy |
 //! | probes | destination | what it was seen to do | whether it may be trusted |
+//! | anchors | pack uid | index in the log, when | what is not in it yet |
+//! | generations | pack uid | the pack uid that it replaces | sealings that were made anew |
 //! | incidents | act | artifact, label, note, replacement | what is known to be wrong |
 
 use crate::keys::{BookmarkKey, CalendarKey, CapabilityKey, HoldKey, HoldingKey, PageKey, TouchedKey};
@@ -112,6 +114,11 @@ pub const RECEIPTS: Table<String, r::Receipt> = Table::new("receipts", 29, 1);
 /// See the table above; the key is the destination's name.
 pub const PROBES: Table<String, r::Probe> = Table::new("probes", 30, 1);
 
+/// See the table above; the key is the hex of the pack uid.
+pub const ANCHORS: Table<String, r::AnchorRecord> = Table::new("anchors", 34, 1);
+/// See the table above; key and value are hex.
+pub const GENERATIONS: Table<String, String> = Table::new("generations", 35, 1);
+
 /// Every tree, for opening, checking and rebuilding.
 pub fn all() -> Vec<TableDef> {
     vec![
@@ -148,6 +155,8 @@ pub fn all() -> Vec<TableDef> {
         NEEDS.def(),
         RECEIPTS.def(),
         PROBES.def(),
+        ANCHORS.def(),
+        GENERATIONS.def(),
     ]
 }
 

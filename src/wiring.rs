@@ -3,9 +3,12 @@
 use crate::config::{FRED_KEY, Settings, VendorSettings};
 use crate::failure::{Code, Failure};
 use crate::{places, secrets};
+use datanode_actors::anchor::LogKey;
 use datanode_actors::node::{Node, NodeParts, RunCaps};
 use datanode_actors::objects::Access;
-use datanode_actors::publishing::{Destination, Destinations, ExportRules, Keep, OffloadRules, Publishing};
+use datanode_actors::publishing::{
+    AnchorRules, Destination, Destinations, ExportRules, Keep, OffloadRules, Publishing, Replica, VaultRules,
+};
 use datanode_actors::queue::Purse;
 use datanode_actors::seal::{Identity, Recipient};
 use datanode_actors::vendor::fetch::Fetcher;
@@ -260,7 +263,69 @@ fn publishing(settings: &Settings) -> Result<Publishing, Failure> {
         destinations: Destinations::new(destinations(settings)?),
         keep: Keep { last: r.keep_packs, days: r.keep_days, monthly: r.keep_monthly },
         trash_days: r.trash_days,
+        vault: vault(settings)?,
+        anchor: AnchorRules { key: log_key(settings)?, per_chunk: settings.anchor.per_chunk },
         offload: offload(settings),
+    })
+}
+
+/// Where the log's key is.
+pub fn log_key_file(settings: &Settings) -> PathBuf {
+    if settings.anchor.key_file.as_os_str().is_empty() {
+        settings.data_dir.join("keys/anchor.key")
+    } else {
+        settings.anchor.key_file.clone()
+    }
+}
+
+/// The log's key; made where there is neither key nor log.
+fn log_key(settings: &Settings) -> Result<LogKey, Failure> {
+    let path = log_key_file(settings);
+    if path.is_file() {
+        return LogKey::read(&path).map_err(Failure::usage);
+    }
+    let log = DataDir::new(settings.data_dir.clone()).anchors().join("checkpoint");
+    if log.exists() {
+        return Err(Failure::usage(format!(
+            "{}: the key of the anchor log is gone, and the log goes on under no other; put it back, or point anchor.key_file at it",
+            path.display()
+        )));
+    }
+    let name = match settings.anchor.name.as_str() {
+        "" => format!("{}/{}", host_id(settings).replace([' ', '+'], "-"), settings.node.source),
+        name => name.to_owned(),
+    };
+    let key = LogKey::generate(&name).map_err(Failure::usage)?;
+    if let Some(folder) = path.parent() {
+        make_private(folder)?;
+    }
+    key.write_new(&path).map_err(Failure::failed)?;
+    Ok(key)
+}
+
+fn vault(settings: &Settings) -> Result<VaultRules, Failure> {
+    let (v, r) = (&settings.vault, &settings.vault.replica);
+    let secret = |part: &str, reference: &str| {
+        secrets::resolve(&format!("vault.replica.{part}"), reference).map_err(Failure::usage)
+    };
+    let replica = match r.url.as_str() {
+        "" => None,
+        url => Some(Replica {
+            access: Access {
+                url: url.to_owned(),
+                endpoint: r.endpoint.clone(),
+                region: r.region.clone(),
+                key: secret("key", &r.key)?,
+                secret: secret("secret", &r.secret)?,
+                token: secret("token", &r.token)?,
+            },
+            bytes_per_second: r.kib_per_second.saturating_mul(1024),
+        }),
+    };
+    Ok(VaultRules {
+        scrub_days: v.scrub_days,
+        scrub_bytes_per_second: v.scrub_kib_per_second.saturating_mul(1024),
+        replica,
     })
 }
 

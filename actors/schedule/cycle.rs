@@ -1,6 +1,7 @@
 //! One cycle, stage after stage.
 
 use super::{CycleError, RunBook, Stages};
+use crate::anchor::actor::Anchor;
 use crate::audit::Scope;
 use crate::audit::actor::Audit;
 use crate::curate::actor::Curate;
@@ -12,6 +13,7 @@ use crate::queue::actor::Begin;
 use crate::retention::actor::Retain;
 use crate::seal::actor::Seal;
 use crate::ship::actor::Ship;
+use crate::vault::actor::Upkeep;
 use crate::vendor::Purpose;
 use crate::vendor::actor::{Drain, VendorCounters};
 use chrono::NaiveDate;
@@ -165,7 +167,12 @@ async fn one(node: &Arc<Node>, s: &Stages, book: &mut RunBook, stage: Stage) -> 
             book.set_export(&c.export_id);
             json(&c)
         }
-        Stage::Seal => json(&s.seal.send(Seal(target(node, book)?)).await??),
+        Stage::Seal => {
+            let sealed = json(&s.seal.send(Seal(target(node, book)?)).await??);
+            let anchored = json(&s.anchor.send(Anchor).await??);
+            let kept = json(&s.vault.send(Upkeep).await??);
+            both(both(sealed, "anchor", anchored), "vault", kept)
+        }
         Stage::Ship => json(&s.ship.send(Ship(target(node, book)?)).await??),
         Stage::Retention => json(&s.retention.send(Retain(target(node, book)?)).await??),
     })
@@ -202,6 +209,14 @@ async fn drain(
             return Ok(all);
         }
     }
+}
+
+/// Counters with those of another actor below `name`.
+fn both(mut all: serde_json::Value, name: &str, more: serde_json::Value) -> serde_json::Value {
+    if let Some(map) = all.as_object_mut() {
+        map.insert(name.to_owned(), more);
+    }
+    all
 }
 
 fn json<T: Serialize>(counters: &T) -> serde_json::Value {

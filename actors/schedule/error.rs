@@ -1,5 +1,6 @@
 //! Why a cycle stopped.
 
+use crate::anchor::AnchorError;
 use crate::audit::AuditError;
 use crate::curate::CurateError;
 use crate::export::ExportError;
@@ -38,6 +39,9 @@ pub enum CycleError {
     /// Sealing.
     #[error("seal: {0}")]
     Seal(#[from] SealStageError),
+    /// The anchor log.
+    #[error("anchor: {0}")]
+    Anchor(#[from] AnchorError),
     /// Shipping.
     #[error("ship: {0}")]
     Ship(ShipError),

@@ -1,5 +1,6 @@
 //! Starting the actors: one of each stage, on threads of their own where they block.
 
+use crate::anchor::actor::AnchorActor;
 use crate::audit::actor::AuditActor;
 use crate::curate::actor::CurateActor;
 use crate::export::actor::ExportActor;
@@ -11,6 +12,7 @@ use crate::raw::actor::RawActor;
 use crate::retention::actor::RetentionActor;
 use crate::seal::actor::SealActor;
 use crate::ship::actor::ShipActor;
+use crate::vault::actor::VaultActor;
 use crate::vendor::actor::VendorActor;
 use crate::vendor::fetch::Fetcher;
 use actix::{Actor, Addr, SyncArbiter};
@@ -38,6 +40,10 @@ pub struct Stages {
     pub export: Addr<ExportActor>,
     /// Encrypts.
     pub seal: Addr<SealActor>,
+    /// Anchors.
+    pub anchor: Addr<AnchorActor>,
+    /// Looks after the vault.
+    pub vault: Addr<VaultActor>,
     /// Delivers.
     pub ship: Addr<ShipActor>,
     /// Removes.
@@ -69,6 +75,10 @@ impl Stages {
         let n = node.clone();
         let seal = SyncArbiter::start(1, move || SealActor(n.clone()));
         let n = node.clone();
+        let anchor = SyncArbiter::start(1, move || AnchorActor(n.clone()));
+        let n = node.clone();
+        let vault = SyncArbiter::start(1, move || VaultActor(n.clone()));
+        let n = node.clone();
         let ship = SyncArbiter::start(1, move || ShipActor(n.clone()));
         let n = node.clone();
         let retention = SyncArbiter::start(1, move || RetentionActor(n.clone()));
@@ -78,6 +88,6 @@ impl Stages {
                 VendorActor { node: node.clone(), fetcher, concurrency, queue: queue.clone(), raw: raw.clone() }.start()
             })
             .collect();
-        Ok(Self { vendors, queue, raw, audit, curate, qc, export, seal, ship, retention })
+        Ok(Self { vendors, queue, raw, audit, curate, qc, export, seal, anchor, vault, ship, retention })
     }
 }

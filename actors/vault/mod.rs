@@ -11,9 +11,11 @@
 //!
 //! Owns names, durability and removal. Knows no key and no plaintext: what an object means is the sealing's affair.
 
+pub mod actor;
 mod publish;
 mod retention;
 mod stanza;
+pub mod upkeep;
 
 pub(crate) use publish::{Dirty, sync_folders};
 pub use retention::{Emptied, Removed};

@@ -1,5 +1,6 @@
 //! A node without vendors and without settings: the queue alone, over a real store.
 
+use datanode_actors::anchor::LogKey;
 use datanode_actors::node::{Node, NodeParts, RunCaps, RunContext};
 use datanode_actors::publishing::Publishing;
 use datanode_actors::queue::Claimed;
@@ -61,7 +62,7 @@ pub fn open(dir: &Path, plan: &Plan<'_>) -> Fallible<Arc<Node>> {
         source: "bench".into(),
         config_sha256: String::new(),
         threads: 2,
-        publishing: Publishing::for_key(Identity::generate()),
+        publishing: Publishing::for_key(Identity::generate(), LogKey::generate("test").unwrap()),
         registry: Registry::parse(&sources)?,
     })))
 }

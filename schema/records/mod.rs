@@ -18,7 +18,9 @@ pub use collect::{ArchivedDemotion, Bookmark, Demotion, Demotions, Window};
 pub use grouped::bits;
 pub use holding::{Holding, HoldingDay, HoldingGroup, LEAST_SILENCE, MOST_SILENCES, Silence};
 pub use ledger::{ActionDay, ActionPage, LedgerDay, LedgerGroup, LedgerPage, Print, Second, SecondPage};
-pub use publish::{ChunkRecord, CuratedFile, Offloaded, PackRecord, Pin, Probe, Receipt, SealingRecord, Shipment};
+pub use publish::{
+    AnchorRecord, ChunkRecord, CuratedFile, Offloaded, PackRecord, Pin, Probe, Receipt, SealingRecord, Shipment,
+};
 pub use quarantine::{HoldRecord, Incident};
 pub use work::{
     Answer, BudgetRecord, GapGroup, GapPage, GapTask, Lease, RunRecord, Spent, StageRecord, Standing, VendorState,

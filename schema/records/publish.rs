@@ -140,3 +140,12 @@ pub struct Offloaded {
     /// Unix seconds when the local file was removed, else 0.
     pub removed_at: i64,
 }
+
+/// A sealing's entry in the anchor log; the tree is a cache of the log.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct AnchorRecord {
+    /// Its place in the log, from 0.
+    pub index: u64,
+    /// Unix seconds when a checkpoint first covered it.
+    pub at: i64,
+}

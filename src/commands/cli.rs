@@ -1,7 +1,10 @@
 //! The command line of `datanode`.
 
 use super::global::Global;
-use super::{audit, collect_books, demo, doctor, init, key, nightly, offload, pack, rebuild, retention, run, token};
+use super::{
+    anchor, audit, collect_books, demo, doctor, init, key, nightly, offload, pack, rebuild, retention, run, token,
+    vault,
+};
 use crate::config::{MAX_LOOKBACK_DAYS, MAX_RUN_MINUTES, MAX_RUN_REQUESTS};
 use crate::failure::{Code, Done, Failure, printable};
 use chrono::NaiveDate;
@@ -94,6 +97,12 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// The vault: check, repair, scrub, challenge
+    #[command(subcommand)]
+    Vault(vault::VaultCommand),
+    /// The anchor log: prove, verify, checkpoint, consistency
+    #[command(subcommand)]
+    Anchor(anchor::AnchorCommand),
     /// Keys
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -167,6 +176,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Pack(p) => pack::pack(g, p),
         Command::Retention(r) => retention::retention(g, &r),
         Command::Offload { dry_run } => offload::offload(g, dry_run),
+        Command::Vault(v) => vault::vault(g, &v),
+        Command::Anchor(a) => anchor::anchor(g, &a),
         Command::Key(k) => key::key(g, &k),
         Command::Token(t) => token::token(g, &t),
         Command::Doctor => doctor::doctor(g),

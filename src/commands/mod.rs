@@ -1,5 +1,6 @@
 //! What a person types: one file a command. Progress goes to stderr, results to stdout.
 
+mod anchor;
 mod audit;
 mod buckets;
 mod cli;
@@ -19,5 +20,6 @@ mod retention;
 mod run;
 mod table;
 mod token;
+mod vault;
 
 pub use cli::main;

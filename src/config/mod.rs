@@ -6,9 +6,9 @@
 mod settings;
 
 pub use settings::{
-    BooksSettings, Cadence, DestinationSettings, ExportSettings, FRED_KEY, HttpSettings, LogSettings, NodeSettings,
-    OffloadSettings, QueueSettings, RetentionSettings, ScheduleSettings, SealSettings, ServeSettings, Settings,
-    ShipSettings, StoreSettings, VendorSettings, VendorsSettings,
+    AnchorSettings, BooksSettings, Cadence, DestinationSettings, ExportSettings, FRED_KEY, HttpSettings, LogSettings,
+    NodeSettings, OffloadSettings, QueueSettings, ReplicaSettings, RetentionSettings, ScheduleSettings, SealSettings,
+    ServeSettings, Settings, ShipSettings, StoreSettings, VaultSettings, VendorSettings, VendorsSettings,
 };
 
 use serde_json::Value;
@@ -75,8 +75,17 @@ struct Anchored {
 }
 
 /// Settings that are paths.
-const PATHS: [&str; 8] =
-    ["data_dir", "universe", "datasets", "capabilities", "calendars", "seal.key_file", "ship.folder", "offload.config"];
+const PATHS: [&str; 9] = [
+    "data_dir",
+    "universe",
+    "datasets",
+    "capabilities",
+    "calendars",
+    "seal.key_file",
+    "anchor.key_file",
+    "ship.folder",
+    "offload.config",
+];
 
 impl config::Source for Anchored {
     fn clone_into_box(&self) -> Box<dyn config::Source + Send + Sync> {
@@ -135,7 +144,8 @@ fn check(s: &Settings) -> Result<(), ConfigError> {
     if !(1..=16).contains(&s.seal.chunk_mib) {
         return wrong("seal.chunk_mib: from 1 to 16");
     }
-    let ranges: [(&str, u64, u64, u64); 17] = [
+    let ranges: [(&str, u64, u64, u64); 18] = [
+        ("vault.scrub_days", u64::from(s.vault.scrub_days), 0, 3_650),
         ("books.top", s.books.top as u64, 0, 10_000),
         ("books.cadence_seconds", u64::from(s.books.cadence_seconds), 1, 3_600),
         ("books.rediscover_minutes", u64::from(s.books.rediscover_minutes), 1, 10_080),

@@ -27,6 +27,8 @@ pub struct Settings {
     pub export: ExportSettings,
     pub seal: SealSettings,
     pub ship: ShipSettings,
+    pub vault: VaultSettings,
+    pub anchor: AnchorSettings,
     pub retention: RetentionSettings,
     pub offload: OffloadSettings,
     pub serve: ServeSettings,
@@ -51,6 +53,8 @@ impl Default for Settings {
             export: ExportSettings::default(),
             seal: SealSettings::default(),
             ship: ShipSettings::default(),
+            vault: VaultSettings::default(),
+            anchor: AnchorSettings::default(),
             retention: RetentionSettings::default(),
             offload: OffloadSettings::default(),
             serve: ServeSettings::default(),
@@ -121,6 +125,20 @@ DestinationSettings {
     keep_days: u32 = 0,
     keep_monthly: u32 = 0,
 } }
+section! { /// `[vault]`
+VaultSettings { scrub_days: u32 = 30, scrub_kib_per_second: u64 = 8192, replica: ReplicaSettings = ReplicaSettings::default() } }
+section! { /// `[vault.replica]`
+ReplicaSettings {
+    url: String = String::new(),
+    endpoint: String = String::new(),
+    region: String = String::new(),
+    key: String = String::new(),
+    secret: String = String::new(),
+    token: String = String::new(),
+    kib_per_second: u64 = 0,
+} }
+section! { /// `[anchor]`
+AnchorSettings { name: String = String::new(), key_file: PathBuf = PathBuf::new(), per_chunk: bool = false } }
 section! { /// `[retention]`
 RetentionSettings { keep_packs: usize = 30, keep_days: u32 = 0, keep_monthly: u32 = 0, trash_days: u32 = 7 } }
 section! { /// `[offload]`

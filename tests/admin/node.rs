@@ -5,6 +5,7 @@ use datanode::admin::{AdminContext, Desk, bind, serve};
 use datanode::config::Settings;
 use datanode::reload::Reloader;
 use datanode::wiring::Wired;
+use datanode_actors::anchor::LogKey;
 use datanode_actors::node::{NodeParts, RunCaps};
 use datanode_actors::publishing::Publishing;
 use datanode_actors::seal::Identity;
@@ -131,7 +132,7 @@ fn context(folder: &std::path::Path, store: Store) -> AdminContext {
         source: "test".into(),
         config_sha256: "0".repeat(64),
         threads: 1,
-        publishing: Publishing::for_key(Identity::generate()),
+        publishing: Publishing::for_key(Identity::generate(), LogKey::generate("test").unwrap()),
         registry: datanode::wiring::registry(&settings).unwrap(),
     }));
     let wired = Wired { node: actors.clone(), fetchers: Vec::new() };

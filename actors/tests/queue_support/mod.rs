@@ -1,5 +1,6 @@
 //! A node for tests of the queue: a store in a folder, and nothing that is published.
 
+use datanode_actors::anchor::LogKey;
 use datanode_actors::node::{Node, NodeParts, RunCaps};
 use datanode_actors::publishing::Publishing;
 use datanode_actors::seal::Identity;
@@ -26,7 +27,7 @@ pub fn node(dir: &Path, clock: Clock, lease_ms: u64, vendors: &[Vendor], registr
         source: "test".into(),
         config_sha256: String::new(),
         threads: 1,
-        publishing: Publishing::for_key(Identity::generate()),
+        publishing: Publishing::for_key(Identity::generate(), LogKey::generate("test").unwrap()),
         registry,
     }))
 }
