@@ -8,11 +8,14 @@
 //! | `note` | the log's key, and signed texts |
 //! | `run` | the stage: sealings that are not in the log yet |
 
+#[cfg(feature = "node")]
 pub mod actor;
 mod error;
 mod note;
+#[cfg(feature = "node")]
 mod run;
 
 pub use error::AnchorError;
 pub use note::{LogKey, verify_note};
+#[cfg(feature = "node")]
 pub use run::{AnchorCounters, Head, anchor, head};

@@ -285,7 +285,7 @@ impl Sealer {
     }
 }
 
-fn assemble(
+pub(super) fn assemble(
     backend: Backend,
     keys: &ChunkKeys,
     place: &Place,

@@ -24,6 +24,7 @@
 //! | `borrow` | files that an earlier sealing holds already |
 //! | `write`, `verify`, `open` | the three verbs |
 
+#[cfg(feature = "node")]
 pub mod actor;
 mod aead;
 mod beneath;
@@ -33,6 +34,8 @@ pub mod chunk;
 mod descriptor;
 mod error;
 mod filehash;
+#[doc(hidden)]
+pub mod fuzzing;
 mod keys;
 mod manifest;
 pub mod merkle;
@@ -40,6 +43,7 @@ mod open;
 mod pack;
 pub mod paths;
 mod pipeline;
+#[cfg(feature = "node")]
 pub mod stage;
 mod verify;
 mod write;

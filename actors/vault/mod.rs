@@ -11,10 +11,12 @@
 //!
 //! Owns names, durability and removal. Knows no key and no plaintext: what an object means is the sealing's affair.
 
+#[cfg(feature = "node")]
 pub mod actor;
 mod publish;
 mod retention;
 mod stanza;
+#[cfg(feature = "node")]
 pub mod upkeep;
 
 pub(crate) use publish::{Dirty, sync_folders};
