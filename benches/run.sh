@@ -4,7 +4,7 @@
 #   benches/run.sh [--data DIR] [--reps N] [--only PARTS] [--vendors LIST] [--seeds N] [--work DIR] [--out DIR] [--name NAME]
 #                  [--markdown] [--ship] [--strace] [--no-peers]
 #
-# PARTS: nightly,store,seal,chaos,queue,scale,ledger,packs,truth, all of them by default
+# PARTS: nightly,store,seal,chaos,queue,scale,ledger,packs,vault,truth, all of them by default
 #
 # --data DIR   CSV laid out as equities_bars/SYM.csv, equities_bars_minute/SYM/DATE.csv, macro_treasury/ID.csv, universe.yaml;
 #              without it, a market made from seed 7
@@ -27,7 +27,7 @@ set -euo pipefail
 export LC_ALL=C.UTF-8
 
 here=$(cd "$(dirname "$0")" && pwd)
-data='' reps=3 seeds=20 only=nightly,store,seal,chaos,queue,scale,ledger,packs,truth vendors=alpaca,massive,tiingo,files
+data='' reps=3 seeds=20 only=nightly,store,seal,chaos,queue,scale,ledger,packs,vault,truth vendors=alpaca,massive,tiingo,files
 work=/var/tmp out=$here/results name='' markdown='' peers=1
 nightly_flags=()
 die() { echo "run.sh: $*" >&2; exit 2; }
@@ -51,7 +51,7 @@ built=''
 if [ -z "${DATANODE_BIN_DIR:-}" ]; then
   say "building"
   benches=(--bench report)
-  for b in nightly store chaos queue scale ledger packs truth; do if wants $b; then benches+=(--bench $b); fi; done
+  for b in nightly store chaos queue scale ledger packs vault truth; do if wants $b; then benches+=(--bench $b); fi; done
   built=$(cd "$here/.." && cargo build --release --bin datanode "${benches[@]}" --message-format=json-render-diagnostics)
   if wants seal; then
     # Where it does not build, the rest is still measured.
@@ -183,6 +183,14 @@ if wants packs; then
   [ -n "${DATANODE_RCLONE:-}" ] || missing+=("uploads beside rclone: DATANODE_RCLONE names no rclone")
   say "packs, $reps of each size"
   run "$(program packs)" --datanode "$datanode" --work "$temp" --reps "$reps" >>"$figures"
+fi
+if wants vault; then
+  vault_flags=()
+  for p in restic rustic; do
+    if at=$(peer $p 2>"$temp/peer.err"); then vault_flags+=("--$p" "$at"); else missing+=("$p: $(said_of)"); fi
+  done
+  say "vault, $reps of each size"
+  run "$(program vault)" --datanode "$datanode" --work "$temp" --reps "$reps" "${vault_flags[@]}" >>"$figures"
 fi
 if wants truth; then
   truth_flags=()

@@ -18,6 +18,7 @@ mod manifest;
 mod nightly;
 mod plan;
 mod run;
+mod select;
 mod sums;
 mod verify;
 mod weight;
@@ -30,6 +31,7 @@ pub use manifest::{
     CalendarOf, Excluded, MANIFEST_SCHEMA, PackFile, PackManifest, Producer, QcSummary, SCHEMA_VERSION, TimeWindow,
 };
 pub use run::{ExportCounters, export};
+pub use select::{Selected, Selection, Unselected};
 pub use sums::{BadSums, MANIFEST_FILE, SUMS_FILE, format_sums, parse_sums};
 pub use verify::{PackProblem, PackReport, verify_holders, verify_pack};
 

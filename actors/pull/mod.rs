@@ -16,6 +16,7 @@
 //! | `place` | DIR: who may fill it, its partial folder, the swap |
 //! | `reuse` | what earlier pulls left that is still right |
 //! | `plain`, `sealed` | the two ways of a pack |
+//! | `some` | a sealed pack opened, or a part of it, without the rest |
 
 mod error;
 mod fetch;
@@ -25,8 +26,10 @@ mod place;
 mod plain;
 mod reuse;
 mod sealed;
+mod some;
 
 pub use error::{PullError, PullFault};
+pub use some::{OpenedThere, open_there};
 
 use crate::objects::Bucket;
 use crate::seal::Identity;
@@ -94,13 +97,14 @@ pub struct Pulled {
 /// # Errors
 /// [`PullError`]; the destination is as it was.
 pub fn pull(plan: &PullPlan, say: &(dyn Fn(&str) + Sync)) -> Result<Pulled, PullError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|e| PullError::failed(format!("no runtime: {e}")))?;
+    let runtime = runtime()?;
     match &plan.identity {
         Some(identity) => sealed::pull(plan, identity, &runtime, say),
         None => plain::pull(plan, &runtime, say),
     }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, PullError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(|e| PullError::failed(format!("no runtime: {e}")))
 }

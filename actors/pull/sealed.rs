@@ -10,7 +10,7 @@ use super::reuse;
 use super::{PullError, PullFault, PullPlan, Pulled, Wanted};
 use crate::export::{ExportId, PackManifest, SUMS_FILE};
 use crate::objects::BucketKind;
-use crate::seal::{self, Descriptor, Identity, MAX_DESCRIPTOR, PackUid, SealedManifest};
+use crate::seal::{self, Descriptor, Identity, MAX_DESCRIPTOR, PackKey, PackUid, SealedManifest};
 use crate::vault::Vault;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,17 +25,17 @@ const MAX_STANZA: u64 = 64 << 10;
 const MAX_SEALED_MANIFEST: u64 = 2 * MAX_PAPER;
 
 /// A sealing whose manifest was opened.
-struct Opened {
-    uid: PackUid,
-    descriptor: Descriptor,
-    sealed: SealedManifest,
-    manifest: PackManifest,
+pub(super) struct Opened {
+    pub uid: PackUid,
+    pub descriptor: Descriptor,
+    pub sealed: SealedManifest,
+    pub manifest: PackManifest,
 }
 
 /// Sealings by the id of their pack. Most ids have one.
-type ById = BTreeMap<String, Vec<Opened>>;
+pub(super) type ById = BTreeMap<String, Vec<Opened>>;
 
-/// The one sealing of an id, where all of them hold the same.
+/// The last sealing of an id, where all of them hold the same.
 ///
 /// # Errors
 /// 3: they do not, and which is right is not for a program to say.
@@ -47,17 +47,18 @@ fn only_one(id: &str, mut all: Vec<Opened>) -> Result<Option<Opened>, PullError>
             uids.join(", ")
         )));
     }
+    all.sort_by_key(|o| o.descriptor.generation);
     Ok(all.pop())
 }
 
-struct Way<'a> {
-    plan: &'a PullPlan,
+pub(super) struct Way<'a> {
+    pub plan: &'a PullPlan,
     identity: &'a Identity,
     runtime: &'a Runtime,
-    counted: Counted,
+    pub counted: Counted,
     /// What comes before the sealings' folders, with a slash at its end where it is not empty.
     base: String,
-    vault: Vault,
+    pub vault: Vault,
 }
 
 /// Pulls a sealed pack.
@@ -70,6 +71,17 @@ pub fn pull(
     runtime: &Runtime,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<Pulled, PullError> {
+    on_the_way(plan, identity, runtime, |way, place, uids| way.pull(place, uids, say))
+}
+
+/// Does something with a vault beside the destination, which what is fetched goes into. After an outage or a kill the next pull goes on with
+/// what arrived; what will not be right tomorrow either goes with the pull that made it.
+pub(super) fn on_the_way<T>(
+    plan: &PullPlan,
+    identity: &Identity,
+    runtime: &Runtime,
+    work: impl FnOnce(&Way<'_>, &Place, &[PackUid]) -> Result<T, PullError>,
+) -> Result<T, PullError> {
     let place = Place::take(&plan.to)?;
     let (base, uids) = runtime.block_on(sealings(plan))?;
     let was_there = fs::symlink_metadata(place.partial("vault")).is_ok();
@@ -79,11 +91,8 @@ pub fn pull(
         remove(&root).map_err(|e| PullError::io("remove", &root, e))?;
     }
     let vault = Vault::open(&root)?;
-    let counted = Counted::default();
-    let way = Way { plan, identity, runtime, counted, base, vault };
-    let done = way.pull(&place, &uids, say);
-    // After an outage or a kill the next pull goes on with what arrived. What will not be right tomorrow either goes with the pull that
-    // made it.
+    let way = Way { plan, identity, runtime, counted: Counted::default(), base, vault };
+    let done = work(&way, &place, &uids);
     let goes_on = done.as_ref().is_err_and(|e| e.fault == PullFault::Failed || was_there);
     if !goes_on {
         remove(&root).map_err(|e| PullError::io("remove", &root, e))?;
@@ -118,7 +127,7 @@ impl Way<'_> {
     }
 
     /// The sealing that is meant, and the others whose manifests were read on the way.
-    fn choose(&self, uids: &[PackUid], say: &(dyn Fn(&str) + Sync)) -> Result<(Opened, ById), PullError> {
+    pub(super) fn choose(&self, uids: &[PackUid], say: &(dyn Fn(&str) + Sync)) -> Result<(Opened, ById), PullError> {
         if let Wanted::Id(id) = &self.plan.wanted
             && let Some(uid) = uid_of(id)
         {
@@ -173,7 +182,7 @@ impl Way<'_> {
     fn manifest(&self, uid: PackUid) -> Result<Option<Opened>, PullError> {
         let Some(descriptor) = self.records(uid)? else { return Ok(None) };
         // Before anything is fetched that another key, or no key, opens.
-        let key = seal::unwrap_key(&self.vault, uid, self.identity)?;
+        let key = self.key(uid)?;
         let objects: BTreeSet<_> =
             descriptor.manifest_objects.iter().map(|o| (uid, o.object_blake3, o.object_len)).collect();
         let bytes = objects.iter().fold(0u64, |n, (.., len)| n.saturating_add(*len));
@@ -190,7 +199,7 @@ impl Way<'_> {
     }
 
     /// Fetches descriptor, stanza and its sum; None where there is no descriptor.
-    fn records(&self, uid: PackUid) -> Result<Option<Descriptor>, PullError> {
+    pub(super) fn records(&self, uid: PackUid) -> Result<Option<Descriptor>, PullError> {
         let Some(text) = self.small(uid, &self.vault.descriptor_path(&uid), MAX_DESCRIPTOR)? else { return Ok(None) };
         let descriptor = Descriptor::decode(&format!("descriptor of {}", hex::encode(uid)), &text)?;
         for path in [self.vault.stanza_path(&uid), self.vault.stanza_sum_path(&uid)] {
@@ -221,7 +230,7 @@ impl Way<'_> {
     }
 
     /// Fetches objects, (sealing, name, length) each; those that are here and right are not fetched again.
-    fn objects(&self, wanted: BTreeSet<(PackUid, [u8; 32], u64)>) -> Result<(), PullError> {
+    pub(super) fn objects(&self, wanted: BTreeSet<(PackUid, [u8; 32], u64)>) -> Result<(), PullError> {
         self.runtime.block_on(async {
             let mut tasks: JoinSet<Result<(), PullError>> = JoinSet::new();
             let mut buffer = Vec::new();
@@ -249,6 +258,23 @@ impl Way<'_> {
         })
     }
 
+    /// The key of a sealing whose stanza was fetched.
+    pub(super) fn key(&self, uid: PackUid) -> Result<PackKey, PullError> {
+        Ok(seal::unwrap_key(&self.vault, uid, self.identity)?)
+    }
+
+    /// Fetches the descriptors that a sealing stands on.
+    pub(super) fn required(&self, o: &Opened) -> Result<(), PullError> {
+        for required in &o.descriptor.requires {
+            if self.records(*required)?.is_none() {
+                let what =
+                    format!("sealing {} requires {}, which is not there", hex::encode(o.uid), hex::encode(required));
+                return Err(PullError::integrity(format!("{what}; ship it again, or pull another pack")));
+            }
+        }
+        Ok(())
+    }
+
     /// Fetches what a sealing stands on, verifies its objects and root, and opens it into `to`.
     fn open(
         &self,
@@ -257,13 +283,7 @@ impl Way<'_> {
         only: Option<&dyn Fn(&str) -> bool>,
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<(), PullError> {
-        for required in &o.descriptor.requires {
-            if self.records(*required)?.is_none() {
-                let what =
-                    format!("sealing {} requires {}, which is not there", hex::encode(o.uid), hex::encode(required));
-                return Err(PullError::integrity(format!("{what}; ship it again, or pull another pack")));
-            }
-        }
+        self.required(o)?;
         let jobs = o.sealed.jobs(&o.descriptor)?;
         let mut wanted: BTreeSet<_> =
             jobs.iter().map(|j| (j.place.pack_uid, j.object.object_blake3, j.object.object_len)).collect();
@@ -281,8 +301,7 @@ impl Way<'_> {
             return Err(PullError::integrity(format!("sealing {}: {}", hex::encode(o.uid), all.join("\n  "))));
         }
         remove(to).map_err(|e| PullError::io("remove", to, e))?;
-        let key = seal::unwrap_key(&self.vault, o.uid, self.identity)?;
-        seal::open(&self.vault, o.uid, &key, to, only)?;
+        seal::open(&self.vault, o.uid, &self.key(o.uid)?, to, only)?;
         Ok(())
     }
 

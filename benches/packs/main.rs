@@ -8,26 +8,29 @@
 mod child;
 #[path = "../common/figure.rs"]
 mod figure;
+#[path = "../common/fill.rs"]
 mod fill;
+#[path = "../common/night.rs"]
+mod night;
 mod server;
 #[path = "../common/sums.rs"]
 mod sums;
 mod travel;
 
-use child::measured;
 use clap::Parser;
 use datanode_schema::files::sha256_of;
 use figure::{Figure, print};
 use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::Value;
 use std::error::Error;
-use std::ffi::OsString;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 type Fallible<T> = Result<T, Box<dyn Error>>;
 
+/// Sessions whose bars are drawn.
+const DRAWN: usize = 4;
 /// The nights of packs that are uploaded and pulled.
 const TRAVELS: usize = 3;
 
@@ -86,7 +89,7 @@ fn main() -> Fallible<()> {
     }
     for megabytes in &args.megabytes {
         let dir = work.path().join(megabytes.to_string());
-        let filled = fill::fill(&dir, megabytes * 1_000_000, args.reps.max(1) + 1 + TRAVELS)?;
+        let filled = fill::fill(&dir, megabytes * 1_000_000, args.reps.max(1) + 1 + TRAVELS, DRAWN)?;
         let packs = Packs { datanode: &datanode, dir: &dir, filled: &filled, size: in_words(*megabytes) };
         let at = filled.nights.len().saturating_sub(TRAVELS);
         let (nights, travels) = filled.nights.split_at(at);
@@ -165,20 +168,7 @@ impl Packs<'_> {
 
     /// Some stages of a night, as a person runs them, with variables beside the usual ones.
     fn stages(&self, stages: &str, as_of: &str, more: &[(String, String)]) -> Fallible<(child::Measured, Value)> {
-        let now = format!("{as_of}T23:30:00Z");
-        let words = ["nightly", "--json", "--stages", stages, "--as-of", as_of, "--now", &now, "--data-dir"];
-        let mut args: Vec<OsString> = words.iter().map(OsString::from).collect();
-        args.push(self.dir.join("data").into());
-        let out = self.dir.join("out");
-        let env = [
-            ("DATANODE__NODE__SOURCE", "bench"),
-            ("DATANODE__NODE__HOST_ID", "bench"),
-            ("DATANODE__LOG__LEVEL", "warn"),
-        ]
-        .map(|(k, v)| (k.to_owned(), v.to_owned()));
-        let universe = ("DATANODE__UNIVERSE".to_owned(), self.dir.join("universe.yaml").display().to_string());
-        let m = measured(self.datanode, &args, &[&env[..], &[universe], more].concat(), &out)?;
-        Ok((m, serde_json::from_slice(&std::fs::read(&out)?)?))
+        night::stages(self.datanode, self.dir, stages, as_of, more)
     }
 
     /// Megabytes that one thread hashes in a second, and in a CPU-second, of the curated files' own bytes.

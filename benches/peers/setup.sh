@@ -3,6 +3,8 @@
 #
 #   benches/peers/setup.sh dlt        prints the path of a Python that has dlt
 #   benches/peers/setup.sh gaps       prints the path of a Python that has nautilus_trader and DuckDB
+#   benches/peers/setup.sh restic     prints the path of restic, which the distribution's package brings
+#   benches/peers/setup.sh rustic     prints the path of rustic, built by cargo (some minutes)
 #   benches/peers/setup.sh graphile   prints a folder whose node_modules has graphile-worker, after PostgreSQL was found
 #
 # DATANODE_BENCH_CACHE   the cache folder [default: ~/.cache/datanode-bench]
@@ -12,6 +14,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${DATANODE_BENCH_CACHE:-$HOME/.cache/datanode-bench}
 graphile=0.17.3
+rustic=0.11.4
 fail() { echo "peers/setup.sh: $*" >&2; exit 1; }
 # Runs a command, all of its words to a log; its last words to stderr where it fails.
 quiet() {
@@ -75,9 +78,24 @@ graphile() {
   echo "$folder"
 }
 
+restic() { command -v restic || fail "no restic: apt-get install restic"; }
+
+rustic() {
+  local folder=$cache/rustic-$rustic
+  if [ ! -x "$folder/bin/rustic" ]; then
+    command -v cargo >/dev/null || fail "no cargo to build rustic with"
+    CARGO_TARGET_DIR=$cache/rustic-target quiet cargo install rustic-rs --version "$rustic" --locked --no-default-features --root "$folder" ||
+      fail "rustic-rs $rustic does not build"
+    rm -rf "$cache/rustic-target"
+  fi
+  echo "$folder/bin/rustic"
+}
+
 mkdir -p "$cache"
 case ${1:-} in
   dlt) dlt ;;
+  restic) restic ;;
+  rustic) rustic ;;
   gaps) gaps ;;
   graphile) graphile ;;
   postgres) postgres ;;

@@ -16,7 +16,7 @@ pub enum Target {
 use Target::{AtLeast, AtMost};
 
 /// Part, figure, unit, bound. A part that ends in `:` stands for all that begin with it.
-const TARGETS: [(&str, &str, &str, Target); 49] = [
+const TARGETS: [(&str, &str, &str, Target); 65] = [
     ("nightly", "rows a second, end to end", "rows/s", AtLeast(50_000.0)),
     ("nightly", "peak memory", "MB", AtMost(256.0)),
     ("nothing to do", "wall", "s", AtMost(2.0)),
@@ -64,6 +64,23 @@ const TARGETS: [(&str, &str, &str, Target); 49] = [
     ("packs: ship: 2 GB", "bytes written, vault (1 %, delta) ÷ full", "%", AtMost(2.0)),
     ("packs: pull: 2 GB", "bytes pulled, as the server's side counts (1 %, full) ÷ full", "%", AtMost(1.5)),
     ("packs: pull: 2 GB", "bytes pulled, as the server's side counts (1 %, delta) ÷ full", "%", AtMost(1.5)),
+    ("vault:", "seal: datanode ÷ restic, by CPU", "", AtLeast(3.0)),
+    ("vault:", "seal: datanode ÷ rustic, by CPU", "", AtLeast(3.0)),
+    ("vault:", "seal: datanode ÷ restic, by wall time", "", AtLeast(3.0)),
+    ("vault:", "seal: datanode ÷ rustic, by wall time", "", AtLeast(3.0)),
+    ("vault:", "check: datanode ÷ restic, by CPU", "", AtLeast(10.0)),
+    ("vault:", "check: datanode ÷ rustic, by CPU", "", AtLeast(10.0)),
+    ("vault:", "check: datanode ÷ restic, by wall time", "", AtLeast(10.0)),
+    ("vault:", "check: datanode ÷ rustic, by wall time", "", AtLeast(10.0)),
+    ("vault:", "open: datanode ÷ restic, by CPU", "", AtLeast(3.0)),
+    ("vault:", "open: datanode ÷ rustic, by CPU", "", AtLeast(3.0)),
+    ("vault:", "open: datanode ÷ restic, by wall time", "", AtLeast(3.0)),
+    ("vault:", "open: datanode ÷ rustic, by wall time", "", AtLeast(3.0)),
+    ("vault:", "seal: datanode, peak memory", "MB", AtMost(200.0)),
+    ("vault:", "open: datanode, peak memory", "MB", AtMost(200.0)),
+    // Of 0.22 GB one file is more than a hundredth.
+    ("vault: 2 GB", "second night: new bytes in the vault, without parity", "%", AtMost(1.2)),
+    ("vault: 2 GB", "second night: time of the seal stage, of the first night's", "%", AtMost(3.0)),
     ("truth:", "node: precision", "", AtLeast(1.0)),
     ("truth:", "node: recall", "", AtLeast(1.0)),
     ("truth:", "node: verdicts", "", AtMost(0.0)),

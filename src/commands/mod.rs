@@ -14,6 +14,7 @@ mod nightly;
 mod offload;
 mod pack;
 mod pack_diff;
+mod pack_open;
 mod pack_pull;
 mod rebuild;
 mod retention;

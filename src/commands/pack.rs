@@ -1,8 +1,8 @@
 //! `datanode pack`. None of it opens the state: a training box has only the files.
 
 use super::global::Global;
-use super::pack_pull;
 use super::table::{print, thousands};
+use super::{pack_open, pack_pull};
 use crate::failure::{Code, Done, Failure, printable};
 use crate::wiring::key_file;
 use clap::Subcommand;
@@ -43,20 +43,8 @@ pub enum PackCommand {
     Schema,
     /// Fetch a pack from a bucket, a server or a folder, verified, into a folder that changes all at once or not at all
     Pull(Box<pack_pull::PullArgs>),
-    /// Open a sealed pack into a new folder
-    Open {
-        /// A vault or a shipped sealing
-        path: PathBuf,
-        /// Where to; must not exist
-        #[arg(long, value_name = "DIR")]
-        to: PathBuf,
-        /// Which sealing, where the vault has several: its id, or the beginning of it [default: the only one]
-        #[arg(long, value_name = "UID")]
-        id: Option<String>,
-        /// The secret key [default: the configured seal.key_file]
-        #[arg(long, value_name = "FILE")]
-        key: Option<PathBuf>,
-    },
+    /// Open a sealed pack, or a part of it, into a new folder
+    Open(Box<pack_open::OpenArgs>),
 }
 
 /// Runs the command.
@@ -73,7 +61,7 @@ pub fn pack(g: &Global, p: PackCommand) -> Done {
             Ok(())
         }
         PackCommand::Pull(a) => pack_pull::run(g, *a),
-        PackCommand::Open { path, to, id, key } => open(g, &path, &to, id.as_deref(), key.as_deref()),
+        PackCommand::Open(a) => pack_open::run(g, &a),
     }
 }
 
@@ -258,7 +246,7 @@ fn report(g: &Global, path: &Path, found: Option<PackReport>) -> Done {
 }
 
 /// The key that was named, or the configured one where it is there.
-fn identity(g: &Global, key: Option<&Path>) -> Result<Option<Identity>, Failure> {
+pub(super) fn identity(g: &Global, key: Option<&Path>) -> Result<Option<Identity>, Failure> {
     let path = match key {
         Some(p) => p.to_owned(),
         None => match g.settings().ok().map(|s| key_file(&s)).filter(|p| p.is_file()) {
@@ -310,35 +298,4 @@ fn verify_vault(g: &Global, path: &Path, key: Option<&Path>) -> Done {
         return Ok(());
     }
     Err(Failure::new(Code::Integrity, format!("{}: {}", path.display(), problems.join("\n  "))))
-}
-
-fn open(g: &Global, path: &Path, to: &Path, id: Option<&str>, key: Option<&Path>) -> Done {
-    if !path.join("descriptors").is_dir() {
-        return Err(Failure::new(
-            Code::NotFound,
-            format!("{}: no vault and no sealing (it has no descriptors/)", path.display()),
-        ));
-    }
-    let vault = Vault::open_shipped(path).map_err(|e| of_seal(&e))?;
-    let uids = vault.descriptors().map_err(|e| of_seal(&e))?;
-    let chosen: Vec<&[u8; 16]> = uids.iter().filter(|u| id.is_none_or(|i| hex::encode(u).starts_with(i))).collect();
-    let uid = match chosen.as_slice() {
-        [one] => **one,
-        [] => return Err(Failure::new(Code::NotFound, format!("{}: no such sealing", path.display()))),
-        _ => {
-            let all: Vec<String> = chosen.iter().map(hex::encode).collect();
-            return Err(Failure::usage(format!("several sealings; choose with --id: {}", all.join(", "))));
-        }
-    };
-    let Some(identity) = identity(g, key)? else {
-        return Err(Failure::usage("no key: name the secret key with --key FILE"));
-    };
-    let key = seal::unwrap_key(&vault, uid, &identity).map_err(|e| of_seal(&e))?;
-    let r = seal::open(&vault, uid, &key, to, None).map_err(|e| of_seal(&e))?;
-    if g.json {
-        println!("{}", serde_json::json!({"pack_uid": hex::encode(uid), "to": to, "files": r.files, "bytes": r.bytes}));
-    } else {
-        println!("opened   {}  {} files, {} bytes", to.display(), thousands(r.files as u64), thousands(r.bytes));
-    }
-    Ok(())
 }

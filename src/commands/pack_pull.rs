@@ -82,7 +82,15 @@ const POINTED_AT: &str = "; where only a pointer says the address, no secret of 
 pub fn run(g: &Global, a: PullArgs) -> Done {
     let pointer = a.pointer.as_deref().map(read_pointer).transpose()?;
     let url = where_from(&a, pointer.as_ref())?;
-    let access = access(&a, url.clone())?;
+    let secrets = Secrets {
+        endpoint: &a.endpoint,
+        region: &a.region,
+        key: a.key.as_ref(),
+        secret: a.secret.as_ref(),
+        token: a.token.as_ref(),
+        may_default: a.url.is_some(),
+    };
+    let access = access(&secrets, url.clone())?;
     let bucket = access.open_for(Duration::from_secs(a.timeout.into())).map_err(of_object)?;
     let above = url.trim_end_matches('/').rsplit('/').nth(1);
     let is_sealed = a.sealed || above == Some("sealed");
@@ -176,10 +184,20 @@ fn secret(option: &str, reference: Option<&String>, variable: &str) -> Result<Ze
     secrets::resolve(option, &reference.cloned().unwrap_or_else(default)).map_err(Failure::usage)
 }
 
-fn access(a: &PullArgs, url: String) -> Result<Access, Failure> {
+/// How one gets into a bucket: references to its secrets; those that are not given are taken from the environment where `may_default`.
+pub(super) struct Secrets<'a> {
+    pub endpoint: &'a str,
+    pub region: &'a str,
+    pub key: Option<&'a String>,
+    pub secret: Option<&'a String>,
+    pub token: Option<&'a String>,
+    pub may_default: bool,
+}
+
+pub(super) fn access(a: &Secrets<'_>, url: String) -> Result<Access, Failure> {
     let is_s3 = url.starts_with("s3://");
     // What belongs to one provider is not sent to another, and nothing to an address that only a pointer names.
-    let (key, secret_key, token) = match (a.url.is_some(), is_s3, url.starts_with("http")) {
+    let (key, secret_key, token) = match (a.may_default, is_s3, url.starts_with("http")) {
         (true, true, _) => ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
         (true, false, true) => ("", "", "DATANODE_TOKEN"),
         _ => ("", "", ""),
@@ -189,22 +207,22 @@ fn access(a: &PullArgs, url: String) -> Result<Access, Failure> {
         given => given.to_owned(),
     };
     Ok(Access {
-        endpoint: setting(&a.endpoint, "AWS_ENDPOINT_URL"),
-        region: setting(&a.region, "AWS_REGION"),
-        key: secret("--key", a.key.as_ref(), key)?,
-        secret: secret("--secret", a.secret.as_ref(), secret_key)?,
-        token: secret("--token", a.token.as_ref(), token)?,
+        endpoint: setting(a.endpoint, "AWS_ENDPOINT_URL"),
+        region: setting(a.region, "AWS_REGION"),
+        key: secret("--key", a.key, key)?,
+        secret: secret("--secret", a.secret, secret_key)?,
+        token: secret("--token", a.token, token)?,
         url,
     })
 }
 
-fn of_object(e: ObjectError) -> Failure {
+pub(super) fn of_object(e: ObjectError) -> Failure {
     // A folder that is not there holds no pack; everything else about an address is its writer's.
     let code = if e.what == "no such folder" || e.fault == Fault::NotFound { Code::NotFound } else { Code::Usage };
     Failure::new(code, e.to_string())
 }
 
-fn of_pull(e: PullError) -> Failure {
+pub(super) fn of_pull(e: PullError) -> Failure {
     let code = match e.fault {
         PullFault::Failed => Code::Failed,
         PullFault::Usage => Code::Usage,

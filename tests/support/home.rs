@@ -127,8 +127,11 @@ impl Home {
         let mut sums = BTreeMap::new();
         let window = json!({"start": "2026-03-02", "end": "2026-03-02"});
         for (path, bytes) in files {
+            let dataset = path.split('/').next().unwrap();
+            let dated = path.split('/').find_map(|c| c.strip_prefix("date="));
+            let window = dated.map_or(window.clone(), |d| json!({"start": d, "end": d}));
             let (path, sum) = (format!("data/{path}"), sha256_hex(bytes));
-            let mut f = json!({"path": path, "sha256": sum, "bytes": bytes.len(), "rows": 1, "dataset": "equities_bars",
+            let mut f = json!({"path": path, "sha256": sum, "bytes": bytes.len(), "rows": 1, "dataset": dataset,
                 "window": window});
             match held.get(path.strip_prefix("data/").unwrap()) {
                 Some(h) => f["held_by"] = json!(h),

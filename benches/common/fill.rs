@@ -1,6 +1,5 @@
 //! A data folder whose curated files and trees say that a history of minute bars is held and judged.
 
-use crate::Fallible;
 use datanode_actors::frame::{Bar, Cell, Origin, Row, Table, encode_curated};
 use datanode_schema::calendar::{Calendar, new_york_midnight_utc};
 use datanode_schema::clock::day_number;
@@ -14,12 +13,14 @@ use datanode_schema::trees::{self, CONTEXTS, COUNTERS, CURATED, LEDGER, RUNS};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+
 const DATASET: Dataset = Dataset::EquitiesBarsMinute;
 const SYMBOLS: usize = 500;
 /// Minutes of a session.
 const MINUTES: i64 = 390;
-/// Sessions whose bars are drawn; the others hold the bytes of one of them but for eight, so that no two files are the same.
-const DRAWN: usize = 4;
+/// As many drawn sessions are kept, to be used again.
+const KEPT: usize = 64;
 /// Puts of one commit.
 const COMMIT: usize = 4_000;
 
@@ -37,18 +38,25 @@ pub struct Filled {
     pub nights: Vec<String>,
 }
 
-/// Makes `dir/data` with so many bytes of curated files.
-pub fn fill(dir: &Path, bytes: u64, nights: usize) -> Fallible<Filled> {
+/// Makes `dir/data` with so many bytes of curated files. The bars of at most `most` sessions are drawn; the others hold the bytes of one of
+/// them but for eight, so that no two files are the same.
+pub fn fill(dir: &Path, bytes: u64, nights: usize, most: usize) -> Fallible<Filled> {
     let data = DataDir::new(dir.join("data"));
     std::fs::create_dir_all(data.root())?;
     std::fs::write(dir.join("universe.yaml"), "universe: {}\n")?;
     let last: chrono::NaiveDate = "2025-06-30".parse()?;
-    let drawn: Vec<Vec<u8>> = (0..DRAWN).map(|i| session(last, i as u64)).collect::<Fallible<_>>()?;
+    let mut drawn: Vec<Vec<u8>> = Vec::new();
     let mut out = Filled { bytes: 0, files: 0, sample: PathBuf::new(), paths: Vec::new(), nights: Vec::new() };
     let (mut batch, mut months, mut date) = (Batch::new(), BTreeMap::<Month, Vec<i32>>::new(), last);
     let store = Store::open(&data.state(), &trees::all(), &StoreOptions::default())?;
     while out.bytes < bytes {
-        let Some(file) = drawn.get(out.files % DRAWN) else { break };
+        if out.files < most {
+            let session = session(last, out.files as u64)?;
+            // Of those that are never used again nothing is kept.
+            drawn.truncate(if most > KEPT { 0 } else { drawn.len() });
+            drawn.push(session);
+        }
+        let Some(file) = drawn.get(out.files % drawn.len().max(1)) else { break };
         let path = DataDir::curated_file(DATASET, Cut::Day, date);
         out.sample = data.curated().join(&path);
         std::fs::create_dir_all(out.sample.parent().unwrap_or(dir))?;
