@@ -78,7 +78,7 @@ graphile() {
   echo "$folder"
 }
 
-restic() { command -v restic || fail "no restic: apt-get install restic"; }
+restic() { type -P restic || fail "no restic: apt-get install restic"; }
 
 rustic() {
   local folder=$cache/rustic-$rustic
@@ -99,5 +99,5 @@ case ${1:-} in
   gaps) gaps ;;
   graphile) graphile ;;
   postgres) postgres ;;
-  *) fail "say which: dlt, gaps, graphile or postgres" ;;
+  *) fail "say which: dlt, gaps, restic, rustic, graphile or postgres" ;;
 esac
