@@ -22,6 +22,7 @@
 //! | `paths`, `pack`, `beneath` | what a pack folder may look like; reading one; writing one |
 //! | `pipeline`, `filehash` | many chunks at once, in order, in bounded memory |
 //! | `borrow` | files that an earlier sealing holds already |
+//! | `judge` | what an intact object is |
 //! | `write`, `verify`, `open` | the three verbs |
 
 pub mod actor;
@@ -33,6 +34,7 @@ pub mod chunk;
 mod descriptor;
 mod error;
 mod filehash;
+mod judge;
 mod keys;
 mod manifest;
 pub mod merkle;
@@ -47,6 +49,7 @@ mod write;
 pub use borrow::Base;
 pub use descriptor::{Descriptor, MAX_DESCRIPTOR, ObjectRef, Parity};
 pub use error::{Diagnosis, Kind, SealError};
+pub(crate) use judge::{judge, judge_head};
 pub use keys::{Identity, PackKey, Recipient, unwrap, wrap};
 pub use manifest::{BorrowedChunk, BorrowedSealing, FileRef, SealedManifest};
 pub use open::{OpenReport, open, read_manifest};

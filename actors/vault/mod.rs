@@ -5,20 +5,53 @@
 //! stanzas/<hex uid>.age          the wrapped pack key, and `<hex uid>.age.sha256` for `sha256sum -c`
 //! descriptors/<hex uid>.json     the public record; its presence is the commit of a sealing
 //! tmp/                           files being written; swept when nobody writes
-//! trash/<day>/                   what retention took away, restorable until emptied
+//! quarantine/<name>.<n>          what repair set aside: bad bytes are kept until a person removes them
+//! repair.log                     what repair tried, a JSON line each step
+//! tombstones, removed            what nothing needs, and what was let go
+//! trash/<day>/                   what earlier versions took away; still emptied
 //! .lock                          shared by writers, exclusive for the collector
 //! ```
 //!
-//! Owns names, durability and removal. Knows no key and no plaintext: what an object means is the sealing's affair.
+//! Owns names, durability, checking, repair and removal. What an object means is the sealing's affair.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `publish`, `stanza` | how a file comes to be here |
+//! | `finding` | what can be wrong: the three-way diagnosis |
+//! | `inventory`, `reading`, `check` | what should be here; reading it; everything that is wrong, as a list |
+//! | `repair`, `aside`, `parts` | putting right what can be; setting aside what was bad; where other copies are |
+//! | `tombstones`, `retention` | what nothing needs: marked, later deleted |
+//! | `replica` | the second copy, kept in step |
+//! | `scrub`, `upkeep`, `incidents` | what a node does each night, and what it reports |
 
 pub mod actor;
+mod aside;
+mod check;
+mod costs;
+mod finding;
+mod inventory;
 mod publish;
+mod reading;
+mod records;
+mod repair;
 mod retention;
+mod sources;
 mod stanza;
+mod tombstones;
 pub mod upkeep;
 
+pub use check::{ALL_PARTS, CheckPlan, CheckReport, Share, check_vault};
+pub use finding::{Class, Finding, Subject};
+pub use inventory::{Inventory, Log, Logged, Named};
 pub(crate) use publish::{Dirty, sync_folders};
-pub use retention::{Emptied, Removed};
+pub use reading::Depth;
+pub use repair::{RepairPlan, Repaired, repair_vault};
+pub use retention::{Collect, Collected, Emptied};
+pub use sources::{Copies, Remote};
+pub use tombstones::{Mark, Tomb, Tombstones, read as read_tombstones};
+
+/// Sealings that were let go, and when (unix seconds).
+pub type Removed = std::collections::BTreeMap<PackUid, i64>;
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -45,6 +78,18 @@ impl Vault {
         for folder in ["chunks", "stanzas", "descriptors", "tmp"] {
             let path = dir.join(folder);
             fs::create_dir_all(&path).map_err(SealError::io("create", &path))?;
+        }
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
+        Ok(Self { root: dir.to_path_buf(), threads, siblings: Vec::new() })
+    }
+
+    /// The vault in this folder, which must be one; nothing is made.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn at(dir: &Path) -> Result<Self, SealError> {
+        if !dir.join("descriptors").is_dir() {
+            return Err(SealError::NotFound { what: "vault", path: dir.join("descriptors") });
         }
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
         Ok(Self { root: dir.to_path_buf(), threads, siblings: Vec::new() })
@@ -90,6 +135,16 @@ impl Vault {
     /// The folder.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The folders beside it that it looks into.
+    pub(super) fn siblings(&self) -> impl Iterator<Item = &PathBuf> {
+        self.siblings.iter()
+    }
+
+    /// Whether the key of a sealing was dropped on purpose.
+    pub fn is_shredded(&self, uid: &PackUid) -> bool {
+        self.find(Path::new("stanzas").join(format!("{}.shredded", hex::encode(uid)))).is_file()
     }
 
     pub(crate) fn threads(&self) -> usize {

@@ -73,7 +73,7 @@ impl Vault {
 }
 
 /// The line that `sha256sum -c` reads, from within `stanzas/`.
-fn sum_line(uid: &PackUid, stanza: &[u8]) -> String {
+pub(super) fn sum_line(uid: &PackUid, stanza: &[u8]) -> String {
     format!("{}  {}.age\n", hex::encode(Sha256::digest(stanza)), hex::encode(uid))
 }
 
