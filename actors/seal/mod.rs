@@ -24,6 +24,9 @@
 //! | `borrow` | files that an earlier sealing holds already |
 //! | `judge` | what an intact object is |
 //! | `write`, `verify`, `open` | the three verbs |
+//! | `parity` | what a lost chunk is made again from |
+//! | `write`, `verify`, `open`, `remake` | the verbs |
+//! | `stage` | the night's: tonight's pack, what earlier nights left, new generations |
 
 pub mod actor;
 mod aead;
@@ -40,8 +43,10 @@ mod manifest;
 pub mod merkle;
 mod open;
 mod pack;
+pub mod parity;
 pub mod paths;
 mod pipeline;
+mod remake;
 pub mod stage;
 mod verify;
 mod write;
@@ -53,6 +58,7 @@ pub(crate) use judge::{judge, judge_head};
 pub use keys::{Identity, PackKey, Recipient, unwrap, wrap};
 pub use manifest::{BorrowedChunk, BorrowedSealing, FileRef, SealedManifest};
 pub use open::{OpenReport, open, read_manifest};
+pub use remake::remake;
 pub use verify::{Finding, VerifyReport, check, verify};
 pub use write::{SealPlan, Sealed, prepare, rewrap, seal, unwrap_key};
 
