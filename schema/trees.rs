@@ -35,6 +35,7 @@
 //! | receipts | destination, export id, object | sum, e-tag | what need not be sent again, and what the bucket can copy |
 //! | probes | destination | what it was seen to do | whether it may be trusted |
 //! | anchors | pack uid | index in the log, when | what is not in it yet |
+//! | log_heads | public key of the log | size and root | the last checkpoint that was signed: an older log is refused |
 //! | generations | pack uid | the pack uid that it replaces | sealings that were made anew |
 //! | incidents | act | artifact, label, note, replacement | what is known to be wrong |
 
@@ -119,6 +120,9 @@ pub const ANCHORS: Table<String, r::AnchorRecord> = Table::new("anchors", 34, 1)
 /// See the table above; key and value are hex.
 pub const GENERATIONS: Table<String, String> = Table::new("generations", 35, 1);
 
+/// See the table above; the key is the log's public key.
+pub const LOG_HEADS: Table<String, r::LogHead> = Table::new("log_heads", 41, 1);
+
 /// Every tree, for opening, checking and rebuilding.
 pub fn all() -> Vec<TableDef> {
     vec![
@@ -157,6 +161,7 @@ pub fn all() -> Vec<TableDef> {
         PROBES.def(),
         ANCHORS.def(),
         GENERATIONS.def(),
+        LOG_HEADS.def(),
     ]
 }
 

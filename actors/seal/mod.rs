@@ -32,7 +32,7 @@ pub mod actor;
 mod aead;
 mod beneath;
 mod borrow;
-mod canonical;
+pub(crate) mod canonical;
 pub mod chunk;
 mod descriptor;
 mod error;

@@ -149,3 +149,14 @@ pub struct AnchorRecord {
     /// Unix seconds when a checkpoint first covered it.
     pub at: i64,
 }
+
+/// The last checkpoint that this node signed.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct LogHead {
+    /// Entries.
+    pub size: u64,
+    /// Root of the log's tree.
+    pub root: [u8; 32],
+    /// Unix seconds when it was noted.
+    pub at: i64,
+}
