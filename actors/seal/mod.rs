@@ -23,7 +23,6 @@
 //! | `pipeline`, `filehash` | many chunks at once, in order, in bounded memory |
 //! | `borrow` | files that an earlier sealing holds already |
 //! | `judge` | what an intact object is |
-//! | `write`, `verify`, `open` | the three verbs |
 //! | `parity` | what a lost chunk is made again from |
 //! | `write`, `verify`, `open`, `remake` | the verbs |
 //! | `stage` | the night's: tonight's pack, what earlier nights left, new generations |
