@@ -3,6 +3,8 @@
 //! ```text
 //! chunks/<aa>/<hex BLAKE3>       immutable; published by link, never overwritten
 //! stanzas/<hex uid>.age          the wrapped pack key, and `<hex uid>.age.sha256` for `sha256sum -c`
+//!         <hex uid>.passphrases.json   what is public of recipients that a passphrase opens, where there are any
+//!         <hex uid>.shredded       in place of all of them: the key was dropped on purpose
 //! descriptors/<hex uid>.json     the public record; its presence is the commit of a sealing
 //! tmp/                           files being written; swept when nobody writes
 //! trash/<day>/                   what retention took away, restorable until emptied
@@ -12,6 +14,7 @@
 //! Owns names, durability and removal. Knows no key and no plaintext: what an object means is the sealing's affair.
 
 pub mod actor;
+pub mod beacon;
 mod publish;
 mod retention;
 mod stanza;
@@ -19,6 +22,7 @@ pub mod upkeep;
 
 pub(crate) use publish::{Dirty, sync_folders};
 pub use retention::{Emptied, Removed};
+pub use stanza::{Shredded, stanza_names};
 
 use std::fs::{self, File};
 use std::io::Read;

@@ -55,7 +55,7 @@ impl Vault {
         for descriptor in all.iter().filter(|descriptor| !kept.contains(&descriptor.pack_uid)) {
             let uid = &descriptor.pack_uid;
             // The descriptor goes first: a pack without it is gone, a pack without its stanza would look broken.
-            for path in [self.descriptor_path(uid), self.stanza_path(uid), self.stanza_sum_path(uid)] {
+            for path in [self.descriptor_path(uid)].into_iter().chain(self.stanza_files(uid)) {
                 self.move_to_trash(&path, day, &mut dirty)?;
             }
             removed.packs = removed.packs.saturating_add(1);
