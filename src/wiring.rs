@@ -4,6 +4,7 @@ use crate::config::{FRED_KEY, Settings, VendorSettings};
 use crate::failure::{Code, Failure};
 use crate::{places, secrets};
 use datanode_actors::anchor::LogKey;
+use datanode_actors::keyring::Keys;
 use datanode_actors::node::{Node, NodeParts, RunCaps};
 use datanode_actors::objects::Access;
 use datanode_actors::publishing::{
@@ -236,9 +237,7 @@ pub fn key_file(settings: &Settings) -> PathBuf {
 
 fn publishing(settings: &Settings) -> Result<Publishing, Failure> {
     let path = key_file(settings);
-    let identity = if path.is_file() {
-        Identity::read(&path).map_err(Failure::usage)?
-    } else {
+    if !path.is_file() {
         let stanzas = std::fs::read_dir(settings.data_dir.join("vault/stanzas")).is_ok_and(|mut d| d.next().is_some());
         if stanzas {
             return Err(Failure::usage(format!(
@@ -246,18 +245,18 @@ fn publishing(settings: &Settings) -> Result<Publishing, Failure> {
                 path.display()
             )));
         }
-        let identity = write_new_key(&path)?;
+        write_new_key(&path)?;
         tracing::warn!(path = %path.display(), "a new key was made; keep a copy elsewhere: without it no sealed pack opens");
-        identity
-    };
-    let mut recipients = vec![identity.to_public()];
-    for r in settings.seal.recipients.split(',').map(str::trim).filter(|r| !r.is_empty()) {
-        recipients.push(r.parse::<Recipient>().map_err(|e| Failure::usage(format!("seal.recipients: {e}")))?);
+    }
+    let keys = keys_of(settings)?;
+    // What is wrong with a key or a list is said at the start, not when the night is over.
+    keys.read().map_err(Failure::usage)?;
+    if datanode_actors::keyring::is_under_way(&path) {
+        tracing::warn!("a rotation of the node's key was begun and not ended; run `datanode key rotate` again");
     }
     let (e, r) = (&settings.export, &settings.retention);
     Ok(Publishing {
-        recipients,
-        identity,
+        keys,
         chunk_bytes: settings.seal.chunk_mib as usize * 1024 * 1024,
         export: ExportRules { scope: e.scope, full_every_days: e.full_every_days, archive: e.archive },
         destinations: Destinations::new(destinations(settings)?),
@@ -267,6 +266,16 @@ fn publishing(settings: &Settings) -> Result<Publishing, Failure> {
         anchor: AnchorRules { key: log_key(settings)?, per_chunk: settings.anchor.per_chunk },
         offload: offload(settings),
     })
+}
+
+/// The node's keys: the file, the lists beside it, and the recipients of the settings.
+///
+/// # Errors
+/// Exit 2: the settings name what is no recipient.
+pub fn keys_of(settings: &Settings) -> Result<Keys, Failure> {
+    let named = settings.seal.recipients.split(',').map(str::trim).filter(|r| !r.is_empty());
+    let recipients = named.map(|r| r.parse::<Recipient>().map_err(|e| Failure::usage(format!("seal.recipients: {e}"))));
+    Ok(Keys::of_file(&key_file(settings), recipients.collect::<Result<_, _>>()?))
 }
 
 /// Where the log's key is.

@@ -17,6 +17,7 @@
 //! | `chunk` | the chunk object, byte for byte |
 //! | `aead` | the cipher and which implementation runs |
 //! | `keys` | pack keys, age identities and stanzas |
+//! | `passphrase` | identities that come out of a passphrase |
 //! | `descriptor`, `manifest`, `canonical` | the public record, the secret record, their text form |
 //! | `merkle` | the root |
 //! | `paths`, `pack`, `beneath` | what a pack folder may look like; reading one; writing one |
@@ -43,6 +44,7 @@ pub mod merkle;
 mod open;
 mod pack;
 pub mod parity;
+pub mod passphrase;
 pub mod paths;
 mod pipeline;
 mod remake;
@@ -54,12 +56,16 @@ pub use borrow::Base;
 pub use descriptor::{Descriptor, MAX_DESCRIPTOR, ObjectRef, Parity};
 pub use error::{Diagnosis, Kind, SealError};
 pub(crate) use judge::{judge, judge_head};
-pub use keys::{Identity, PackKey, Recipient, unwrap, wrap};
+pub use keys::{Identity, PackKey, Recipient, Unwraps, unwrap, wrap};
 pub use manifest::{BorrowedChunk, BorrowedSealing, FileRef, SealedManifest};
 pub use open::{OpenReport, open, read_manifest};
+pub use parity::Shard;
+pub use passphrase::{Passphrase, PassphraseRecord};
 pub use remake::remake;
 pub use verify::{Finding, VerifyReport, check, verify};
 pub use write::{SealPlan, Sealed, prepare, rewrap, seal, unwrap_key};
+
+use crate::vault::Vault;
 
 /// Names one sealing: 16 random bytes, public.
 pub type PackUid = [u8; 16];

@@ -1,7 +1,7 @@
 //! The seal stage: a pack of the index becomes a sealing of the vault.
 
 use crate::node::Node;
-use crate::seal::{Base, PackKey, PackUid, SealError, SealPlan, new_uid, prepare, seal, unwrap_key};
+use crate::seal::{Base, PackKey, PackUid, SealError, SealPlan, new_uid, seal, unwrap_key};
 use crate::vault::Vault;
 use datanode_schema::failpoint;
 use datanode_schema::records::{ChunkRecord, SealingRecord};
@@ -79,7 +79,7 @@ fn one(
     let (uid, generation) = begin(node, export_id, replaces)?;
     let hex_uid = hex::encode(uid);
     failpoint::pass("seal.begun");
-    let key = prepare(vault, uid, &node.publishing.recipients, &node.publishing.identity)?;
+    let key = node.publishing.keys.prepare(vault, uid)?;
     failpoint::pass("seal.prepared");
     let pack_dir = node.data.pack(&node.source, export_id);
     let plan = SealPlan {
@@ -125,7 +125,7 @@ fn last_sealing(node: &Node, vault: &Vault) -> Result<Option<(PackUid, PackKey)>
     if hex::decode_to_slice(&pack.pack_uid, &mut uid).is_err() {
         return Ok(None);
     }
-    match unwrap_key(vault, uid, &node.publishing.identity) {
+    match unwrap_key(vault, uid, &node.publishing.keys.read()?) {
         Ok(key) => Ok(Some((uid, key))),
         Err(e) => {
             tracing::warn!(pack_uid = pack.pack_uid, error = %e, "the last sealing cannot be built on; sealing everything");

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::borrow::{Base, Loans};
 use super::chunk::{ChunkKeys, ChunkType, MAX_PLAINTEXT, PAD, Place, Sealer};
 use super::error::{Kind, SealError};
-use super::keys::{self, Identity, PackKey, Recipient};
+use super::keys::{self, Identity, PackKey, Recipient, Unwraps};
 use super::manifest::{self, FileRef, SealedManifest};
 use super::open::chunk_keys;
 use super::pack::{PackFile, PlainPack, StreamReader};
@@ -83,10 +83,15 @@ pub fn prepare(
 }
 
 /// The key of a sealing, from its stanza.
-pub fn unwrap_key(vault: &Vault, pack_uid: PackUid, identity: &Identity) -> Result<PackKey, SealError> {
+///
+/// Errors: there is none, because it was shredded or lost; `by` does not unwrap it.
+pub fn unwrap_key(vault: &Vault, pack_uid: PackUid, by: &dyn Unwraps) -> Result<PackKey, SealError> {
     match vault.stanza(&pack_uid)? {
-        Some(stanza) => keys::unwrap(&stanza, identity),
-        None => Err(SealError::NotFound { what: "stanza", path: vault.stanza_path(&pack_uid) }),
+        Some(stanza) => by.unwrap_stanza(vault, &pack_uid, &stanza),
+        None => match vault.shredded(&pack_uid)? {
+            Some(of) => Err(SealError::Shredded { pack: hex::encode(pack_uid), at: of.shredded_at }),
+            None => Err(SealError::NotFound { what: "stanza", path: vault.stanza_path(&pack_uid) }),
+        },
     }
 }
 

@@ -5,7 +5,7 @@ use super::inventory::{Inventory, Log, Named, names};
 use super::reading::{Depth, Keys, examine};
 use super::{Vault, tombstones};
 use crate::seal::chunk::ChunkKeys;
-use crate::seal::{Diagnosis, Identity, Kind, PackUid, SealError, unwrap_key};
+use crate::seal::{Diagnosis, Kind, PackUid, SealError, Unwraps, unwrap_key};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ pub struct CheckPlan<'a> {
     /// Under [`Depth::Read`]: which part of the objects is read; the others are looked at.
     pub share: Option<Share>,
     /// With it commitments and tags are verified too.
-    pub identity: Option<&'a Identity>,
+    pub identity: Option<&'a dyn Unwraps>,
     /// What the anchor log knows.
     pub log: &'a Log,
 }
@@ -123,7 +123,7 @@ pub(super) fn of_object(vault: &Vault, inv: &Inventory, n: &Named, d: &Diagnosis
 fn records(
     vault: &Vault,
     inv: &Inventory,
-    identity: Option<&Identity>,
+    identity: Option<&dyn Unwraps>,
     report: &mut CheckReport,
 ) -> Result<Keys, SealError> {
     let mut keys = Keys::new();
@@ -162,12 +162,10 @@ fn stanza(vault: &Vault, uid: &PackUid, unwraps: bool) -> Result<Stanza, SealErr
     let rot = |subject, why: String| Ok(Stanza::Bad(Finding::bad(subject, Class::StorageRot, why)));
     let of = if unwraps { Subject::Sum(*uid) } else { Subject::Stanza(*uid) };
     match vault.stanza_problem(uid) {
+        Ok(None) if !vault.stanza_path(uid).exists() => Ok(Stanza::Shredded),
         Ok(None) => Ok(Stanza::Whole),
         Ok(Some((path, why))) => {
             let is_sum = path == vault.stanza_sum_path(uid);
-            if !is_sum && !vault.stanza_path(uid).exists() && vault.is_shredded(uid) {
-                return Ok(Stanza::Shredded);
-            }
             rot(if is_sum { Subject::Sum(*uid) } else { of }, why.to_owned())
         }
         Err(e @ SealError::Integrity { .. }) => rot(of, e.to_string()),

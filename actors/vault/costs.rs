@@ -3,14 +3,14 @@
 use super::Vault;
 use super::finding::{Finding, Subject};
 use super::inventory::Inventory;
-use crate::seal::{Identity, PackUid, read_manifest, unwrap_key};
+use crate::seal::{PackUid, Unwraps, read_manifest, unwrap_key};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names that are listed for one object; of more only the count.
 const MOST: usize = 100;
 
 /// Adds to findings about objects the files that lie in them, over all packs that use them.
-pub(super) fn price(vault: &Vault, inv: &Inventory, identity: Option<&Identity>, findings: &mut [Finding]) {
+pub(super) fn price(vault: &Vault, inv: &Inventory, identity: Option<&dyn Unwraps>, findings: &mut [Finding]) {
     let Some(identity) = identity else { return };
     let lost: BTreeSet<[u8; 32]> = findings.iter().filter_map(|f| object(&f.subject)).collect();
     let owners: BTreeSet<PackUid> = findings.iter().filter_map(|f| f.subject.pack()).collect();

@@ -22,6 +22,18 @@ pub struct Logged {
 /// What the anchor log knows; empty where there is none.
 pub type Log = BTreeMap<PackUid, Logged>;
 
+/// What the log in this folder knows. One that cannot be read is no reason to look at nothing: it is told, and counts for nothing.
+pub fn log_of(anchors: &Path) -> (Log, Option<String>) {
+    let of = |e: crate::anchor::Entry| {
+        let (generation, root, descriptor_sha256) = (e.generation, e.blake3_root, e.descriptor_sha256);
+        (e.pack_uid, Logged { generation, root, descriptor_sha256 })
+    };
+    match crate::anchor::book(anchors) {
+        Ok(book) => (book.into_values().map(|(_, e)| of(e)).collect(), None),
+        Err(e) => (Log::new(), Some(e.to_string())),
+    }
+}
+
 /// An object that a descriptor names.
 #[derive(Clone, Copy, Debug)]
 pub struct Named {

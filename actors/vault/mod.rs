@@ -3,6 +3,8 @@
 //! ```text
 //! chunks/<aa>/<hex BLAKE3>       immutable; published by link, never overwritten
 //! stanzas/<hex uid>.age          the wrapped pack key, and `<hex uid>.age.sha256` for `sha256sum -c`
+//!         <hex uid>.passphrases.json   what is public of recipients that a passphrase opens, where there are any
+//!         <hex uid>.shredded       in place of all of them: the key was dropped on purpose
 //! descriptors/<hex uid>.json     the public record; its presence is the commit of a sealing
 //! tmp/                           files being written; swept when nobody writes
 //! quarantine/<name>.<n>          what repair set aside: bad bytes are kept until a person removes them
@@ -19,13 +21,15 @@
 //! | `publish`, `stanza` | how a file comes to be here |
 //! | `finding` | what can be wrong: the three-way diagnosis |
 //! | `inventory`, `reading`, `check` | what should be here; reading it; everything that is wrong, as a list |
-//! | `repair`, `aside`, `parts` | putting right what can be; setting aside what was bad; where other copies are |
+//! | `repair`, `records`, `aside`, `sources` | putting right what can be; setting aside what was bad; where other copies are |
+//! | `costs` | what a lost object costs |
 //! | `tombstones`, `retention` | what nothing needs: marked, later deleted |
 //! | `replica` | the second copy, kept in step |
 //! | `scrub`, `upkeep`, `incidents` | what a node does each night, and what it reports |
 
 pub mod actor;
 mod aside;
+pub mod beacon;
 mod check;
 mod costs;
 mod finding;
@@ -42,12 +46,13 @@ pub mod upkeep;
 
 pub use check::{ALL_PARTS, CheckPlan, CheckReport, Share, check_vault};
 pub use finding::{Class, Finding, Subject};
-pub use inventory::{Inventory, Log, Logged, Named};
+pub use inventory::{Inventory, Log, Logged, Named, log_of};
 pub(crate) use publish::{Dirty, sync_folders};
 pub use reading::Depth;
 pub use repair::{RepairPlan, Repaired, repair_vault};
 pub use retention::{Collect, Collected, Emptied};
 pub use sources::{Copies, Remote};
+pub use stanza::{Shredded, stanza_names};
 pub use tombstones::{Mark, Tomb, Tombstones, read as read_tombstones};
 
 /// Sealings that were let go, and when (unix seconds).
@@ -140,11 +145,6 @@ impl Vault {
     /// The folders beside it that it looks into.
     pub(super) fn siblings(&self) -> impl Iterator<Item = &PathBuf> {
         self.siblings.iter()
-    }
-
-    /// Whether the key of a sealing was dropped on purpose.
-    pub fn is_shredded(&self, uid: &PackUid) -> bool {
-        self.find(Path::new("stanzas").join(format!("{}.shredded", hex::encode(uid)))).is_file()
     }
 
     pub(crate) fn threads(&self) -> usize {

@@ -3,7 +3,7 @@
 use super::finding::Subject;
 use super::repair::Repair;
 use super::stanza::sum_line;
-use crate::seal::{PackUid, SealError, unwrap, unwrap_key};
+use crate::seal::{PackUid, SealError, unwrap_key};
 
 /// Longer ones are none, bytes.
 const MAX_STANZA: u64 = 64 << 10;
@@ -36,7 +36,7 @@ pub(super) fn mend_record(r: &mut Repair<'_>, uid: &PackUid) -> Result<bool, Sea
             r.note(&name, &step, "it is damaged there too")?;
             continue;
         }
-        if identity.is_some_and(|i| unwrap(&stanza, i).is_err()) {
+        if identity.is_some_and(|i| i.unwrap_stanza(r.vault, uid, &stanza).is_err()) {
             r.note(&name, &step, "this node's key does not open it")?;
             continue;
         }

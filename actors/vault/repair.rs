@@ -12,7 +12,7 @@ use super::reading::{Depth, Reader};
 use super::records::mend_record;
 use super::{Copies, Vault};
 use crate::seal::chunk::ChunkType;
-use crate::seal::{self, Descriptor, Identity, PackUid, SealError, SealedManifest, Shard};
+use crate::seal::{self, Descriptor, PackUid, SealError, SealedManifest, Shard, Unwraps};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,7 @@ pub type Plain<'a> = &'a dyn Fn(&Descriptor, Option<&SealedManifest>) -> Vec<Pat
 /// How to repair.
 pub struct RepairPlan<'a> {
     /// With it sealings can be opened: more is found, and plain packs can be sealed again.
-    pub identity: Option<&'a Identity>,
+    pub identity: Option<&'a dyn Unwraps>,
     /// Other copies, in the order in which they are asked.
     pub copies: Vec<&'a dyn Copies>,
     /// Plain packs; None: there are none, or the step is not wanted.
@@ -258,8 +258,8 @@ impl Repair<'_> {
     fn rebuilt(&self, d: &Descriptor, n: &Named, left: &BTreeMap<[u8; 32], Named>) -> Option<Vec<u8>> {
         let place = place_of_leaf(d, n.leaf)?;
         let is_parity = place.kind == ChunkType::Parity;
-        let (group, range) =
-            if is_parity { (n.leaf.checked_sub(d.chunk_count)?, d.group(place.index)?) } else { d.group_of(n.leaf)? };
+        let first = if is_parity { place.index.checked_mul(seal::parity::GROUP)? } else { n.leaf };
+        let (group, range) = d.group_of(first);
         let refs: Vec<_> = d.leaves().skip(range.start as usize).take(range.len()).collect();
         let others: Vec<_> = refs.into_iter().filter(|o| o.object_blake3 != n.hash).collect();
         let parity = d.parity.objects.get(group as usize)?;
@@ -289,11 +289,11 @@ impl Repair<'_> {
                 of.entry(n.pack).or_default().insert(n.leaf);
             }
         }
-        let mut any = false;
+        let (vault, mut any) = (self.vault, false);
         for (pack, wanted) in of {
             let Some(d) = inv.descriptors.get(pack as usize) else { continue };
-            let Ok(key) = seal::unwrap_key(self.vault, d.pack_uid, identity) else { continue };
-            let manifest = seal::read_manifest(self.vault, d, &key).ok();
+            let Ok(key) = seal::unwrap_key(vault, d.pack_uid, identity) else { continue };
+            let manifest = seal::read_manifest(vault, d, &key).ok();
             let mut wanted = wanted;
             for folder in plain(d, manifest.as_ref()) {
                 let step = format!("sealed again from {}", folder.display());
@@ -306,7 +306,7 @@ impl Repair<'_> {
                     }
                     Ok(())
                 };
-                let sealed = seal::remake(self.vault, d, &key, &folder, &wanted, &mut put);
+                let sealed = seal::remake(vault, d, &key, &folder, &wanted, &mut put);
                 any |= !came.is_empty();
                 came.iter().for_each(|leaf| _ = wanted.remove(leaf));
                 if let Err(e) = sealed {

@@ -1,0 +1,1 @@
+//! The beacon: what this node says that it holds, signed.
