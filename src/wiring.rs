@@ -313,11 +313,24 @@ fn log_key(settings: &Settings) -> Result<LogKey, Failure> {
 }
 
 fn vault(settings: &Settings) -> Result<VaultRules, Failure> {
-    let (v, r) = (&settings.vault, &settings.vault.replica);
+    let v = &settings.vault;
+    Ok(VaultRules {
+        scrub_days: v.scrub_days,
+        scrub_bytes_per_second: v.scrub_kib_per_second.saturating_mul(1024),
+        replica: replica(settings)?,
+    })
+}
+
+/// The vault's second copy, its secrets resolved; None: there is none.
+///
+/// # Errors
+/// A reference that leads to nothing.
+pub fn replica(settings: &Settings) -> Result<Option<Replica>, Failure> {
+    let r = &settings.vault.replica;
     let secret = |part: &str, reference: &str| {
         secrets::resolve(&format!("vault.replica.{part}"), reference).map_err(Failure::usage)
     };
-    let replica = match r.url.as_str() {
+    Ok(match r.url.as_str() {
         "" => None,
         url => Some(Replica {
             access: Access {
@@ -330,11 +343,6 @@ fn vault(settings: &Settings) -> Result<VaultRules, Failure> {
             },
             bytes_per_second: r.kib_per_second.saturating_mul(1024),
         }),
-    };
-    Ok(VaultRules {
-        scrub_days: v.scrub_days,
-        scrub_bytes_per_second: v.scrub_kib_per_second.saturating_mul(1024),
-        replica,
     })
 }
 

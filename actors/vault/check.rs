@@ -5,7 +5,7 @@ use super::inventory::{Inventory, Log, Named, names};
 use super::reading::{Depth, Keys, examine};
 use super::{Vault, tombstones};
 use crate::seal::chunk::ChunkKeys;
-use crate::seal::{Diagnosis, Kind, PackUid, SealError, Unwraps, unwrap_key};
+use crate::seal::{Diagnosis, PackUid, SealError, Unwraps, unwrap_key};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -217,9 +217,4 @@ fn orphans(vault: &Vault, inv: &Inventory) -> Result<Vec<Finding>, SealError> {
 
 fn stray(path: String) -> Finding {
     Finding::notice(Subject::Stray(path), "is nothing of a vault's; move it out")
-}
-
-/// Whether an error says that something is bad, rather than that the system failed.
-pub fn is_damage(e: &SealError) -> bool {
-    matches!(e.kind(), Kind::Integrity | Kind::Contract)
 }

@@ -22,6 +22,7 @@
 //! | `finding` | what can be wrong: the three-way diagnosis |
 //! | `inventory`, `reading`, `check` | what should be here; reading it; everything that is wrong, as a list |
 //! | `repair`, `records`, `aside`, `sources` | putting right what can be; setting aside what was bad; where other copies are |
+//! | `index` | the trees that are made of descriptors |
 //! | `costs` | what a lost object costs |
 //! | `tombstones`, `retention` | what nothing needs: marked, later deleted |
 //! | `replica` | the second copy, kept in step |
@@ -33,6 +34,7 @@ pub mod beacon;
 mod check;
 mod costs;
 mod finding;
+mod index;
 mod inventory;
 mod publish;
 mod reading;
@@ -46,6 +48,7 @@ pub mod upkeep;
 
 pub use check::{ALL_PARTS, CheckPlan, CheckReport, Share, check_vault};
 pub use finding::{Class, Finding, Subject};
+pub use index::{IndexMade, rebuild_index};
 pub use inventory::{Inventory, Log, Logged, Named, log_of};
 pub(crate) use publish::{Dirty, sync_folders};
 pub use reading::Depth;
@@ -103,9 +106,17 @@ impl Vault {
     /// Opens a vault, or a sealing as it was shipped: what it requires is looked for in the folders beside it, which are named by
     /// their sealings.
     pub fn open_shipped(dir: &Path) -> Result<Self, SealError> {
-        let mut vault = Self::open(dir)?;
-        let beside = fs::canonicalize(dir).map_err(SealError::io("open", dir))?;
-        let Some(beside) = beside.parent().map(Path::to_owned) else { return Ok(vault) };
+        Self::open(dir)?.with_those_beside()
+    }
+
+    /// Looks for what its sealings require in the folders beside it, which are named by their sealings.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn with_those_beside(mut self) -> Result<Self, SealError> {
+        let vault = &mut self;
+        let beside = fs::canonicalize(&vault.root).map_err(SealError::io("open", &vault.root))?;
+        let Some(beside) = beside.parent().map(Path::to_owned) else { return Ok(self) };
         let mut open = vault.descriptors()?;
         let mut met: std::collections::BTreeSet<PackUid> = open.iter().copied().collect();
         while let Some(uid) = open.pop() {
@@ -119,7 +130,7 @@ impl Vault {
                 }
             }
         }
-        Ok(vault)
+        Ok(self)
     }
 
     /// Where `name` is: in the vault, else in a folder beside it that has it.

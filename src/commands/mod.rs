@@ -21,5 +21,8 @@ mod run;
 mod table;
 mod token;
 mod vault;
+mod vault_check;
+mod vault_index;
+mod vault_repair;
 
 pub use cli::main;
