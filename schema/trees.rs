@@ -37,6 +37,8 @@
 //! | anchors | pack uid | index in the log, when | what is not in it yet |
 //! | log_heads | public key of the log | size and root | the last checkpoint that was signed: an older log is refused |
 //! | generations | pack uid | the pack uid that it replaces | sealings that were made anew |
+//! | replicated | path below the vault | sum, e-tag | what the vault's second copy has |
+//! | scrub | `vault` | cursor, figures | which objects are read next |
 //! | incidents | act | artifact, label, note, replacement | what is known to be wrong |
 
 use crate::keys::{BookmarkKey, CalendarKey, CapabilityKey, HoldKey, HoldingKey, PageKey, TouchedKey};
@@ -122,6 +124,10 @@ pub const GENERATIONS: Table<String, String> = Table::new("generations", 35, 1);
 
 /// See the table above; the key is the log's public key.
 pub const LOG_HEADS: Table<String, r::LogHead> = Table::new("log_heads", 41, 1);
+/// See the table above; besides paths the keys of `actors/vault/replica.rs`.
+pub const REPLICATED: Table<String, r::Receipt> = Table::new("replicated", 36, 1);
+/// See the table above.
+pub const SCRUB: Table<String, r::ScrubRecord> = Table::new("scrub", 37, 1);
 
 /// Every tree, for opening, checking and rebuilding.
 pub fn all() -> Vec<TableDef> {
@@ -161,6 +167,8 @@ pub fn all() -> Vec<TableDef> {
         PROBES.def(),
         ANCHORS.def(),
         GENERATIONS.def(),
+        REPLICATED.def(),
+        SCRUB.def(),
         LOG_HEADS.def(),
     ]
 }

@@ -399,6 +399,9 @@ pub fn destinations(settings: &Settings) -> Result<Vec<Destination>, Failure> {
     }
     out.iter().try_for_each(check_destination)?;
     places::check(&settings.data_dir, &out)?;
+    if let Some(replica) = replica(settings)? {
+        places::check_replica(&settings.data_dir, &replica.access, &out)?;
+    }
     Ok(out)
 }
 

@@ -34,10 +34,13 @@ mod there;
 pub use board::{Board, Progress};
 pub use deliver::{ShipCounters, ship};
 pub use error::ShipError;
+pub(crate) use pace::Pace;
 pub(crate) use plan::with_needs;
 pub use plan::{Age, Form, due_at, wanted};
 pub use probe::{NO, YES, lies, probe_destination, trust_all};
 pub(crate) use receipts::forget as forget_receipts;
+pub(crate) use sum::{Item, Sum};
+pub(crate) use target::{Made, Seen, Target};
 pub use there::{anew_key, place_of};
 
 use error::io;

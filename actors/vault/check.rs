@@ -3,6 +3,7 @@
 use super::finding::{Class, Finding, Subject};
 use super::inventory::{Inventory, Log, Named, names};
 use super::reading::{Depth, Keys, examine};
+use super::records::fits;
 use super::{Vault, tombstones};
 use crate::seal::chunk::ChunkKeys;
 use crate::seal::{Diagnosis, PackUid, SealError, Unwraps, unwrap_key};
@@ -120,7 +121,7 @@ pub(super) fn of_object(vault: &Vault, inv: &Inventory, n: &Named, d: &Diagnosis
 }
 
 /// Looks at stanzas; gives the keys that the identity unwraps.
-fn records(
+pub(super) fn records(
     vault: &Vault,
     inv: &Inventory,
     identity: Option<&dyn Unwraps>,
@@ -134,6 +135,10 @@ fn records(
             Some(Ok(key)) => ChunkKeys::new(&key).map(Ok),
             Some(Err(e)) => Some(Err(e)),
         };
+        // The stanza of another sealing gives a key too.
+        let key = key.filter(|k| {
+            k.is_err() || k.as_ref().is_ok_and(|k| matches_sum(vault, &uid) || fits(vault, d, k) == Some(true))
+        });
         let unwraps = matches!(key, Some(Ok(_)));
         match stanza(vault, &uid, unwraps)? {
             Stanza::Whole => {
@@ -149,6 +154,10 @@ fn records(
         }
     }
     Ok(keys)
+}
+
+fn matches_sum(vault: &Vault, uid: &PackUid) -> bool {
+    matches!(vault.stanza_problem(uid), Ok(None))
 }
 
 enum Stanza {

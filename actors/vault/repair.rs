@@ -5,7 +5,7 @@
 //! authenticate are left alone: another copy of the same bytes is no better, and they are evidence.
 
 use super::aside::Step;
-use super::check::{CheckPlan, CheckReport, check_vault};
+use super::check::{CheckPlan, check_vault};
 use super::finding::{Class, Finding, Subject, object_name};
 use super::inventory::{Inventory, Log, Named, contradiction, place_of_leaf};
 use super::reading::{Depth, Reader};
@@ -67,7 +67,7 @@ pub fn repair_vault(vault: &Vault, plan: &RepairPlan<'_>) -> Result<Repaired, Se
     let check = CheckPlan { depth: Depth::Read, share: None, identity: plan.identity, log: plan.log };
     let mut report = check_vault(vault, &check)?;
     r.done.found = report.findings.iter().filter(|f| f.class.is_some()).cloned().collect();
-    if r.records(&report)? {
+    if r.records(&report.findings)? {
         // A record that came back tells of objects that nobody looked for.
         report = check_vault(vault, &check)?;
         r.done.found.extend(report.bad().filter(|f| matches!(f.subject, Subject::Object(..))).cloned());
@@ -77,34 +77,30 @@ pub fn repair_vault(vault: &Vault, plan: &RepairPlan<'_>) -> Result<Repaired, Se
     let inv = Inventory::read(vault, plan.log)?;
     let bad: Vec<Finding> = report.bad().cloned().collect();
     let left = r.objects(&inv, &bad)?;
-    let fixed: BTreeSet<&String> = r.done.repaired.iter().collect();
-    let mut rest: Vec<Finding> = bad
-        .iter()
-        .filter(|f| match &f.subject {
-            Subject::Object(_, _, h) => left.contains(h) || f.class != Some(Class::StorageRot),
-            s => !fixed.contains(&s.path()),
-        })
-        .cloned()
-        .collect();
-    super::costs::price(vault, &inv, plan.identity, &mut rest);
-    r.done.left = rest;
+    r.done.left = r.rest(&bad, &left);
+    super::costs::price(vault, &inv, plan.identity, &mut r.done.left);
     Ok(r.done)
 }
 
-/// Repairs objects alone, found bad by whoever read them; gives those that are left.
+/// Repairs what somebody found, who read but a part; gives with it what is left.
 ///
 /// # Errors
 /// As [`repair_vault`].
-pub(super) fn repair_objects(
+pub(super) fn repair_found(
     vault: &Vault,
     plan: &RepairPlan<'_>,
     inv: &Inventory,
-    bad: &[Finding],
-) -> Result<(Repaired, BTreeSet<[u8; 32]>), SealError> {
+    found: Vec<Finding>,
+) -> Result<Repaired, SealError> {
     let _guard = vault.lock_shared()?;
-    let mut r = Repair { vault, plan, done: Repaired::default() };
-    let left = r.objects(inv, bad)?;
-    Ok((r.done, left))
+    let mut r = Repair { vault, plan, done: Repaired { found, ..Repaired::default() } };
+    let found = r.done.found.clone();
+    // What a descriptor that came back tells of is read with the rest, in its turn.
+    r.records(&found)?;
+    let left = r.objects(inv, &found)?;
+    r.done.left = r.rest(&found, &left);
+    super::costs::price(vault, inv, plan.identity, &mut r.done.left);
+    Ok(r.done)
 }
 
 impl Repair<'_> {
@@ -132,10 +128,20 @@ impl Repair<'_> {
         Ok(())
     }
 
+    /// What of these is not repaired.
+    fn rest(&self, bad: &[Finding], left: &BTreeSet<[u8; 32]>) -> Vec<Finding> {
+        let fixed: BTreeSet<&String> = self.done.repaired.iter().collect();
+        let is_left = |f: &&Finding| match &f.subject {
+            Subject::Object(_, _, h) => left.contains(h) || f.class != Some(Class::StorageRot),
+            s => !fixed.contains(&s.path()),
+        };
+        bad.iter().filter(is_left).cloned().collect()
+    }
+
     /// Mends records; whether a descriptor came back.
-    fn records(&mut self, report: &CheckReport) -> Result<bool, SealError> {
+    fn records(&mut self, findings: &[Finding]) -> Result<bool, SealError> {
         let mut again = false;
-        for f in &report.findings {
+        for f in findings {
             let is_descriptor = matches!(f.subject, Subject::Sealing(_) | Subject::Descriptor(_));
             // A stanza without a descriptor may be all that is left of a sealing.
             let lost = f.class.is_none() && matches!(f.subject, Subject::Stanza(_));

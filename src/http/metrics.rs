@@ -2,7 +2,9 @@
 
 use super::packs::Packs;
 use datanode_actors::node::Node;
-use datanode_schema::trees::COUNTERS;
+use datanode_actors::vault::scrub;
+use datanode_schema::names::IncidentKind;
+use datanode_schema::trees::{COUNTERS, INCIDENTS};
 use std::fmt::Write;
 
 /// The page.
@@ -45,6 +47,17 @@ pub fn page(node: &Node, packs: &Packs) -> Result<String, String> {
     };
     metric("datanode_packs_shipped_total", "counter", "Packs that arrived.", &by_destination("shipped"));
     metric("datanode_ship_failures_total", "counter", "Attempts to ship that failed.", &by_destination("failed"));
+    let scrub = scrub::load(&node.store).map_err(|e| e.to_string())?.unwrap_or_default();
+    let seconds = |at: i64| u64::try_from(at).unwrap_or(0);
+    metric("datanode_vault_bad", "gauge", "Things wrong with the vault that are not repaired.", &one(scrub.bad));
+    let whole = one(seconds(scrub.ended_at));
+    metric("datanode_vault_scrub_timestamp_seconds", "gauge", "When the vault was last read through.", &whole);
+    metric("datanode_vault_read_bytes", "gauge", "Bytes of it read the last time.", &one(scrub.bytes));
+    let incidents = node.store.load_all(&INCIDENTS, &[]).map_err(|e| e.to_string())?;
+    let open = |kind: IncidentKind| incidents.iter().filter(|(_, i)| i.is_open() && i.kind == kind.number()).count();
+    let kinds = scrub::KINDS.map(|(_, k)| k).into_iter().chain([IncidentKind::ReplicaBehind]);
+    let by_kind: Vec<(String, u64)> = kinds.map(|k| (format!("{{kind=\"{}\"}}", k.name()), open(k) as u64)).collect();
+    metric("datanode_vault_incidents", "gauge", "Open incidents about the vault.", &by_kind);
     Ok(out)
 }
 

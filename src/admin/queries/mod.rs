@@ -17,6 +17,7 @@ mod retention;
 mod runs;
 mod ship;
 mod status;
+mod vault;
 mod vendors;
 mod work;
 
@@ -34,6 +35,7 @@ pub use retention::{Pinned, Retention};
 pub use runs::{RunDetails, RunRow, StageRow};
 pub use ship::{DestinationRow, ShipStatus, Shipped};
 pub use status::{Counted, Status};
+pub use vault::VaultStatus;
 pub use vendors::{CapabilityRow, DemotionRow, VendorDetails, VendorRow, Vendors};
 pub use work::{AnswerRow, BookmarkRow, LeaseRow, QueueList, TaskRow, WindowRow};
 
@@ -102,6 +104,7 @@ fn dispatch(ctx: &AdminContext, name: &str, a: &Args, uid: u32) -> Result<Value,
         "runs.show" => value(runs::show(ctx, a)?),
         "packs" => value(packs::list(ctx, a)?),
         "packs.show" => value(packs::show(ctx, a)?),
+        "vault" => value(vault::show(ctx)?),
         "retention.plan" => value(retention::show(ctx, a)?),
         "retention.pin" => value(retention::pin(ctx, a, uid)?),
         "retention.unpin" => value(retention::unpin(ctx, a, uid)?),
