@@ -221,7 +221,9 @@ fn sweep_vault(node: &Node) -> Result<u64, RetentionError> {
     let now = node.clock.now();
     let wait = chrono::Duration::days(i64::from(node.publishing.trash_days));
     let what = Collect { keep: &keep, begun: &begun, now: now.timestamp(), wait: wait.num_seconds(), log };
-    let collected = match vault.collect(&what) {
+    let collected = vault.collect(&what);
+    failpoint::pass("retention.swept");
+    let collected = match collected {
         Ok(c) => c,
         Err(e) if matches!(e.kind(), Kind::Integrity | Kind::Contract | Kind::Busy) => {
             tracing::error!(error = %e, "nothing of the vault is collected");
@@ -229,7 +231,6 @@ fn sweep_vault(node: &Node) -> Result<u64, RetentionError> {
         }
         Err(e) => return Err(e.into()),
     };
-    failpoint::pass("retention.swept");
     vault.empty_trash(&(now.date_naive() - wait).to_string())?;
     if collected.packs > 0 || collected.objects > 0 {
         forget_chunks(node, &vault)?;

@@ -4,7 +4,7 @@ use super::finding::{Class, Finding, Subject};
 use super::inventory::{Inventory, Log, Named, names};
 use super::reading::{Depth, Keys, examine};
 use super::records::fits;
-use super::{Vault, tombstones};
+use super::{Mark, Vault, tombstones};
 use crate::seal::chunk::ChunkKeys;
 use crate::seal::{Diagnosis, PackUid, SealError, Unwraps, unwrap_key};
 use serde::Serialize;
@@ -89,7 +89,8 @@ pub fn check_vault(vault: &Vault, plan: &CheckPlan<'_>) -> Result<CheckReport, S
     let inv = Inventory::read(vault, plan.log)?;
     let mut report = CheckReport { findings: inv.findings.clone(), ..CheckReport::default() };
     report.packs = inv.descriptors.len() as u64;
-    report.tombstones = tombstones::read(vault)?.len() as u64;
+    let tombs = tombstones::read(vault)?;
+    report.tombstones = tombs.len() as u64;
     let keys = records(vault, &inv, plan.identity, &mut report)?;
     report.keys = keys.len() as u64;
     let groups = inv.groups();
@@ -108,6 +109,13 @@ pub fn check_vault(vault: &Vault, plan: &CheckPlan<'_>) -> Result<CheckReport, S
         report.findings.extend(e.bad.into_iter().filter_map(|(n, d)| of_object(vault, &inv, &n, &d)));
     }
     report.findings.extend(orphans(vault, &inv)?);
+    // What nothing needs and is to go is no loss.
+    for f in &mut report.findings {
+        if f.class.is_some() && f.subject.pack().is_some_and(|u| tombs.contains_key(&Mark::Pack(u))) {
+            f.class = None;
+            f.why.push_str("; nothing needs it, and it waits for its deletion");
+        }
+    }
     Ok(report)
 }
 

@@ -50,6 +50,9 @@ pub struct Repaired {
     pub left: Vec<Finding>,
 }
 
+/// How often records that came back are followed to further ones.
+const ROUNDS: usize = 16;
+
 /// One repair under way.
 pub(super) struct Repair<'a> {
     pub(super) vault: &'a Vault,
@@ -67,10 +70,13 @@ pub fn repair_vault(vault: &Vault, plan: &RepairPlan<'_>) -> Result<Repaired, Se
     let check = CheckPlan { depth: Depth::Read, share: None, identity: plan.identity, log: plan.log };
     let mut report = check_vault(vault, &check)?;
     r.done.found = report.findings.iter().filter(|f| f.class.is_some()).cloned().collect();
-    if r.records(&report.findings)? {
-        // A record that came back tells of objects that nobody looked for.
+    // A record that came back tells of others, and of objects, that nobody looked for: of what it requires, too.
+    for _ in 0..ROUNDS {
+        if !r.records(&report.findings)? {
+            break;
+        }
         report = check_vault(vault, &check)?;
-        r.done.found.extend(report.bad().filter(|f| matches!(f.subject, Subject::Object(..))).cloned());
+        r.done.found.extend(report.bad().cloned());
         r.done.found.sort_by(|a, b| a.subject.cmp(&b.subject));
         r.done.found.dedup_by(|a, b| a.subject == b.subject);
     }

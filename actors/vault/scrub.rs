@@ -123,7 +123,8 @@ pub fn scrub(node: &Node, vault: &Vault) -> Result<Scrubbed, SealStageError> {
     tell(node, &bad);
     let repaired = mend(node, vault, &inv, &log, &ring, bad)?;
     done.repaired = done.bad.saturating_sub(repaired.left.len() as u64);
-    done.anew = anew(node, &repaired.left);
+    let made = anew(node, &repaired.left);
+    done.anew = made.len() as u64;
     if whole {
         close(node, &open, &repaired);
         if let Some(n) = part.last().and_then(|g| g.first()) {
@@ -133,7 +134,8 @@ pub fn scrub(node: &Node, vault: &Vault) -> Result<Scrubbed, SealStageError> {
             (round.cursor, round.ended_at) = (String::new(), now);
         }
     }
-    let left = repaired.left.len() as u64;
+    let is_left = |f: &&Finding| f.subject.pack().is_none_or(|u| !made.contains(&hex::encode(u)));
+    let left = repaired.left.iter().filter(is_left).count() as u64;
     (round.read_at, round.objects, round.bytes, round.bad) = (now, done.objects, done.bytes, left);
     let mut batch = Batch::new();
     batch.put(&SCRUB, &KEY.to_owned(), &round)?;
@@ -219,14 +221,14 @@ fn mend(
 }
 
 /// Seals anew the packs that lost something for good and stand here in plain. One that cannot be is an incident that stays.
-fn anew(node: &Node, left: &[Finding]) -> u64 {
+fn anew(node: &Node, left: &[Finding]) -> BTreeSet<String> {
     let lost = left.iter().filter(|f| f.class.is_some_and(|c| c != Class::WrongKey));
     let users = |f: &Finding| -> Vec<String> {
         let named = f.files.iter().filter_map(|p| p.get(..32).map(str::to_owned));
         named.chain(f.subject.pack().map(hex::encode)).collect()
     };
     let uids: BTreeSet<String> = lost.flat_map(users).collect();
-    let mut made = 0;
+    let mut made = BTreeSet::new();
     for uid in uids {
         let Ok(Some(of)) = node.store.load(&SEALINGS, &uid) else { continue };
         if !node.data.pack(&node.source, &of.export_id).is_dir() {
@@ -234,9 +236,9 @@ fn anew(node: &Node, left: &[Finding]) -> u64 {
         }
         match regenerate(node, &of.export_id) {
             Ok(c) => {
-                made += 1;
                 let why = format!("its pack was sealed anew as {}", c.pack_uid);
                 KINDS.iter().for_each(|(_, kind)| seen::vault_whole(&node.acts, &uid, *kind, &why));
+                made.insert(uid);
             }
             Err(e) => tracing::error!(pack_uid = uid, error = %e, "it cannot be sealed anew"),
         }
