@@ -1,7 +1,7 @@
 //! Sealing: a finished pack becomes ciphertext that can be proved without its keys, and plaintext again with them.
 //!
 //! ```text
-//! pack folder ─▶ stream of new files ─▶ chunks ─▶ zstd? ─▶ encrypt ─▶ check from memory ─▶ vault.put
+//! pack folder ─▶ stream of new files ─▶ chunks ─▶ zstd? ─▶ encrypt ─▶ check from memory ─▶ vault    
 //!                (SHA256SUMS order)      └ last: the sealed manifest        then: descriptor (the commit)
 //! ```
 //!
@@ -20,7 +20,8 @@
 //! | `descriptor`, `manifest`, `canonical` | the public record, the secret record, their text form |
 //! | `merkle` | the root |
 //! | `paths`, `pack`, `beneath` | what a pack folder may look like; reading one; writing one |
-//! | `pipeline`, `filehash` | many chunks at once, in order, in bounded memory |
+//! | `run` | making many objects at once, in bounded memory |
+//! | `pipeline`, `filehash` | reading many at once, in order, in bounded memory |
 //! | `borrow` | files that an earlier sealing holds already |
 //! | `parity` | what a lost chunk is made again from |
 //! | `write`, `verify`, `open`, `remake` | the verbs |
@@ -44,6 +45,7 @@ pub mod parity;
 pub mod paths;
 mod pipeline;
 mod remake;
+mod run;
 pub mod stage;
 mod verify;
 mod write;
@@ -56,6 +58,8 @@ pub use manifest::{BorrowedChunk, BorrowedSealing, FileRef, SealedManifest};
 pub use open::{OpenReport, open, read_manifest};
 pub use remake::remake;
 pub use verify::{Finding, VerifyReport, check, verify};
+#[doc(hidden)]
+pub use write::seal_by;
 pub use write::{SealPlan, Sealed, prepare, rewrap, seal, unwrap_key};
 
 /// Names one sealing: 16 random bytes, public.

@@ -12,12 +12,14 @@
 //! Owns names, durability and removal. Knows no key and no plaintext: what an object means is the sealing's affair.
 
 pub mod actor;
+mod batch;
 mod publish;
 mod retention;
 mod stanza;
 pub mod upkeep;
 
-pub(crate) use publish::{Dirty, sync_folders};
+pub(crate) use batch::{Adding, Written};
+
 pub use retention::{Emptied, Removed};
 
 use std::fs::{self, File};
