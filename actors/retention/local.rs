@@ -210,6 +210,8 @@ fn sweep_vault(node: &Node) -> Result<u64, RetentionError> {
             keep.insert(uid);
         }
     }
+    // Also what a killed run has committed to the vault and the store does not know yet.
+    keep.extend(crate::seal::stage::unfinished(node)?);
     let today: NaiveDate = node.clock.now().date_naive();
     let removed = vault.remove_unreferenced(&keep, &today.to_string())?;
     failpoint::pass("retention.swept");

@@ -14,7 +14,7 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `chunk` | the chunk object, byte for byte |
+//! | `chunk`, `sealer` | the chunk object, byte for byte; making it |
 //! | `aead` | the cipher and which implementation runs |
 //! | `keys` | pack keys, age identities and stanzas |
 //! | `descriptor`, `manifest`, `canonical` | the public record, the secret record, their text form |
@@ -25,7 +25,7 @@
 //! | `borrow` | files that an earlier sealing holds already |
 //! | `parity` | what a lost chunk is made again from |
 //! | `write`, `verify`, `open`, `remake` | the verbs |
-//! | `stage` | the night's: tonight's pack, what earlier nights left, new generations |
+//! | `stage`, `repack` | the night's: tonight's pack, what earlier nights left, new generations |
 
 pub mod actor;
 mod aead;
@@ -45,12 +45,14 @@ pub mod parity;
 pub mod paths;
 mod pipeline;
 mod remake;
+mod repack;
 mod run;
+mod sealer;
 pub mod stage;
 mod verify;
 mod write;
 
-pub use borrow::Base;
+pub use borrow::{Base, Bases};
 pub use descriptor::{Descriptor, MAX_DESCRIPTOR, ObjectRef, Parity};
 pub use error::{Diagnosis, Kind, SealError};
 pub use keys::{Identity, PackKey, Recipient, unwrap, wrap};
@@ -59,8 +61,8 @@ pub use open::{OpenReport, open, read_manifest};
 pub use remake::remake;
 pub use verify::{Finding, VerifyReport, check, verify};
 #[doc(hidden)]
-pub use write::seal_by;
-pub use write::{SealPlan, Sealed, prepare, rewrap, seal, unwrap_key};
+pub use write::seal_by_reference;
+pub use write::{SealPlan, Sealed, prepare, rewrap, seal, seal_upon, unwrap_key};
 
 /// Names one sealing: 16 random bytes, public.
 pub type PackUid = [u8; 16];

@@ -5,9 +5,9 @@ use std::path::Path;
 use datanode_schema::failpoint;
 use zeroize::Zeroizing;
 
-use super::borrow::{Base, Loans};
+use super::borrow::{Base, Bases, Loans};
 use super::chunk::{ChunkType, MAX_PLAINTEXT, PAD};
-use super::error::{Kind, SealError};
+use super::error::SealError;
 use super::keys::{self, Identity, PackKey, Recipient};
 use super::manifest::{self, FileRef, SealedManifest};
 use super::open::chunk_keys;
@@ -106,19 +106,37 @@ pub fn rewrap(
 /// Errors: the pack's folder is not what its sums say; an object of the same name differs; another descriptor of this
 /// uid exists; the system fails. None of them leaves a descriptor behind.
 pub fn seal(vault: &Vault, key: &PackKey, plan: &SealPlan<'_>) -> Result<Sealed, SealError> {
-    seal_by(vault, key, plan, false)
+    let from = plan.base.as_slice();
+    whole(vault, key, plan, &Bases { from, avoid: &[] }, false)
 }
 
-/// As [`seal`], by RustCrypto's cipher alone where `reference` says so, for measuring; the bytes are the same.
+/// As [`seal`], building on several sealings in place of the plan's one.
+pub fn seal_upon(vault: &Vault, key: &PackKey, plan: &SealPlan<'_>, bases: &Bases<'_>) -> Result<Sealed, SealError> {
+    whole(vault, key, plan, bases, false)
+}
+
+/// As [`seal`] without a base, by RustCrypto's cipher alone, for measuring; the bytes are the same.
 #[doc(hidden)]
-pub fn seal_by(vault: &Vault, key: &PackKey, plan: &SealPlan<'_>, reference: bool) -> Result<Sealed, SealError> {
+pub fn seal_by_reference(vault: &Vault, key: &PackKey, plan: &SealPlan<'_>) -> Result<Sealed, SealError> {
+    whole(vault, key, plan, &Bases::default(), true)
+}
+
+fn whole(
+    vault: &Vault,
+    key: &PackKey,
+    plan: &SealPlan<'_>,
+    bases: &Bases<'_>,
+    reference: bool,
+) -> Result<Sealed, SealError> {
     if plan.chunk_size == 0 || plan.chunk_size > MAX_PLAINTEXT || !plan.chunk_size.is_multiple_of(PAD) {
         let why = "is not a multiple of 65536 up to 16777216; set seal.chunk_size to 8388608";
         return Err(SealError::contract(format!("chunk size {}", plan.chunk_size), why));
     }
     let guard = vault.lock_shared()?;
     let pack = PlainPack::read(plan.pack_dir)?;
-    let (manifest, new_files) = arrange(vault, &pack, plan)?;
+    // Where every file lies is settled before any is read, so that the manifest and the chunk count are known at once.
+    let loans = Loans::from_bases(vault, bases, &pack.files)?;
+    let (manifest, new_files) = lay_out(&pack, loans, plan.pack_uid, plan.generation, plan.chunk_size as u64)?;
     let text = Zeroizing::new(manifest.encode_padded()?);
     let data_count = manifest.stream_bytes.div_ceil(plan.chunk_size as u64);
     let count = data_count.saturating_add(text.len().div_ceil(plan.chunk_size) as u64);
@@ -152,21 +170,6 @@ pub fn seal_by(vault: &Vault, key: &PackKey, plan: &SealPlan<'_>, reference: boo
         borrowed_files: manifest.files.iter().filter(|file| file.sealing != plan.pack_uid).count(),
         descriptor,
     })
-}
-
-/// Decides where every file lies before any is read, so that the manifest and the chunk count are known at once.
-fn arrange(vault: &Vault, pack: &PlainPack, plan: &SealPlan<'_>) -> Result<(SealedManifest, Vec<PackFile>), SealError> {
-    let loans = match plan.base.map(|base| Loans::from_base(vault, &base, &pack.files)) {
-        None => Loans::default(),
-        Some(Ok(loans)) => loans,
-        Some(Err(error)) if error.kind() == Kind::Io => return Err(error),
-        // What is wrong with an old sealing is the scrub's to report; tonight's pack need not wait for it.
-        Some(Err(error)) => {
-            tracing::warn!(%error, "the base of this sealing cannot be built on; sealing everything");
-            Loans::default()
-        }
-    };
-    lay_out(pack, loans, plan.pack_uid, plan.generation, plan.chunk_size as u64)
 }
 
 /// The place of every file, given what is borrowed: a function of these arguments alone.
