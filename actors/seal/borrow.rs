@@ -35,7 +35,13 @@ pub struct Bases<'a> {
     /// Earlier sealings, the one to be preferred first.
     pub from: &'a [Base<'a>],
     /// Sealings from which nothing may be borrowed, not through another either.
-    pub avoid: &'a [PackUid],
+    pub avoid: Option<&'a BTreeSet<PackUid>>,
+}
+
+impl Bases<'_> {
+    fn may(&self, uid: &PackUid) -> bool {
+        self.avoid.is_none_or(|avoid| !avoid.contains(uid))
+    }
 }
 
 /// The loans of one sealing.
@@ -56,13 +62,13 @@ impl Loans {
     pub(super) fn from_bases(vault: &Vault, bases: &Bases<'_>, files: &[PackFile]) -> Result<Self, SealError> {
         let mut lender = Lender {
             vault,
-            avoid: bases.avoid,
+            bases,
             wanted: files.iter().map(content).collect(),
             chunks: BTreeMap::new(),
             sealings: BTreeMap::new(),
             offers: BTreeMap::new(),
         };
-        for base in bases.from.iter().filter(|base| !bases.avoid.contains(&base.pack_uid)) {
+        for base in bases.from.iter().filter(|base| bases.may(&base.pack_uid)) {
             match lender.look_at(base) {
                 Err(error) if error.kind() == Kind::Io => return Err(error),
                 Err(error) => {
@@ -92,7 +98,7 @@ fn content(file: &PackFile) -> Content {
 
 struct Lender<'a> {
     vault: &'a Vault,
-    avoid: &'a [PackUid],
+    bases: &'a Bases<'a>,
     /// What has not been found yet.
     wanted: BTreeSet<Content>,
     /// Every chunk that was looked at; nothing where it cannot be lent.
@@ -122,7 +128,7 @@ impl Lender<'_> {
         for (index, (file, sum)) in manifest.files.iter().zip(manifest.sums_of_files()?).enumerate() {
             let content = (sum.sha256, file.length);
             let Some(chunks) = chunks_of.remove(&index) else { continue };
-            if !self.wanted.contains(&content) || self.avoid.contains(&file.sealing) {
+            if !self.wanted.contains(&content) || !self.bases.may(&file.sealing) {
                 continue;
             }
             let jobs: Vec<&Job> = chunks.iter().filter_map(|number| jobs.get(*number)).collect();

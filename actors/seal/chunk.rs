@@ -229,9 +229,9 @@ impl ChunkKeys {
         Some(Self { expand, salt_key: Zeroizing::new(blake3::derive_key(SALT_CONTEXT, key.expose())) })
     }
 
-    fn salt(&self, aad: &[u8; AAD], payload: &[u8]) -> [u8; 24] {
+    fn salt(&self, aad: &[u8; AAD], payload: &blake3::Hash) -> [u8; 24] {
         let mut hasher = blake3::Hasher::new_keyed(&self.salt_key);
-        hasher.update(aad).update(blake3::hash(payload).as_bytes());
+        hasher.update(aad).update(payload.as_bytes());
         let mut salt = [0u8; 24];
         hasher.finalize_xof().fill(&mut salt);
         salt
@@ -260,31 +260,29 @@ pub enum Opener<'a> {
     Chunk(&'a ChunkSecret),
 }
 
+/// Seals in place: `object` holds room for a header, and then the payload. Gives the payload's BLAKE3.
 pub(super) fn assemble(
     backend: Backend,
     keys: &ChunkKeys,
     place: &Place,
     codec: Codec,
     plaintext_len: usize,
-    payload: &[u8],
     object: &mut Vec<u8>,
-) -> Result<(), Diagnosis> {
-    let limits = |_| Diagnosis::Header("length beyond the limits");
-    let plaintext_len = u32::try_from(plaintext_len).map_err(limits)?;
-    let payload_len = u32::try_from(payload.len()).map_err(limits)?;
+) -> Result<blake3::Hash, Diagnosis> {
+    let limits = || Diagnosis::Header("length beyond the limits");
+    let (head, payload) = object.split_at_mut_checked(HEADER).ok_or_else(limits)?;
+    let plaintext_len = u32::try_from(plaintext_len).map_err(|_| limits())?;
+    let payload_len = u32::try_from(payload.len()).map_err(|_| limits())?;
     let aad = Header::aad(place, codec, plaintext_len, payload_len);
-    let salt = keys.salt(&aad, payload);
+    let hash = blake3::hash(payload);
+    let salt = keys.salt(&aad, &hash);
     let secret = keys.expand(&salt, &aad).ok_or(Diagnosis::Commitment)?;
-    object.clear();
-    object.reserve(HEADER.saturating_add(payload.len()).saturating_add(TAG));
-    object.extend_from_slice(&aad);
-    object.extend_from_slice(&salt);
-    object.extend_from_slice(&secret.commitment);
-    object.extend_from_slice(payload);
-    let body = object.get_mut(HEADER..).ok_or(Diagnosis::Aead)?;
-    let tag = backend.seal(&secret.key, &secret.nonce, &aad, body).map_err(|_| Diagnosis::Aead)?;
+    for (to, from) in head.iter_mut().zip(aad.iter().chain(&salt).chain(&secret.commitment)) {
+        *to = *from;
+    }
+    let tag = backend.seal(&secret.key, &secret.nonce, &aad, payload).map_err(|_| Diagnosis::Aead)?;
     object.extend_from_slice(&tag);
-    Ok(())
+    Ok(hash)
 }
 
 /// Checks that an object is the chunk of this place, without any key.

@@ -1,55 +1,42 @@
-//! Letting old sealings go.
+//! Letting sealings go that were replaced.
 //!
-//! A sealing that no standing pack is sealed as stays for the sake of the packs that borrow from it. Where these use less than
-//! half of what it holds, they are sealed anew without it, and the next retention takes it away.
+//! That hardly used sealings go needs nothing here: a pack borrows from none of which it would use less than half (`borrow`), so
+//! a sealing of which less is needed goes with the last pack that used more. But where a pack was sealed anew, because its
+//! sealing was damaged, those that borrow from the old one must follow, a few a night, or it would stay for ever.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use super::PackUid;
 use super::stage::{SealStageError, anew, uid_of};
-use super::{PackUid, SealError, read_manifest, unwrap_key};
 use crate::node::Node;
 use crate::vault::Vault;
+use datanode_schema::store::StoreError;
+use datanode_schema::trees::{GENERATIONS, SEALINGS};
 
 /// Packs that are sealed anew for this in one night, at most.
 const A_NIGHT: usize = 2;
 
-/// A sealing that no standing pack is sealed as, and what borrows from it.
-#[derive(Default)]
-struct Use {
-    /// Bytes of files that it holds.
-    holds: u64,
-    /// Its files in use: where each begins, and its bytes.
-    files: BTreeMap<(u32, u64), u64>,
-    /// The packs that use it, oldest first.
-    by: Vec<String>,
-    /// Whether one of them cannot be sealed anew.
-    held: bool,
-}
-
-impl Use {
-    fn less_than_half(&self) -> bool {
-        let used = self.files.values().fold(0u64, |sum, bytes| sum.saturating_add(*bytes));
-        !self.held && used.saturating_mul(2) < self.holds
-    }
-}
-
-/// Seals anew what keeps hardly used sealings here; gives how many packs. What cannot be read is left as it is.
+/// Seals anew, oldest first, what borrows from a sealing that was replaced; gives how many packs.
 ///
 /// # Errors
 /// The store's; a failed sealing is logged, and the next night tries again.
 pub(super) fn repack(node: &Node, vault: &Vault) -> Result<u64, SealStageError> {
-    let uses = uses(node, vault)?;
-    let go: Vec<PackUid> = uses.iter().filter(|(_, u)| u.less_than_half()).map(|(uid, _)| *uid).collect();
-    let mut packs = Vec::<&String>::new();
-    for id in uses.values().filter(|u| u.less_than_half()).flat_map(|u| &u.by) {
-        if !packs.contains(&id) {
-            packs.push(id);
-        }
-    }
+    let replaced = replaced(node)?;
+    let mut packs = if replaced.is_empty() { Vec::new() } else { node.standing_packs()? };
+    packs.reverse();
+    let mut tried = 0;
     let mut done = 0;
-    for id in packs.into_iter().take(A_NIGHT) {
-        tracing::info!(pack = id, "sealed anew, so that a sealing that is hardly used can be let go");
-        match anew(node, vault, id, &go) {
+    for (id, pack) in packs {
+        let stands = node.data.pack(&node.source, &id).join(super::paths::MANIFEST).is_file();
+        // One that cannot be read is the scrub's to report.
+        let descriptor = uid_of(&pack).filter(|_| stands).and_then(|uid| vault.descriptor(&uid).ok());
+        let borrows = descriptor.is_some_and(|d| d.requires.iter().any(|needed| replaced.contains(needed)));
+        if !borrows || tried == A_NIGHT || node.stopping() {
+            continue;
+        }
+        tried += 1;
+        tracing::info!(pack = id, "sealed anew: it borrows from a sealing that was replaced");
+        match anew(node, vault, &id, &replaced) {
             Ok(_) => done += 1,
             Err(SealStageError::Store(error)) => return Err(error.into()),
             Err(error) => tracing::error!(pack = id, %error, "cannot be sealed anew; the next night tries again"),
@@ -58,37 +45,15 @@ pub(super) fn repack(node: &Node, vault: &Vault) -> Result<u64, SealStageError> 
     Ok(done)
 }
 
-/// Every sealing that is only borrowed from.
-fn uses(node: &Node, vault: &Vault) -> Result<BTreeMap<PackUid, Use>, SealStageError> {
-    let mut packs = node.standing_packs()?;
-    packs.reverse();
-    let sealed: Vec<(String, PackUid)> = packs.into_iter().filter_map(|(id, p)| Some((id, uid_of(&p)?))).collect();
-    let owned: BTreeSet<PackUid> = sealed.iter().map(|(_, uid)| *uid).collect();
-    let mut uses = BTreeMap::<PackUid, Use>::new();
-    for (id, uid) in sealed {
-        // A damaged one is the scrub's to report.
-        let Ok(descriptor) = vault.descriptor(&uid) else { continue };
-        let only_borrowed: Vec<PackUid> =
-            descriptor.requires.iter().filter(|needed| !owned.contains(*needed)).copied().collect();
-        if only_borrowed.is_empty() {
-            continue;
-        }
-        let stands = node.data.pack(&node.source, &id).join(super::paths::MANIFEST).is_file();
-        let read = || -> Result<_, SealError> {
-            let key = unwrap_key(vault, uid, &node.publishing.identity)?;
-            read_manifest(vault, &descriptor, &key)
-        };
-        let manifest = read().ok();
-        for needed in only_borrowed {
-            let one = uses.entry(needed).or_default();
-            one.by.push(id.clone());
-            one.held |= !stands || manifest.is_none();
-            let Some(manifest) = &manifest else { continue };
-            let borrowed = manifest.borrowed.iter().find(|borrowed| borrowed.pack_uid == needed);
-            one.holds = one.holds.max(borrowed.map_or(0, |borrowed| borrowed.stream_bytes));
-            let files = manifest.files.iter().filter(|file| file.sealing == needed);
-            one.files.extend(files.map(|file| ((file.chunk, file.offset), file.length)));
+/// Sealings in whose place another one is finished.
+fn replaced(node: &Node) -> Result<BTreeSet<PackUid>, StoreError> {
+    let mut replaced = BTreeSet::new();
+    for (new, old) in node.store.load_all(&GENERATIONS, &[])? {
+        let done = node.store.load(&SEALINGS, &new)?.is_some_and(|s| s.done != 0);
+        let mut uid = PackUid::default();
+        if done && hex::decode_to_slice(old, &mut uid).is_ok() {
+            replaced.insert(uid);
         }
     }
-    Ok(uses)
+    Ok(replaced)
 }

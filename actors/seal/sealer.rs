@@ -1,19 +1,21 @@
 //! Making chunk objects, one after another.
 
 use super::aead::Backend;
-use super::chunk::{ChunkKeys, Codec, MAX_PLAINTEXT, Opener, Place, assemble, open};
+use super::chunk::{ChunkKeys, Codec, HEADER, MAX_PLAINTEXT, Opener, Place, assemble, open};
 use super::error::Diagnosis;
 
 const ZSTD_LEVEL: i32 = 1;
 
-/// Seals chunks one after another, with its buffers kept between them (about two chunks of memory).
+/// Seals chunks one after another, with its buffers kept between them (one or two chunks of memory).
 pub struct Sealer {
     backend: Backend,
     compressor: zstd::bulk::Compressor<'static>,
-    /// What zstd made of a plaintext, and later what it made of that again.
-    scratch: Vec<u8>,
-    object: Vec<u8>,
+    /// Room for a header, then what zstd made of a plaintext.
+    small: Vec<u8>,
+    /// What zstd made of that again.
     check: Vec<u8>,
+    chunk: Vec<u8>,
+    object: Vec<u8>,
 }
 
 impl Sealer {
@@ -22,9 +24,10 @@ impl Sealer {
         Ok(Self {
             backend: Backend::chosen(),
             compressor: zstd::bulk::Compressor::new(ZSTD_LEVEL)?,
-            scratch: Vec::new(),
-            object: Vec::new(),
+            small: Vec::new(),
             check: Vec::new(),
+            chunk: Vec::new(),
+            object: Vec::new(),
         })
     }
 
@@ -35,45 +38,56 @@ impl Sealer {
         self
     }
 
-    /// Hands the object of this plaintext at this place to `hand`, and then opens it again from memory and compares it with the
-    /// plaintext: what a bad compressor or memory did to it must not reach the vault. What `hand` made of it is given only
-    /// where it held. The same arguments make the same bytes.
+    /// The object of this plaintext at this place, opened again from memory and compared. The same arguments make the same bytes.
+    pub fn seal(&mut self, keys: &ChunkKeys, place: &Place, plaintext: &[u8]) -> Result<&[u8], Diagnosis> {
+        let (mut chunk, mut object) = (std::mem::take(&mut self.chunk), std::mem::take(&mut self.object));
+        chunk.clear();
+        chunk.resize(HEADER, 0);
+        chunk.extend_from_slice(plaintext);
+        let done = self.seal_with(keys, place, &mut chunk, |made| {
+            object.clear();
+            object.extend_from_slice(made);
+        });
+        (self.chunk, self.object) = (chunk, object);
+        done.map(|()| self.object.as_slice())
+    }
+
+    /// Seals a chunk without copying it: `chunk` holds room for a header and then the plaintext, and is used up. The object goes to
+    /// `hand`; then it is opened again from memory and compared with the plaintext, because what a bad compressor or memory did
+    /// to it must not reach the vault. What `hand` made of it is given only where it held.
+    ///
+    /// A raw chunk is compared by the BLAKE3 that its salt was made from: the plaintext itself was encrypted in its place.
     pub(super) fn seal_with<T>(
         &mut self,
         keys: &ChunkKeys,
         place: &Place,
-        plaintext: &[u8],
+        chunk: &mut Vec<u8>,
         hand: impl FnOnce(&[u8]) -> T,
     ) -> Result<T, Diagnosis> {
-        self.make(keys, place, plaintext)?;
-        let made = hand(&self.object);
-        let opened = open(self.backend, &mut self.object, place, Opener::Pack(keys), &mut self.scratch)?;
-        if opened == plaintext { Ok(made) } else { Err(Diagnosis::Codec) }
-    }
-
-    /// The object of this plaintext at this place, checked in the same way.
-    pub fn seal(&mut self, keys: &ChunkKeys, place: &Place, plaintext: &[u8]) -> Result<&[u8], Diagnosis> {
-        self.make(keys, place, plaintext)?;
-        self.check.clear();
-        self.check.extend_from_slice(&self.object);
-        let opened = open(self.backend, &mut self.check, place, Opener::Pack(keys), &mut self.scratch)?;
-        if opened == plaintext { Ok(&self.object) } else { Err(Diagnosis::Codec) }
-    }
-
-    fn make(&mut self, keys: &ChunkKeys, place: &Place, plaintext: &[u8]) -> Result<(), Diagnosis> {
-        if plaintext.is_empty() || plaintext.len() > MAX_PLAINTEXT {
+        let plaintext = chunk.get(HEADER..).unwrap_or_default();
+        let len = plaintext.len();
+        if len == 0 || len > MAX_PLAINTEXT {
             return Err(Diagnosis::Header("length beyond the limits"));
         }
-        let bound = zstd::zstd_safe::compress_bound(plaintext.len());
-        if self.scratch.len() < bound {
-            self.scratch.resize(bound, 0);
+        let bound = HEADER.saturating_add(zstd::zstd_safe::compress_bound(len));
+        if self.small.len() < bound {
+            self.small.resize(bound, 0);
         }
-        let size = self.compressor.compress_to_buffer(plaintext, &mut self.scratch).map_err(|_| Diagnosis::Codec)?;
-        let saves = size.saturating_mul(100) <= plaintext.len().saturating_mul(95);
-        let (codec, payload) = match self.scratch.get(..size) {
-            Some(small) if saves => (Codec::Zstd, small),
-            _ => (Codec::Raw, plaintext),
-        };
-        assemble(self.backend, keys, place, codec, plaintext.len(), payload, &mut self.object)
+        let room = self.small.get_mut(HEADER..).unwrap_or_default();
+        let size = self.compressor.compress_to_buffer(plaintext, room).map_err(|_| Diagnosis::Codec)?;
+        let held;
+        let made;
+        if size.saturating_mul(100) <= len.saturating_mul(95) {
+            self.small.truncate(HEADER.saturating_add(size));
+            assemble(self.backend, keys, place, Codec::Zstd, len, &mut self.small)?;
+            made = hand(&self.small);
+            held = open(self.backend, &mut self.small, place, Opener::Pack(keys), &mut self.check)? == plaintext;
+        } else {
+            let hash = assemble(self.backend, keys, place, Codec::Raw, len, chunk)?;
+            made = hand(chunk);
+            let opened = open(self.backend, chunk, place, Opener::Pack(keys), &mut self.check)?;
+            held = opened.len() == len && blake3::hash(opened) == hash;
+        }
+        if held { Ok(made) } else { Err(Diagnosis::Codec) }
     }
 }

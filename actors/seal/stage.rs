@@ -50,15 +50,15 @@ pub struct SealCounters {
     pub caught_up: u64,
     /// Packs of earlier nights that could not be sealed once more.
     pub failed: u64,
-    /// Packs that were sealed anew so that a hardly used sealing can be let go.
+    /// Packs that were sealed anew because they borrowed from a sealing that was replaced.
     pub repacked: u64,
 }
 
 /// Sealings that a new one may borrow from, beside what they borrow from themselves.
 const BASES: usize = 3;
 
-/// The stage of the nightly cycle: what earlier nights left unsealed, oldest first; `export_id`; and old sealings that are hardly
-/// used. What is not tonight's pack is logged where it fails, and the night is none the worse for it.
+/// The stage of the nightly cycle: what earlier nights left unsealed, oldest first; `export_id`; and what borrows from a
+/// sealing that was replaced. What is not tonight's pack is logged where it fails, and the night is none the worse for it.
 ///
 /// # Errors
 /// [`SealStageError`] of tonight's pack, and the store's; doing it again goes on.
@@ -95,7 +95,7 @@ pub fn seal_pack(node: &Node, export_id: &str) -> Result<SealCounters, SealStage
         return Ok(SealCounters { pack_uid: pack.pack_uid, unchanged: 1, ..Default::default() });
     }
     let vault = Vault::open(&node.data.vault())?;
-    one(node, &vault, export_id, None, &last_sealings(node, &vault)?, &[])
+    one(node, &vault, export_id, None, &last_sealings(node, &vault)?, &BTreeSet::new())
 }
 
 /// Seals a standing pack anew, under a new uid with the next generation and borrowing from none, because its sealing is damaged
@@ -106,7 +106,7 @@ pub fn seal_pack(node: &Node, export_id: &str) -> Result<SealCounters, SealStage
 pub fn regenerate(node: &Node, export_id: &str) -> Result<SealCounters, SealStageError> {
     let vault = Vault::open(&node.data.vault())?;
     let old = sealed_as(node, export_id)?;
-    one(node, &vault, export_id, Some(&hex::encode(old)), &[], &[])
+    one(node, &vault, export_id, Some(&hex::encode(old)), &[], &BTreeSet::new())
 }
 
 /// As [`regenerate`], but what other standing packs are sealed as may be borrowed from, except through what is to be avoided. So a
@@ -115,11 +115,11 @@ pub(super) fn anew(
     node: &Node,
     vault: &Vault,
     export_id: &str,
-    avoid: &[PackUid],
+    avoid: &BTreeSet<PackUid>,
 ) -> Result<SealCounters, SealStageError> {
     let old = sealed_as(node, export_id)?;
-    let mut avoid = avoid.to_vec();
-    avoid.push(old);
+    let mut avoid = avoid.clone();
+    avoid.insert(old);
     let owned: BTreeSet<PackUid> = node.standing_packs()?.iter().filter_map(|(_, p)| uid_of(p)).collect();
     let bases: Vec<_> = last_sealings(node, vault)?.into_iter().filter(|(uid, _)| *uid != old).collect();
     for (uid, _) in &bases {
@@ -160,7 +160,7 @@ fn one(
     export_id: &str,
     replaces: Option<&str>,
     bases: &[(PackUid, PackKey)],
-    avoid: &[PackUid],
+    avoid: &BTreeSet<PackUid>,
 ) -> Result<SealCounters, SealStageError> {
     let (uid, generation) = begin(node, export_id, replaces)?;
     let hex_uid = hex::encode(uid);
@@ -181,7 +181,7 @@ fn one(
         Ok(descriptor) => adopt(vault, &key, descriptor, &pack_dir)?,
         Err(error) if error.kind() == Kind::NotFound => {
             let from: Vec<Base<'_>> = bases.iter().map(|(pack_uid, key)| Base { pack_uid: *pack_uid, key }).collect();
-            seal_upon(vault, &key, &plan, &Bases { from: &from, avoid })?
+            seal_upon(vault, &key, &plan, &Bases { from: &from, avoid: Some(avoid) })?
         }
         Err(error) => return Err(error.into()),
     };

@@ -107,7 +107,7 @@ pub fn rewrap(
 /// uid exists; the system fails. None of them leaves a descriptor behind.
 pub fn seal(vault: &Vault, key: &PackKey, plan: &SealPlan<'_>) -> Result<Sealed, SealError> {
     let from = plan.base.as_slice();
-    whole(vault, key, plan, &Bases { from, avoid: &[] }, false)
+    whole(vault, key, plan, &Bases { from, avoid: None }, false)
 }
 
 /// As [`seal`], building on several sealings in place of the plan's one.
