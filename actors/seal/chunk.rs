@@ -29,6 +29,7 @@ use super::PackUid;
 use super::aead::{Backend, TAG};
 use super::error::Diagnosis;
 use super::keys::PackKey;
+pub use super::sealer::Sealer;
 
 /// Largest plaintext of a chunk, bytes.
 pub const MAX_PLAINTEXT: usize = 16 << 20;
@@ -51,7 +52,6 @@ const AAD: usize = 48;
 const FINAL: u32 = 1;
 const INFO: &[u8] = b"datanode/chunk/v1\0";
 const SALT_CONTEXT: &str = "datanode 2026 chunk salt v1";
-const ZSTD_LEVEL: i32 = 1;
 
 const _: () = assert!(MAX_PLAINTEXT.is_multiple_of(PAD) && MAX_PAYLOAD < u32::MAX as usize);
 
@@ -229,9 +229,9 @@ impl ChunkKeys {
         Some(Self { expand, salt_key: Zeroizing::new(blake3::derive_key(SALT_CONTEXT, key.expose())) })
     }
 
-    fn salt(&self, aad: &[u8; AAD], payload: &[u8]) -> [u8; 24] {
+    fn salt(&self, aad: &[u8; AAD], payload: &blake3::Hash) -> [u8; 24] {
         let mut hasher = blake3::Hasher::new_keyed(&self.salt_key);
-        hasher.update(aad).update(blake3::hash(payload).as_bytes());
+        hasher.update(aad).update(payload.as_bytes());
         let mut salt = [0u8; 24];
         hasher.finalize_xof().fill(&mut salt);
         salt
@@ -260,88 +260,29 @@ pub enum Opener<'a> {
     Chunk(&'a ChunkSecret),
 }
 
-/// Seals chunks one after another, with its buffers kept between them (about four chunks of memory).
-pub struct Sealer {
-    backend: Backend,
-    compressor: zstd::bulk::Compressor<'static>,
-    compressed: Vec<u8>,
-    object: Vec<u8>,
-    check: Vec<u8>,
-    unpacked: Vec<u8>,
-}
-
-impl Sealer {
-    /// A sealer without buffers yet.
-    pub fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            backend: Backend::chosen(),
-            compressor: zstd::bulk::Compressor::new(ZSTD_LEVEL)?,
-            compressed: Vec::new(),
-            object: Vec::new(),
-            check: Vec::new(),
-            unpacked: Vec::new(),
-        })
-    }
-
-    /// The object of this plaintext at this place, and its codec. The same arguments give the same bytes.
-    ///
-    /// Before it is handed out the object is opened again from memory and compared with the plaintext: what a bad
-    /// compressor or memory did to it must not reach the disk.
-    pub fn seal(&mut self, keys: &ChunkKeys, place: &Place, plaintext: &[u8]) -> Result<&[u8], Diagnosis> {
-        if plaintext.is_empty() || plaintext.len() > MAX_PLAINTEXT {
-            return Err(Diagnosis::Header("length beyond the limits"));
-        }
-        let bound = zstd::zstd_safe::compress_bound(plaintext.len());
-        if self.compressed.len() < bound {
-            self.compressed.resize(bound, 0);
-        }
-        let size = self.compressor.compress_to_buffer(plaintext, &mut self.compressed).map_err(|_| Diagnosis::Codec)?;
-        let saves = size.saturating_mul(100) <= plaintext.len().saturating_mul(95);
-        let (codec, payload) = match self.compressed.get(..size) {
-            Some(small) if saves => (Codec::Zstd, small),
-            _ => (Codec::Raw, plaintext),
-        };
-        assemble(self.backend, keys, place, codec, plaintext.len(), payload, &mut self.object)?;
-        self.check.clear();
-        self.check.extend_from_slice(&self.object);
-        let opened = open(self.backend, &mut self.check, place, Opener::Pack(keys), &mut self.unpacked)?;
-        if opened != plaintext {
-            return Err(Diagnosis::Codec);
-        }
-        Ok(&self.object)
-    }
-
-    /// The object that was sealed last.
-    pub(super) fn object(&self) -> &[u8] {
-        &self.object
-    }
-}
-
-fn assemble(
+/// Seals in place: `object` holds room for a header, and then the payload. Gives the payload's BLAKE3.
+pub(super) fn assemble(
     backend: Backend,
     keys: &ChunkKeys,
     place: &Place,
     codec: Codec,
     plaintext_len: usize,
-    payload: &[u8],
     object: &mut Vec<u8>,
-) -> Result<(), Diagnosis> {
-    let limits = |_| Diagnosis::Header("length beyond the limits");
-    let plaintext_len = u32::try_from(plaintext_len).map_err(limits)?;
-    let payload_len = u32::try_from(payload.len()).map_err(limits)?;
+) -> Result<blake3::Hash, Diagnosis> {
+    let limits = || Diagnosis::Header("length beyond the limits");
+    let (head, payload) = object.split_at_mut_checked(HEADER).ok_or_else(limits)?;
+    let plaintext_len = u32::try_from(plaintext_len).map_err(|_| limits())?;
+    let payload_len = u32::try_from(payload.len()).map_err(|_| limits())?;
     let aad = Header::aad(place, codec, plaintext_len, payload_len);
-    let salt = keys.salt(&aad, payload);
+    let hash = blake3::hash(payload);
+    let salt = keys.salt(&aad, &hash);
     let secret = keys.expand(&salt, &aad).ok_or(Diagnosis::Commitment)?;
-    object.clear();
-    object.reserve(HEADER.saturating_add(payload.len()).saturating_add(TAG));
-    object.extend_from_slice(&aad);
-    object.extend_from_slice(&salt);
-    object.extend_from_slice(&secret.commitment);
-    object.extend_from_slice(payload);
-    let body = object.get_mut(HEADER..).ok_or(Diagnosis::Aead)?;
-    let tag = backend.seal(&secret.key, &secret.nonce, &aad, body).map_err(|_| Diagnosis::Aead)?;
+    for (to, from) in head.iter_mut().zip(aad.iter().chain(&salt).chain(&secret.commitment)) {
+        *to = *from;
+    }
+    let tag = backend.seal(&secret.key, &secret.nonce, &aad, payload).map_err(|_| Diagnosis::Aead)?;
     object.extend_from_slice(&tag);
-    Ok(())
+    Ok(hash)
 }
 
 /// Checks that an object is the chunk of this place, without any key.

@@ -1,7 +1,7 @@
 //! Sealing: a finished pack becomes ciphertext that can be proved without its keys, and plaintext again with them.
 //!
 //! ```text
-//! pack folder ─▶ stream of new files ─▶ chunks ─▶ zstd? ─▶ encrypt ─▶ check from memory ─▶ vault.put
+//! pack folder ─▶ stream of new files ─▶ chunks ─▶ zstd? ─▶ encrypt ─▶ check from memory ─▶ vault    
 //!                (SHA256SUMS order)      └ last: the sealed manifest        then: descriptor (the commit)
 //! ```
 //!
@@ -14,19 +14,20 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `chunk` | the chunk object, byte for byte |
+//! | `chunk`, `sealer` | the chunk object, byte for byte; making it |
 //! | `aead` | the cipher and which implementation runs |
 //! | `keys` | pack keys, age identities and stanzas |
 //! | `passphrase` | identities that come out of a passphrase |
 //! | `descriptor`, `manifest`, `canonical` | the public record, the secret record, their text form |
 //! | `merkle` | the root |
 //! | `paths`, `pack`, `beneath` | what a pack folder may look like; reading one; writing one |
-//! | `pipeline`, `filehash` | many chunks at once, in order, in bounded memory |
+//! | `run` | making many objects at once, in bounded memory |
+//! | `pipeline`, `filehash` | reading many at once, in order, in bounded memory |
 //! | `borrow` | files that an earlier sealing holds already |
 //! | `judge` | what an intact object is |
 //! | `parity` | what a lost chunk is made again from |
 //! | `write`, `verify`, `open`, `remake` | the verbs |
-//! | `stage` | the night's: tonight's pack, what earlier nights left, new generations |
+//! | `stage`, `repack` | the night's: tonight's pack, what earlier nights left, new generations |
 
 pub mod actor;
 mod aead;
@@ -48,11 +49,14 @@ pub mod passphrase;
 pub mod paths;
 mod pipeline;
 mod remake;
+mod repack;
+mod run;
+mod sealer;
 pub mod stage;
 mod verify;
 mod write;
 
-pub use borrow::Base;
+pub use borrow::{Base, Bases};
 pub use descriptor::{Descriptor, MAX_DESCRIPTOR, ObjectRef, Parity};
 pub use error::{Diagnosis, Kind, SealError};
 pub(crate) use judge::{judge, judge_head};
@@ -63,7 +67,9 @@ pub use parity::Shard;
 pub use passphrase::{Passphrase, PassphraseRecord};
 pub use remake::remake;
 pub use verify::{Finding, VerifyReport, check, verify};
-pub use write::{SealPlan, Sealed, prepare, rewrap, seal, unwrap_key};
+#[doc(hidden)]
+pub use write::seal_by_reference;
+pub use write::{SealPlan, Sealed, prepare, rewrap, seal, seal_upon, unwrap_key};
 
 use crate::vault::Vault;
 

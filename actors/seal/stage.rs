@@ -1,12 +1,22 @@
-//! The seal stage: a pack of the index becomes a sealing of the vault.
+//! The seal stage: packs of the index become sealings of the vault.
+//!
+//! One sealing goes: uid on record → key and stanza → objects → descriptor (the commit) → the store says so. Killed anywhere, it
+//! goes on under the same uid with the same bytes.
 
+use super::paths::MANIFEST;
+use super::repack::repack;
 use crate::node::Node;
-use crate::seal::{Base, PackKey, PackUid, SealError, SealPlan, new_uid, seal, unwrap_key};
+use crate::seal::{
+    Base, Bases, Descriptor, Kind, PackKey, PackUid, SealError, SealPlan, Sealed, new_uid, read_manifest,
+    seal_upon, unwrap_key,
+};
 use crate::vault::Vault;
 use datanode_schema::failpoint;
-use datanode_schema::records::{ChunkRecord, SealingRecord};
+use datanode_schema::records::{ChunkRecord, PackRecord, SealingRecord};
 use datanode_schema::store::{Batch, StoreError};
 use datanode_schema::trees::{CHUNKS, GENERATIONS, PACKS, SEALINGS};
+use std::collections::BTreeSet;
+use std::path::Path;
 
 /// Sealing cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +46,43 @@ pub struct SealCounters {
     pub bytes: u64,
     /// Bytes of the objects.
     pub stored_bytes: u64,
+    /// Packs of earlier nights that were sealed by this one.
+    pub caught_up: u64,
+    /// Packs of earlier nights that could not be sealed once more.
+    pub failed: u64,
+    /// Packs that were sealed anew because they borrowed from a sealing that was replaced.
+    pub repacked: u64,
+}
+
+/// Sealings that a new one may borrow from, beside what they borrow from themselves.
+const BASES: usize = 3;
+
+/// The stage of the nightly cycle: what earlier nights left unsealed, oldest first; `export_id`; and what borrows from a
+/// sealing that was replaced. What is not tonight's pack is logged where it fails, and the night is none the worse for it.
+///
+/// # Errors
+/// [`SealStageError`] of tonight's pack, and the store's; doing it again goes on.
+pub fn seal_night(node: &Node, export_id: &str) -> Result<SealCounters, SealStageError> {
+    let mut earlier = node.standing_packs()?;
+    earlier.reverse();
+    let (mut caught_up, mut failed) = (0, 0);
+    for (id, p) in earlier {
+        let stands = node.data.pack(&node.source, &id).join(MANIFEST).is_file();
+        if id == export_id || !p.pack_uid.is_empty() || !stands || node.stopping() {
+            continue;
+        }
+        match seal_pack(node, &id) {
+            Ok(_) => caught_up += 1,
+            Err(SealStageError::Store(error)) => return Err(error.into()),
+            Err(error) => {
+                tracing::error!(pack = id, %error, "a pack of an earlier night cannot be sealed; the next night tries again");
+                failed += 1;
+            }
+        }
+    }
+    let counters = seal_pack(node, export_id)?;
+    let repacked = repack(node, &Vault::open(&node.data.vault())?)?;
+    Ok(SealCounters { caught_up, failed, repacked, ..counters })
 }
 
 /// Seals `export_id`, or goes on with a sealing of it that was begun.
@@ -48,9 +95,7 @@ pub fn seal_pack(node: &Node, export_id: &str) -> Result<SealCounters, SealStage
         return Ok(SealCounters { pack_uid: pack.pack_uid, unchanged: 1, ..Default::default() });
     }
     let vault = Vault::open(&node.data.vault())?;
-    let base = last_sealing(node, &vault)?;
-    let base = base.as_ref().map(|(pack_uid, key)| Base { pack_uid: *pack_uid, key });
-    one(node, &vault, export_id, None, base)
+    one(node, &vault, export_id, None, &last_sealings(node, &vault)?, &BTreeSet::new())
 }
 
 /// Seals a standing pack anew, under a new uid with the next generation and borrowing from none, because its sealing is damaged
@@ -59,13 +104,53 @@ pub fn seal_pack(node: &Node, export_id: &str) -> Result<SealCounters, SealStage
 /// # Errors
 /// [`SealStageError`]: the pack or its folder does not stand, or was never sealed. Doing it again goes on.
 pub fn regenerate(node: &Node, export_id: &str) -> Result<SealCounters, SealStageError> {
+    let vault = Vault::open(&node.data.vault())?;
+    let old = sealed_as(node, export_id)?;
+    one(node, &vault, export_id, Some(&hex::encode(old)), &[], &BTreeSet::new())
+}
+
+/// As [`regenerate`], but what other standing packs are sealed as may be borrowed from, except through what is to be avoided. So a
+/// new sealing builds on nothing that a destination could not have.
+pub(super) fn anew(
+    node: &Node,
+    vault: &Vault,
+    export_id: &str,
+    avoid: &BTreeSet<PackUid>,
+) -> Result<SealCounters, SealStageError> {
+    let old = sealed_as(node, export_id)?;
+    let mut avoid = avoid.clone();
+    avoid.insert(old);
+    let owned: BTreeSet<PackUid> = node.standing_packs()?.iter().filter_map(|(_, p)| uid_of(p)).collect();
+    let bases: Vec<_> = last_sealings(node, vault)?.into_iter().filter(|(uid, _)| *uid != old).collect();
+    for (uid, _) in &bases {
+        let requires = vault.descriptor(uid).map(|d| d.requires).unwrap_or_default();
+        avoid.extend(requires.into_iter().filter(|needed| !owned.contains(needed)));
+    }
+    one(node, vault, export_id, Some(&hex::encode(old)), &bases, &avoid)
+}
+
+fn sealed_as(node: &Node, export_id: &str) -> Result<PackUid, SealStageError> {
     let pack = node.store.load(&PACKS, &export_id.to_owned())?.filter(|p| p.removed_at == 0);
     let path = node.data.pack(&node.source, export_id);
-    let Some(old) = pack.map(|p| p.pack_uid).filter(|uid| !uid.is_empty()) else {
-        return Err(SealError::NotFound { what: "sealed pack to be sealed anew", path }.into());
-    };
-    let vault = Vault::open(&node.data.vault())?;
-    one(node, &vault, export_id, Some(&old), None)
+    let uid = pack.and_then(|p| uid_of(&p));
+    uid.ok_or_else(|| SealError::NotFound { what: "sealed pack to be sealed anew", path }.into())
+}
+
+/// The sealing that a pack names, where it has one.
+pub(super) fn uid_of(pack: &PackRecord) -> Option<PackUid> {
+    let mut uid = PackUid::default();
+    hex::decode_to_slice(&pack.pack_uid, &mut uid).is_ok().then_some(uid)
+}
+
+/// Sealings that were begun for standing packs and are not on record as done: what there is of them is needed.
+///
+/// # Errors
+/// The store's.
+pub fn unfinished(node: &Node) -> Result<Vec<PackUid>, StoreError> {
+    let standing: BTreeSet<String> = node.standing_packs()?.into_iter().map(|(id, _)| id).collect();
+    let begun = node.store.load_all(&SEALINGS, &[])?.into_iter().filter(|(_, s)| s.done == 0);
+    let theirs = begun.filter(|(_, s)| standing.contains(&s.export_id));
+    Ok(theirs.filter_map(|(uid, _)| <[u8; 16]>::try_from(hex::decode(uid).ok()?).ok()).collect())
 }
 
 /// Seals a pack, in place of an earlier sealing or for the first time.
@@ -74,7 +159,8 @@ fn one(
     vault: &Vault,
     export_id: &str,
     replaces: Option<&str>,
-    base: Option<Base<'_>>,
+    bases: &[(PackUid, PackKey)],
+    avoid: &BTreeSet<PackUid>,
 ) -> Result<SealCounters, SealStageError> {
     let (uid, generation) = begin(node, export_id, replaces)?;
     let hex_uid = hex::encode(uid);
@@ -88,9 +174,17 @@ fn one(
         generation,
         chunk_size: node.publishing.chunk_bytes,
         threads: node.threads,
-        base,
+        base: None,
     };
-    let sealed = seal(vault, &key, &plan)?;
+    let sealed = match vault.descriptor(&uid) {
+        // A run before this one ended between the commit of the sealing and the store's.
+        Ok(descriptor) => adopt(vault, &key, descriptor, &pack_dir)?,
+        Err(error) if error.kind() == Kind::NotFound => {
+            let from: Vec<Base<'_>> = bases.iter().map(|(pack_uid, key)| Base { pack_uid: *pack_uid, key }).collect();
+            seal_upon(vault, &key, &plan, &Bases { from: &from, avoid: Some(avoid) })?
+        }
+        Err(error) => return Err(error.into()),
+    };
     failpoint::pass("seal.stored");
     let mut batch = Batch::new();
     for (index, o) in (0u32..).zip(sealed.descriptor.leaves()) {
@@ -105,33 +199,56 @@ fn one(
     let record = SealingRecord { export_id: export_id.to_owned(), generation, done: 1 };
     batch.put(&SEALINGS, &hex_uid, &record)?;
     node.store.commit(batch)?;
+    failpoint::pass("seal.recorded");
     Ok(SealCounters {
         pack_uid: hex_uid,
-        unchanged: 0,
         objects: sealed.objects as u64,
         new_objects: sealed.new_objects as u64,
         borrowed_files: sealed.borrowed_files as u64,
         bytes: sealed.plaintext_bytes,
         stored_bytes: sealed.stored_bytes,
+        ..SealCounters::default()
     })
 }
 
-/// The newest sealing that stands, with its key: what it holds is not sealed again. One whose stanza this node cannot
-/// unwrap is no base; the pack is then sealed whole.
-fn last_sealing(node: &Node, vault: &Vault) -> Result<Option<(PackUid, PackKey)>, SealStageError> {
-    let newest = node.standing_packs()?.into_iter().find(|(_, p)| !p.pack_uid.is_empty());
-    let Some((_, pack)) = newest else { return Ok(None) };
-    let mut uid = PackUid::default();
-    if hex::decode_to_slice(&pack.pack_uid, &mut uid).is_err() {
-        return Ok(None);
+/// A sealing whose descriptor stands already, as sealing it would have given it. It must be of this very pack.
+fn adopt(vault: &Vault, key: &PackKey, descriptor: Descriptor, pack_dir: &Path) -> Result<Sealed, SealStageError> {
+    let manifest = read_manifest(vault, &descriptor, key)?;
+    let path = pack_dir.join(MANIFEST);
+    let text = std::fs::read(&path).map_err(SealError::io("read", &path))?;
+    if text != manifest.manifest_json.as_bytes() {
+        let what = format!("sealing {}", hex::encode(descriptor.pack_uid));
+        return Err(
+            SealError::integrity(what, "is of another pack than it was begun for; run `datanode vault check`").into()
+        );
     }
-    match unwrap_key(vault, uid, &node.publishing.keys.read()?) {
-        Ok(key) => Ok(Some((uid, key))),
-        Err(e) => {
-            tracing::warn!(pack_uid = pack.pack_uid, error = %e, "the last sealing cannot be built on; sealing everything");
-            Ok(None)
+    let borrowed_files = manifest.files.iter().filter(|file| file.sealing != descriptor.pack_uid).count();
+    Ok(Sealed {
+        root: descriptor.merkle_root,
+        objects: descriptor.leaves().count(),
+        plaintext_bytes: manifest.stream_bytes,
+        stored_bytes: descriptor.leaves().map(|object| object.object_len).fold(0, u64::saturating_add),
+        new_objects: 0,
+        borrowed_files,
+        descriptor,
+    })
+}
+
+/// The newest sealings that stand, with their keys: what they hold is not sealed again. One whose stanza this node cannot
+/// unwrap is no base. The order is that of the packs, so a run that goes on builds on what the killed one did.
+fn last_sealings(node: &Node, vault: &Vault) -> Result<Vec<(PackUid, PackKey)>, SealStageError> {
+    let mut bases = Vec::with_capacity(BASES);
+    let ring = node.publishing.keys.read()?;
+    for (id, pack) in node.standing_packs()? {
+        let Some(uid) = uid_of(&pack).filter(|_| bases.len() < BASES) else { continue };
+        match unwrap_key(vault, uid, &ring) {
+            Ok(key) => bases.push((uid, key)),
+            Err(error) => {
+                tracing::warn!(pack = id, pack_uid = pack.pack_uid, %error, "this sealing cannot be built on")
+            }
         }
     }
+    Ok(bases)
 }
 
 /// Uid and generation of the sealing: those of one that was begun, else new ones, written before anything is sealed under them.

@@ -107,8 +107,11 @@ pub fn required(node: &Node, export_id: &str) -> Result<Vec<String>, ShipError> 
     for uid in d.requires {
         let uid = hex::encode(uid);
         match node.store.load(&SEALINGS, &uid)? {
-            Some(s) => out.push(s.export_id),
-            None => {
+            // A pack that was sealed anew brings its new sealing, not this one.
+            Some(s) if node.store.load(&PACKS, &s.export_id)?.is_none_or(|p| p.pack_uid == uid) => {
+                out.push(s.export_id)
+            }
+            _ => {
                 let (pack, needs) = (export_id.to_owned(), format!("the sealing {uid}"));
                 return Err(ShipError::Missing { pack, needs });
             }

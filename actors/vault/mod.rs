@@ -30,6 +30,7 @@
 
 pub mod actor;
 mod aside;
+mod batch;
 pub mod beacon;
 mod check;
 mod costs;
@@ -48,11 +49,11 @@ mod stanza;
 mod tombstones;
 pub mod upkeep;
 
+pub(crate) use batch::{Adding, Written};
 pub use check::{ALL_PARTS, CheckPlan, CheckReport, Share, check_vault};
 pub use finding::{Class, Finding, Subject};
 pub use index::{IndexMade, rebuild_index};
 pub use inventory::{Inventory, Log, Logged, Named, log_of};
-pub(crate) use publish::{Dirty, sync_folders};
 pub use reading::Depth;
 pub use repair::{RepairPlan, Repaired, repair_vault};
 pub use retention::{Collect, Collected, Emptied};
