@@ -36,6 +36,7 @@
 //! | probes | destination | what it was seen to do | whether it may be trusted |
 //! | anchors | pack uid | index in the log, when | what is not in it yet |
 //! | generations | pack uid | the pack uid that it replaces | sealings that were made anew |
+//! | stanzas | destination, pack uid | digest of the stanza's files | which stanzas there are not as they are here |
 //! | incidents | act | artifact, label, note, replacement | what is known to be wrong |
 
 use crate::keys::{BookmarkKey, CalendarKey, CapabilityKey, HoldKey, HoldingKey, PageKey, TouchedKey};
@@ -118,6 +119,8 @@ pub const PROBES: Table<String, r::Probe> = Table::new("probes", 30, 1);
 pub const ANCHORS: Table<String, r::AnchorRecord> = Table::new("anchors", 34, 1);
 /// See the table above; key and value are hex.
 pub const GENERATIONS: Table<String, String> = Table::new("generations", 35, 1);
+/// See the table above; the key is `destination/pack uid`.
+pub const STANZAS: Table<String, String> = Table::new("stanzas", 39, 1);
 
 /// Every tree, for opening, checking and rebuilding.
 pub fn all() -> Vec<TableDef> {
@@ -157,6 +160,7 @@ pub fn all() -> Vec<TableDef> {
         PROBES.def(),
         ANCHORS.def(),
         GENERATIONS.def(),
+        STANZAS.def(),
     ]
 }
 

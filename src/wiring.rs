@@ -188,7 +188,11 @@ fn warn_unserved(registry: &Registry, enabled: &BTreeSet<Vendor>) {
     }
 }
 
-fn make_private(dir: &Path) -> Result<(), Failure> {
+/// Makes a folder that only its owner may enter.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_private(dir: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -262,7 +266,7 @@ fn publishing(settings: &Settings) -> Result<Publishing, Failure> {
         destinations: Destinations::new(destinations(settings)?),
         keep: Keep { last: r.keep_packs, days: r.keep_days, monthly: r.keep_monthly },
         trash_days: r.trash_days,
-        vault: vault(settings)?,
+        vault: vault_rules(settings)?,
         anchor: AnchorRules { key: log_key(settings)?, per_chunk: settings.anchor.per_chunk },
         offload: offload(settings),
     })
@@ -312,7 +316,11 @@ fn log_key(settings: &Settings) -> Result<LogKey, Failure> {
     Ok(key)
 }
 
-fn vault(settings: &Settings) -> Result<VaultRules, Failure> {
+/// How the vault is looked after, secrets resolved.
+///
+/// # Errors
+/// A reference that leads to nothing.
+pub fn vault_rules(settings: &Settings) -> Result<VaultRules, Failure> {
     let (v, r) = (&settings.vault, &settings.vault.replica);
     let secret = |part: &str, reference: &str| {
         secrets::resolve(&format!("vault.replica.{part}"), reference).map_err(Failure::usage)
