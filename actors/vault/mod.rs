@@ -14,7 +14,9 @@
 //! Owns names, durability and removal. Knows no key and no plaintext: what an object means is the sealing's affair.
 
 pub mod actor;
+mod base64;
 pub mod beacon;
+pub mod challenge;
 mod publish;
 mod retention;
 mod stanza;

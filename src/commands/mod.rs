@@ -23,5 +23,6 @@ mod run;
 mod table;
 mod token;
 mod vault;
+mod vault_beacon;
 
 pub use cli::main;
