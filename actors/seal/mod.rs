@@ -23,7 +23,9 @@
 //! | `paths`, `pack`, `beneath` | what a pack folder may look like; reading one; writing one |
 //! | `pipeline`, `filehash` | many chunks at once, in order, in bounded memory |
 //! | `borrow` | files that an earlier sealing holds already |
-//! | `write`, `verify`, `open` | the three verbs |
+//! | `parity` | what a lost chunk is made again from |
+//! | `write`, `verify`, `open`, `remake` | the verbs |
+//! | `stage` | the night's: tonight's pack, what earlier nights left, new generations |
 
 pub mod actor;
 mod aead;
@@ -39,9 +41,11 @@ mod manifest;
 pub mod merkle;
 mod open;
 mod pack;
+pub mod parity;
 pub mod passphrase;
 pub mod paths;
 mod pipeline;
+mod remake;
 pub mod stage;
 mod verify;
 mod write;
@@ -53,6 +57,7 @@ pub use keys::{Identity, PackKey, Recipient, Unwraps, unwrap, wrap};
 pub use manifest::{BorrowedChunk, BorrowedSealing, FileRef, SealedManifest};
 pub use open::{OpenReport, open, read_manifest};
 pub use passphrase::{Passphrase, PassphraseRecord};
+pub use remake::remake;
 pub use verify::{Finding, VerifyReport, check, verify};
 pub use write::{SealPlan, Sealed, prepare, rewrap, seal, unwrap_key};
 

@@ -69,7 +69,7 @@ fn altered(path: &Path, why: &str) -> SealError {
     )
 }
 
-fn open_regular(path: &Path) -> Result<File, SealError> {
+pub(super) fn open_regular(path: &Path) -> Result<File, SealError> {
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(OFlag::O_NOFOLLOW.bits());
     match options.open(path) {

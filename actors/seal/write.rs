@@ -1,5 +1,6 @@
 //! Sealing a pack into the vault: keys first, then chunks, then the descriptor that commits it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -12,6 +13,7 @@ use super::keys::{self, Identity, PackKey, Recipient, Unwraps};
 use super::manifest::{self, FileRef, SealedManifest};
 use super::open::chunk_keys;
 use super::pack::{PackFile, PlainPack, StreamReader};
+use super::parity::{GROUP, Shard};
 use super::{Descriptor, ObjectRef, PackUid};
 use crate::vault::{Dirty, Vault, sync_folders};
 
@@ -127,15 +129,21 @@ pub fn seal(vault: &Vault, key: &PackKey, plan: &SealPlan<'_>) -> Result<Sealed,
         count: u32::try_from(count)
             .map_err(|_| SealError::contract("pack", "needs more chunks than can be numbered"))?,
         source: Mutex::new(Source { stream: StreamReader::new(&pack.dir, new_files), text: &text, next: 0 }),
+        shards: Mutex::default(),
         made: Mutex::new(Ok(Vec::new())),
     };
     let made = run.all()?;
     let new_objects = made.iter().filter(|made| made.new).count();
-    let (data, sealed_manifest): (Vec<_>, Vec<_>) = made.into_iter().partition(|made| made.kind == ChunkType::Data);
-    let objects = |list: Vec<Made>| list.into_iter().map(|made| made.object).collect::<Vec<_>>();
+    let objects = |kind| made.iter().filter(|made| made.kind == kind).map(|made| made.object.clone()).collect();
     let requires = manifest.borrowed.iter().map(|borrowed| borrowed.pack_uid).collect();
-    let descriptor =
-        Descriptor::new(plan.pack_uid, plan.generation, objects(data), objects(sealed_manifest), requires)?;
+    let descriptor = Descriptor::new(
+        plan.pack_uid,
+        plan.generation,
+        objects(ChunkType::Data),
+        objects(ChunkType::Manifest),
+        objects(ChunkType::Parity),
+        requires,
+    )?;
     if descriptor.chunk_count != run.count {
         return Err(SealError::internal("chunks sealed and chunks counted differ"));
     }
@@ -164,10 +172,20 @@ fn arrange(vault: &Vault, pack: &PlainPack, plan: &SealPlan<'_>) -> Result<(Seal
             Loans::default()
         }
     };
+    lay_out(pack, loans, plan.pack_uid, plan.generation, plan.chunk_size as u64)
+}
+
+/// The place of every file, given what is borrowed: a function of these arguments alone.
+pub(super) fn lay_out(
+    pack: &PlainPack,
+    loans: Loans,
+    pack_uid: PackUid,
+    generation: u32,
+    size: u64,
+) -> Result<(SealedManifest, Vec<PackFile>), SealError> {
     let mut files = Vec::with_capacity(pack.files.len());
     let mut new_files = Vec::new();
     let mut at = 0u64;
-    let size = plan.chunk_size as u64;
     for file in &pack.files {
         let path = file.sum.path.clone();
         files.push(match loans.of(file) {
@@ -180,7 +198,7 @@ fn arrange(vault: &Vault, pack: &PlainPack, plan: &SealPlan<'_>) -> Result<(Seal
                     length: file.length,
                     offset: if file.length == 0 { 0 } else { at.checked_rem(size).unwrap_or(0) },
                     path,
-                    sealing: plan.pack_uid,
+                    sealing: pack_uid,
                 };
                 at = at.checked_add(file.length).ok_or_else(|| SealError::internal("a pack beyond 2^64 bytes"))?;
                 new_files.push(file.clone());
@@ -193,9 +211,9 @@ fn arrange(vault: &Vault, pack: &PlainPack, plan: &SealPlan<'_>) -> Result<(Seal
         chunk_size: size,
         files,
         format: manifest::FORMAT.to_owned(),
-        generation: plan.generation,
+        generation,
         manifest_json: pack.manifest_json.clone(),
-        pack_uid: plan.pack_uid,
+        pack_uid,
         sha256sums: pack.sums_text.clone(),
         stream_bytes: at,
         version: manifest::VERSION,
@@ -242,6 +260,8 @@ struct Run<'a> {
     plan: &'a SealPlan<'a>,
     count: u32,
     source: Mutex<Source<'a>>,
+    /// Parity groups begun and not complete: their sum, and how many objects are in it.
+    shards: Mutex<BTreeMap<u32, (Shard, u32)>>,
     made: Mutex<Result<Vec<Made>, SealError>>,
 }
 
@@ -264,7 +284,7 @@ impl Run<'_> {
         });
         let mut lock = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let mut made = std::mem::replace(&mut *lock, Ok(Vec::new()))?;
-        made.sort_unstable_by_key(|made| made.index);
+        made.sort_unstable_by_key(|made| (made.kind == ChunkType::Parity, made.index));
         Ok(made)
     }
 
@@ -291,10 +311,37 @@ impl Run<'_> {
             let hash = *blake3::hash(object).as_bytes();
             let new = self.vault.put_named(&hash, object, &mut dirty)?;
             let object = ObjectRef { object_blake3: hash, object_len: object.len() as u64 };
-            if let Ok(made) = &mut *self.made.lock().unwrap_or_else(PoisonError::into_inner) {
-                made.push(Made { index, kind, object, new });
+            self.note(Made { index, kind, object, new });
+            if let Some((place, shard)) = self.sum(index, sealer.object()) {
+                let object = shard.into_object(&place).map_err(|_| SealError::internal("a parity shard"))?;
+                let hash = *blake3::hash(&object).as_bytes();
+                let new = self.vault.put_named(&hash, &object, &mut dirty)?;
+                let object = ObjectRef { object_blake3: hash, object_len: object.len() as u64 };
+                self.note(Made { index: place.index, kind: place.kind, object, new });
             }
         }
         sync_folders(&dirty)
+    }
+
+    fn note(&self, one: Made) {
+        if let Ok(made) = &mut *self.made.lock().unwrap_or_else(PoisonError::into_inner) {
+            made.push(one);
+        }
+    }
+
+    /// Adds a chunk object to the parity of its group; gives the group's where that was its last.
+    fn sum(&self, index: u32, object: &[u8]) -> Option<(Place, Shard)> {
+        let group = index / GROUP;
+        let full = self.count.saturating_sub(group.saturating_mul(GROUP)).min(GROUP);
+        let mut shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        let (shard, added) = shards.entry(group).or_default();
+        shard.add(object);
+        *added = added.saturating_add(1);
+        if *added < full {
+            return None;
+        }
+        let (pack_uid, generation, count) = (self.plan.pack_uid, self.plan.generation, self.count.div_ceil(GROUP));
+        let place = Place { kind: ChunkType::Parity, pack_uid, generation, index: group, count };
+        shards.remove(&group).map(|(shard, _)| (place, shard))
     }
 }

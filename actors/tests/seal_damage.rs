@@ -121,7 +121,15 @@ fn replace_descriptor(fixture: &Fixture, change: impl FnOnce(&mut Vec<seal::Obje
     let old = &fixture.sealed.descriptor;
     let mut data = old.data_objects.clone();
     change(&mut data);
-    let new = seal::Descriptor::new(UID, old.generation, data, old.manifest_objects.clone(), Vec::new()).unwrap();
+    let new = seal::Descriptor::new(
+        UID,
+        old.generation,
+        data,
+        old.manifest_objects.clone(),
+        old.parity.objects.clone(),
+        Vec::new(),
+    )
+    .unwrap();
     fs::write(fixture.vault.descriptor_path(&UID), new.encode().unwrap()).unwrap();
 }
 
@@ -230,7 +238,9 @@ fn an_authentic_payload_that_unpacks_to_another_length_is_refused_at_that_length
         let mut data = sealed.descriptor.data_objects.clone();
         data[0] = seal::ObjectRef { object_blake3, object_len: bytes.len() as u64 };
         let manifest = sealed.descriptor.manifest_objects.clone();
-        let forged = seal::Descriptor::new([8; 16], 0, data, manifest, Vec::new()).unwrap();
+        let forged =
+            seal::Descriptor::new([8; 16], 0, data, manifest, sealed.descriptor.parity.objects.clone(), Vec::new())
+                .unwrap();
         fs::write(fixture.vault.descriptor_path(&[8; 16]), forged.encode().unwrap()).unwrap();
         let report = seal::verify(&fixture.vault, [8; 16], Some(&key)).unwrap();
         let found = |finding: &Finding| matches!(finding, Finding::Object { diagnosis: Diagnosis::Codec, .. });

@@ -239,7 +239,8 @@ mod tests {
 
     fn challenge() -> Challenge {
         let object = ObjectRef { object_blake3: [5; 32], object_len: 10_000 };
-        let descriptor = Descriptor::new([1; 16], 0, vec![object.clone()], vec![object], Vec::new()).unwrap();
+        let descriptor =
+            Descriptor::new([1; 16], 0, vec![object.clone()], vec![object.clone()], vec![object], Vec::new()).unwrap();
         Challenge::new(&[descriptor], 5, "2026-03-05T23:00:00Z".parse().unwrap(), Some([1; 32])).unwrap()
     }
 
