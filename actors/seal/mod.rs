@@ -47,6 +47,8 @@ pub mod paths;
 mod pipeline;
 mod remake;
 pub mod stage;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod write;
 
