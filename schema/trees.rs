@@ -39,6 +39,7 @@
 //! | generations | pack uid | the pack uid that it replaces | sealings that were made anew |
 //! | replicated | path below the vault | sum, e-tag | what the vault's second copy has |
 //! | scrub | `vault` | cursor, figures | which objects are read next |
+//! | stanzas | destination, pack uid | digest of the stanza's files | which stanzas there are not as they are here |
 //! | incidents | act | artifact, label, note, replacement | what is known to be wrong |
 
 use crate::keys::{BookmarkKey, CalendarKey, CapabilityKey, HoldKey, HoldingKey, PageKey, TouchedKey};
@@ -121,6 +122,8 @@ pub const PROBES: Table<String, r::Probe> = Table::new("probes", 30, 1);
 pub const ANCHORS: Table<String, r::AnchorRecord> = Table::new("anchors", 34, 1);
 /// See the table above; key and value are hex.
 pub const GENERATIONS: Table<String, String> = Table::new("generations", 35, 1);
+/// See the table above; the key is `destination/pack uid`.
+pub const STANZAS: Table<String, String> = Table::new("stanzas", 39, 1);
 
 /// See the table above; the key is the log's public key.
 pub const LOG_HEADS: Table<String, r::LogHead> = Table::new("log_heads", 41, 1);
@@ -170,6 +173,7 @@ pub fn all() -> Vec<TableDef> {
         REPLICATED.def(),
         SCRUB.def(),
         LOG_HEADS.def(),
+        STANZAS.def(),
     ]
 }
 

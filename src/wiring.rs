@@ -188,7 +188,11 @@ fn warn_unserved(registry: &Registry, enabled: &BTreeSet<Vendor>) {
     }
 }
 
-fn make_private(dir: &Path) -> Result<(), Failure> {
+/// Makes a folder that only its owner may enter.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_private(dir: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .recursive(true)

@@ -29,7 +29,7 @@ mod sealed;
 pub use error::{PullError, PullFault};
 
 use crate::objects::Bucket;
-use crate::seal::Identity;
+use crate::seal::Unwraps;
 use std::path::PathBuf;
 
 /// Which pack.
@@ -57,8 +57,8 @@ pub struct PullPlan {
     pub trust_local: bool,
     /// Only say what would be done.
     pub dry_run: bool,
-    /// The key of sealed packs; None: the plain one is pulled.
-    pub identity: Option<Identity>,
+    /// What opens sealed packs; None: the plain one is pulled.
+    pub identity: Option<Box<dyn Unwraps>>,
 }
 
 /// What was done.
@@ -100,7 +100,7 @@ pub fn pull(plan: &PullPlan, say: &(dyn Fn(&str) + Sync)) -> Result<Pulled, Pull
         .build()
         .map_err(|e| PullError::failed(format!("no runtime: {e}")))?;
     match &plan.identity {
-        Some(identity) => sealed::pull(plan, identity, &runtime, say),
+        Some(identity) => sealed::pull(plan, identity.as_ref(), &runtime, say),
         None => plain::pull(plan, &runtime, say),
     }
 }

@@ -53,6 +53,8 @@ mod repack;
 mod run;
 mod sealer;
 pub mod stage;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod write;
 

@@ -139,7 +139,10 @@ fn sealed(node: &Node, export_id: &str) -> Result<Load, ShipError> {
     if let Some((path, _)) = vault.stanza_problem(&uid)? {
         return Err(ShipError::AlteredHere(path.display().to_string()));
     }
-    for from in [vault.stanza_path(&uid), vault.stanza_sum_path(&uid)] {
+    // Of a key that was dropped, the note of it alone.
+    let shredded = vault.shredded(&uid)?.is_some();
+    let ours = |p: &std::path::PathBuf| p.exists() && p.extension().is_some_and(|e| e == "shredded") == shredded;
+    for from in vault.stanza_files(&uid).into_iter().filter(ours) {
         // New recipients are another stanza.
         items.push(Item { changes: true, ..Item::as_it_is(&below(&from), from)? });
     }

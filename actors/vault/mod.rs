@@ -30,8 +30,10 @@
 
 pub mod actor;
 mod aside;
+mod base64;
 mod batch;
 pub mod beacon;
+pub mod challenge;
 mod check;
 mod costs;
 mod finding;

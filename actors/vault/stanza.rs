@@ -153,6 +153,7 @@ impl Vault {
         for (path, bytes) in [(self.stanza_path(uid), stanza), (self.stanza_sum_path(uid), sum.as_bytes())] {
             let temp = self.write_temp(bytes)?;
             fs::rename(&temp, &path).map_err(SealError::io("replace", &path))?;
+            datanode_schema::failpoint::pass("key.stanza");
         }
         sync_folders(&Dirty::from([self.root().join("stanzas")]))
     }

@@ -1,18 +1,17 @@
 //! `datanode pack`. None of it opens the state: a training box has only the files.
 
 use super::global::Global;
+use super::opening::{PassphraseArgs, opener};
 use super::pack_pull;
 use super::table::{print, thousands};
 use crate::failure::{Code, Done, Failure, printable};
-use crate::wiring::key_file;
 use clap::Subcommand;
 use datanode_actors::export::{
     MANIFEST_FILE, MANIFEST_SCHEMA, PackManifest, PackProblem, PackReport, SUMS_FILE, read_text, verify_holders,
     verify_pack,
 };
 use datanode_actors::quarantine::incidents_of_files;
-use datanode_actors::seal::Identity;
-use datanode_actors::seal::{self, Kind, SealError};
+use datanode_actors::seal::{self, Kind, SealError, Unwraps};
 use datanode_actors::vault::Vault;
 use datanode_schema::names::IncidentLabel;
 use datanode_schema::paths::DataDir;
@@ -31,6 +30,8 @@ pub enum PackCommand {
         /// The secret key that opens sealings [default: the configured seal.key_file, where it exists]
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
     },
     /// What changed from one pack to another; both are verified first
     Diff {
@@ -56,6 +57,8 @@ pub enum PackCommand {
         /// The secret key [default: the configured seal.key_file]
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
     },
 }
 
@@ -66,14 +69,16 @@ pub enum PackCommand {
 pub fn pack(g: &Global, p: PackCommand) -> Done {
     match p {
         PackCommand::List => list(g),
-        PackCommand::Verify { path, key } => verify(g, &path, key.as_deref()),
+        PackCommand::Verify { path, key, passphrase } => verify(g, &path, &|| opener(g, key.as_deref(), &passphrase)),
         PackCommand::Diff { a, b } => super::pack_diff::diff(g, &a, &b),
         PackCommand::Schema => {
             print!("{MANIFEST_SCHEMA}");
             Ok(())
         }
         PackCommand::Pull(a) => pack_pull::run(g, *a),
-        PackCommand::Open { path, to, id, key } => open(g, &path, &to, id.as_deref(), key.as_deref()),
+        PackCommand::Open { path, to, id, key, passphrase } => {
+            open(g, &path, &to, id.as_deref(), opener(g, key.as_deref(), &passphrase)?)
+        }
     }
 }
 
@@ -172,7 +177,7 @@ fn incidents_of_packs(data: &DataDir) -> Result<BTreeMap<String, Vec<Labelled>>,
     Ok(out)
 }
 
-fn verify(g: &Global, path: &Path, key: Option<&Path>) -> Done {
+fn verify(g: &Global, path: &Path, key: Opener<'_>) -> Done {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let is_vault = |p: &Path| p.join("descriptors").is_dir();
     // Whatever stands there: what is no plain file is refused, not passed over.
@@ -257,37 +262,33 @@ fn report(g: &Global, path: &Path, found: Option<PackReport>) -> Done {
     Ok(())
 }
 
-/// The key that was named, or the configured one where it is there.
-fn identity(g: &Global, key: Option<&Path>) -> Result<Option<Identity>, Failure> {
-    let path = match key {
-        Some(p) => p.to_owned(),
-        None => match g.settings().ok().map(|s| key_file(&s)).filter(|p| p.is_file()) {
-            Some(p) => p,
-            None => return Ok(None),
-        },
-    };
-    Identity::read(&path).map(Some).map_err(|e| of_seal(&e))
-}
+/// What opens sealings, where there is something.
+type Opener<'a> = &'a dyn Fn() -> Result<Option<Box<dyn Unwraps>>, Failure>;
 
-fn verify_vault(g: &Global, path: &Path, key: Option<&Path>) -> Done {
+fn verify_vault(g: &Global, path: &Path, key: Opener<'_>) -> Done {
     let vault = Vault::open_shipped(path).map_err(|e| of_seal(&e))?;
-    let identity = identity(g, key)?;
+    let opener = key()?;
     let mut problems = Vec::new();
     let uids = vault.descriptors().map_err(|e| of_seal(&e))?;
     for uid in &uids {
         let hex_uid = hex::encode(uid);
-        let checked = match &identity {
-            Some(i) => seal::unwrap_key(&vault, *uid, i).and_then(|k| seal::verify(&vault, *uid, Some(&k))),
+        let shredded = vault.shredded(uid).map_err(|e| of_seal(&e))?;
+        let opens = opener.as_ref().filter(|_| shredded.is_none());
+        let checked = match opens {
+            Some(o) => seal::unwrap_key(&vault, *uid, o.as_ref()).and_then(|k| seal::verify(&vault, *uid, Some(&k))),
             None => seal::verify(&vault, *uid, None),
         };
         match checked {
             Ok(r) if r.is_ok() => {
-                let how =
-                    if identity.is_some() { "decrypted and compared" } else { "objects and root only: no key at hand" };
+                let how = match &shredded {
+                    Some(of) => format!("objects and root only: its key was dropped at {}", of.shredded_at),
+                    None if opens.is_some() => "decrypted and compared".to_owned(),
+                    None => "objects and root only: no key at hand".to_owned(),
+                };
                 if g.json {
                     println!(
                         "{}",
-                        serde_json::json!({"pack_uid": hex_uid, "objects": r.objects, "bytes": r.stored_bytes, "key": identity.is_some()})
+                        serde_json::json!({"pack_uid": hex_uid, "objects": r.objects, "bytes": r.stored_bytes, "key": opens.is_some(), "shredded": shredded.is_some()})
                     );
                 } else {
                     println!("good     {hex_uid}  {} objects, {} bytes, {how}", r.objects, thousands(r.stored_bytes));
@@ -312,7 +313,7 @@ fn verify_vault(g: &Global, path: &Path, key: Option<&Path>) -> Done {
     Err(Failure::new(Code::Integrity, format!("{}: {}", path.display(), problems.join("\n  "))))
 }
 
-fn open(g: &Global, path: &Path, to: &Path, id: Option<&str>, key: Option<&Path>) -> Done {
+fn open(g: &Global, path: &Path, to: &Path, id: Option<&str>, opener: Option<Box<dyn Unwraps>>) -> Done {
     if !path.join("descriptors").is_dir() {
         return Err(Failure::new(
             Code::NotFound,
@@ -330,10 +331,12 @@ fn open(g: &Global, path: &Path, to: &Path, id: Option<&str>, key: Option<&Path>
             return Err(Failure::usage(format!("several sealings; choose with --id: {}", all.join(", "))));
         }
     };
-    let Some(identity) = identity(g, key)? else {
-        return Err(Failure::usage("no key: name the secret key with --key FILE"));
+    let Some(opener) = opener else {
+        return Err(Failure::usage(
+            "no key: name the secret key with --key FILE, or a passphrase with --passphrase-file",
+        ));
     };
-    let key = seal::unwrap_key(&vault, uid, &identity).map_err(|e| of_seal(&e))?;
+    let key = seal::unwrap_key(&vault, uid, opener.as_ref()).map_err(|e| of_seal(&e))?;
     let r = seal::open(&vault, uid, &key, to, None).map_err(|e| of_seal(&e))?;
     if g.json {
         println!("{}", serde_json::json!({"pack_uid": hex::encode(uid), "to": to, "files": r.files, "bytes": r.bytes}));

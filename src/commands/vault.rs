@@ -1,6 +1,7 @@
 //! `datanode vault`. None of it opens the state, but what says so.
 
 use super::global::Global;
+use super::vault_beacon::{self, ChallengeCommand};
 use super::{vault_check, vault_repair};
 use crate::failure::{Code, Done, Failure};
 use clap::Subcommand;
@@ -15,6 +16,11 @@ pub enum VaultCommand {
     Check(vault_check::CheckArgs),
     /// Put right whatever another copy, parity or the plain pack can put right, and list what is left with what it costs
     Repair(vault_repair::RepairArgs),
+    /// Say what the vault holds: a signed note, written to anchors/beacon and printed
+    Beacon,
+    /// Make a challenge, answer one, verify an answer
+    #[command(subcommand)]
+    Challenge(ChallengeCommand),
 }
 
 /// Runs the command.
@@ -25,6 +31,8 @@ pub fn vault(g: &Global, v: &VaultCommand) -> Done {
     match v {
         VaultCommand::Check(a) => vault_check::run(g, a),
         VaultCommand::Repair(a) => vault_repair::run(g, a),
+        VaultCommand::Beacon => vault_beacon::beacon(g),
+        VaultCommand::Challenge(c) => vault_beacon::challenge(g, c),
     }
 }
 
