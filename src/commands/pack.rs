@@ -1,5 +1,6 @@
 //! `datanode pack`. None of it opens the state: a training box has only the files.
 
+use super::anchored::{Anchored, public_key};
 use super::global::Global;
 use super::pack_pull;
 use super::table::{print, thousands};
@@ -31,6 +32,9 @@ pub enum PackCommand {
         /// The secret key that opens sealings [default: the configured seal.key_file, where it exists]
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
+        /// The public key of the log that sealings are anchored in, or a file that holds it [default: this node's]
+        #[arg(long, value_name = "PUBKEY|FILE")]
+        log_key: Option<String>,
     },
     /// What changed from one pack to another; both are verified first
     Diff {
@@ -66,7 +70,9 @@ pub enum PackCommand {
 pub fn pack(g: &Global, p: PackCommand) -> Done {
     match p {
         PackCommand::List => list(g),
-        PackCommand::Verify { path, key } => verify(g, &path, key.as_deref()),
+        PackCommand::Verify { path, key, log_key } => {
+            verify(g, &path, &Keys { key: key.as_deref(), log: log_key.as_deref() })
+        }
         PackCommand::Diff { a, b } => super::pack_diff::diff(g, &a, &b),
         PackCommand::Schema => {
             print!("{MANIFEST_SCHEMA}");
@@ -172,7 +178,13 @@ fn incidents_of_packs(data: &DataDir) -> Result<BTreeMap<String, Vec<Labelled>>,
     Ok(out)
 }
 
-fn verify(g: &Global, path: &Path, key: Option<&Path>) -> Done {
+/// The keys that were named for verifying sealings.
+struct Keys<'a> {
+    key: Option<&'a Path>,
+    log: Option<&'a str>,
+}
+
+fn verify(g: &Global, path: &Path, keys: &Keys<'_>) -> Done {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let is_vault = |p: &Path| p.join("descriptors").is_dir();
     // Whatever stands there: what is no plain file is refused, not passed over.
@@ -180,7 +192,7 @@ fn verify(g: &Global, path: &Path, key: Option<&Path>) -> Done {
         return report(g, path, verify_pack(path, threads));
     }
     if is_vault(path) {
-        return verify_vault(g, path, key);
+        return verify_vault(g, path, keys);
     }
     let data = DataDir::new(path);
     let packs = pack_folders(&data);
@@ -204,7 +216,7 @@ fn verify(g: &Global, path: &Path, key: Option<&Path>) -> Done {
         note(report(g, p, found));
     }
     if is_vault(&data.vault()) {
-        note(verify_vault(g, &data.vault(), key));
+        note(verify_vault(g, &data.vault(), keys));
     }
     match worst {
         Some(f) => Err(Failure::new(f.code, format!("{}: not everything verifies; see above", path.display()))),
@@ -269,13 +281,23 @@ fn identity(g: &Global, key: Option<&Path>) -> Result<Option<Identity>, Failure>
     Identity::read(&path).map(Some).map_err(|e| of_seal(&e))
 }
 
-fn verify_vault(g: &Global, path: &Path, key: Option<&Path>) -> Done {
+fn verify_vault(g: &Global, path: &Path, keys: &Keys<'_>) -> Done {
     let vault = Vault::open_shipped(path).map_err(|e| of_seal(&e))?;
-    let identity = identity(g, key)?;
+    let identity = identity(g, keys.key)?;
+    let log_key = public_key(g, keys.log)?;
     let mut problems = Vec::new();
     let uids = vault.descriptors().map_err(|e| of_seal(&e))?;
     for uid in &uids {
         let hex_uid = hex::encode(uid);
+        let anchored = match vault.descriptor(uid).map(|d| Anchored::of(path, &d, log_key.as_deref())) {
+            Ok(Ok(anchored)) => anchored,
+            Ok(Err(f)) => {
+                problems.push(format!("{hex_uid}: {}", f.message));
+                Anchored::No
+            }
+            // Said below.
+            Err(_) => Anchored::No,
+        };
         let checked = match &identity {
             Some(i) => seal::unwrap_key(&vault, *uid, i).and_then(|k| seal::verify(&vault, *uid, Some(&k))),
             None => seal::verify(&vault, *uid, None),
@@ -287,10 +309,12 @@ fn verify_vault(g: &Global, path: &Path, key: Option<&Path>) -> Done {
                 if g.json {
                     println!(
                         "{}",
-                        serde_json::json!({"pack_uid": hex_uid, "objects": r.objects, "bytes": r.stored_bytes, "key": identity.is_some()})
+                        serde_json::json!({"pack_uid": hex_uid, "objects": r.objects, "bytes": r.stored_bytes, "key": identity.is_some(),
+                            "anchored": anchored.index()})
                     );
                 } else {
-                    println!("good     {hex_uid}  {} objects, {} bytes, {how}", r.objects, thousands(r.stored_bytes));
+                    let (bytes, log) = (thousands(r.stored_bytes), anchored.in_words());
+                    println!("good     {hex_uid}  {} objects, {bytes} bytes, {how}, {log}", r.objects);
                 }
             }
             Ok(r) => problems.extend(r.findings.iter().map(|p| format!("{hex_uid}: {p}"))),
