@@ -150,3 +150,18 @@ pub fn own_log(g: &Global, key: Option<&str>) -> Result<(Log, Vec<u8>, Head, Str
     let head = Head::verify(&log.checkpoint_path().display().to_string(), &note, &public).map_err(|e| of_anchor(&e))?;
     Ok((log, note, head, public))
 }
+
+/// For `doctor`: whether the newest checkpoint is the log's own, and the tiles give its root.
+///
+/// # Errors
+/// In words.
+pub fn checkpoint_verifies(settings: &Settings) -> Result<String, String> {
+    let log = Log::at(DataDir::new(settings.data_dir.clone()).anchors());
+    if log.checkpoint().map_err(|e| e.to_string())?.is_none() {
+        return Ok("none yet; the first sealing makes it".to_owned());
+    }
+    let public = own_key(settings).ok_or("a log, and no key of it: put keys/anchor.key back")?;
+    let head = log.head(&public).map_err(|e| e.to_string())?.ok_or("gone")?;
+    log.root_at(head, head.size).map_err(|e| e.to_string())?;
+    Ok(format!("{} entries, the checkpoint verifies", head.size))
+}
