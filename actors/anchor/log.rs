@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use tlog_tiles::{Error as TileError, Hash, Tile, TileHashReader, TileReader};
+use tlog_tiles::{Error as TileError, Hash, HashReader, Tile};
 
 /// A longer checkpoint is refused: it has room for a hundred cosignatures.
 pub(super) const MAX_CHECKPOINT: u64 = 64 << 10;
@@ -123,12 +123,17 @@ impl Log {
         AnchorError::integrity(format!("log {}", self.dir.display()), why)
     }
 
-    /// The hashes that lead from entry `index` to the root of `head`.
+    /// The hashes that lead from `entry`, which stands at `index`, to the root of `head`.
     ///
     /// # Errors
     /// There is no such entry, or tiles are lacking or altered.
-    pub fn inclusion(&self, head: Head, index: u64) -> Result<Vec<[u8; 32]>, AnchorError> {
-        self.prove(head, |reader| tlog_tiles::prove_record(head.size, index, reader))
+    pub fn inclusion(&self, head: Head, index: u64, entry: &[u8]) -> Result<Vec<[u8; 32]>, AnchorError> {
+        let tiles = self.tiles(head);
+        let made = tlog_tiles::prove_record(head.size, index, &tiles).and_then(|path| {
+            tlog_tiles::check_record(&path, head.size, Hash(head.root), index, tlog_tiles::record_hash(entry))?;
+            Ok(path)
+        });
+        Ok(tiles.settle(made)?.into_iter().map(|h| h.0).collect())
     }
 
     /// The hashes that lead from the log of `old` entries to `head`.
@@ -136,7 +141,7 @@ impl Log {
     /// # Errors
     /// `old` is not between 1 and its size, or tiles are lacking or altered.
     pub fn consistency(&self, head: Head, old: u64) -> Result<Vec<[u8; 32]>, AnchorError> {
-        self.prove(head, |reader| tlog_tiles::prove_tree(head.size, old, reader))
+        Ok(self.grown(head, old)?.1)
     }
 
     /// The root of the log when it had `size` entries, as the tiles below `head` tell it.
@@ -144,35 +149,23 @@ impl Log {
     /// # Errors
     /// It never had so many, or tiles are lacking or altered.
     pub fn root_at(&self, head: Head, size: u64) -> Result<[u8; 32], AnchorError> {
-        if size == 0 || size > head.size {
-            let why = format!("it has {} entries; {size} is not between 1 and that", head.size);
-            return Err(AnchorError::NotFound { what: format!("log {}", self.dir.display()), why });
-        }
-        let root = self.prove(head, |reader| tlog_tiles::tree_hash(size, reader).map(|h| vec![h]))?;
-        root.first().copied().ok_or_else(|| self.other_root())
+        Ok(self.grown(head, size)?.0)
     }
 
-    fn prove(
-        &self,
-        head: Head,
-        work: impl FnOnce(&TileHashReader<'_>) -> Result<Vec<Hash>, TileError>,
-    ) -> Result<Vec<[u8; 32]>, AnchorError> {
-        let what = || format!("log {}", self.dir.display());
-        if head.size == 0 {
-            return Err(AnchorError::NotFound { what: what(), why: "it is empty; seal a pack first".to_owned() });
-        }
-        let tiles = Tiles { log: self, failed: RefCell::default() };
-        match work(&TileHashReader::new(head.size, Hash(head.root), &tiles)) {
-            Ok(hashes) => Ok(hashes.into_iter().map(|h| h.0).collect()),
-            Err(TileError::InvalidInput(_) | TileError::IndexesNotInTree) => {
-                Err(AnchorError::NotFound { what: what(), why: format!("it has {} entries, not so many", head.size) })
-            }
-            Err(error) => Err(tiles.failed.into_inner().unwrap_or_else(|| {
-                let why = format!("its tiles do not give the root of its checkpoint ({error}); the next night's seal \
-                                   stage makes them again from the entries, `datanode nightly --stages seal` does it now");
-                AnchorError::integrity(what(), why)
-            })),
-        }
+    /// The root of an older log, and what leads from it to `head`.
+    fn grown(&self, head: Head, old: u64) -> Result<([u8; 32], Vec<[u8; 32]>), AnchorError> {
+        let tiles = self.tiles(head);
+        let made = tlog_tiles::prove_tree(head.size, old, &tiles).and_then(|path| {
+            let root = tlog_tiles::tree_hash(old, &tiles)?;
+            tlog_tiles::check_tree(&path, head.size, Hash(head.root), old, root)?;
+            Ok((root, path))
+        });
+        let (root, path) = tiles.settle(made)?;
+        Ok((root.0, path.into_iter().map(|h| h.0).collect()))
+    }
+
+    fn tiles(&self, head: Head) -> Tiles<'_> {
+        Tiles { log: self, size: head.size, failed: RefCell::default() }
     }
 
     /// The bytes of a tile or bundle, from its own file or the filled one.
@@ -225,33 +218,50 @@ fn split_entry(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(u16::from_be_bytes(*len).into())
 }
 
-/// The tiles of a log for the crate's proofs, which compare them with the root.
+/// The tiles of a log of this size, as they are. The crate's own reader that compares them with the root leaves some of them out (a tile that
+/// holds several of the hashes under the root is counted as often); so whatever is made of these is verified against the root afterwards.
 struct Tiles<'a> {
     log: &'a Log,
+    size: u64,
     failed: RefCell<Option<AnchorError>>,
 }
 
-impl TileReader for Tiles<'_> {
-    fn height(&self) -> u8 {
-        8
+impl Tiles<'_> {
+    fn hash(&self, index: u64) -> Result<Hash, AnchorError> {
+        let tile = Tile::from_index(8, index);
+        let (level, number) = (tile.level(), tile.level_index());
+        let all = self.size.checked_shr(8 * u32::from(level)).unwrap_or(0);
+        let width = u16::try_from(all.saturating_sub(number << 8).min(FULL.into())).unwrap_or(FULL);
+        let place = TilePath { level: Some(level), number, width };
+        let mut bytes = self.log.part(place, TILE)?;
+        bytes.truncate(usize::from(width) * 32);
+        tile.hash_at_index(&bytes, index).map_err(|_| self.log.damaged(&place, "is shorter than its hashes"))
     }
 
-    fn read_tiles(&self, tiles: &[Tile]) -> Result<Vec<Vec<u8>>, TileError> {
-        let one = |t: &Tile| {
-            let width = u16::try_from(t.width()).unwrap_or(FULL);
-            let place = TilePath { level: Some(t.level()), number: t.level_index(), width };
-            let mut bytes = self.log.part(place, TILE)?;
-            bytes.truncate(usize::from(width) * 32);
-            Ok(bytes)
-        };
-        let all: Result<Vec<_>, AnchorError> = tiles.iter().map(one).collect();
+    fn settle<T>(self, made: Result<T, TileError>) -> Result<T, AnchorError> {
+        let what = || format!("log {}", self.log.dir.display());
+        match made {
+            Ok(made) => Ok(made),
+            Err(TileError::InvalidInput(_)) => {
+                Err(AnchorError::NotFound { what: what(), why: format!("it has {} entries, not so many", self.size) })
+            }
+            Err(error) => Err(self.failed.take().unwrap_or_else(|| {
+                let why = format!("its tiles do not give the root of its checkpoint ({error}); `datanode nightly --stages seal` makes them \
+                                   again from the entries, as every night does");
+                AnchorError::integrity(what(), why)
+            })),
+        }
+    }
+}
+
+impl HashReader for Tiles<'_> {
+    fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, TileError> {
+        let all: Result<Vec<Hash>, AnchorError> = indexes.iter().map(|i| self.hash(*i)).collect();
         all.map_err(|e| {
             *self.failed.borrow_mut() = Some(e);
             TileError::InvalidTile
         })
     }
-
-    fn save_tiles(&self, _: &[Tile], _: &[Vec<u8>]) {}
 }
 
 /// The newest checkpoint of the log below `anchors`, verified with the log's public key; None where there is none yet.

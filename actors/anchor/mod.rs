@@ -38,7 +38,7 @@ pub use checkpoint::Head;
 pub use entry::{ChunkEntry, Entry};
 pub use error::AnchorError;
 pub use log::{Book, Log, book, entry_of, head, proof_name};
-pub use note::{LogKey, verify_note};
+pub use note::{LogKey, verify_note, with_signatures};
 pub use proof::{Consistency, MAX_PROOF, Proof, Proved};
 pub use run::{AnchorCounters, anchor, unanchored};
 pub use tiles::TilePath;

@@ -53,7 +53,7 @@ impl Proof {
     /// # Errors
     /// Tiles are lacking or altered.
     pub fn make(log: &Log, note: &[u8], head: Head, index: u64, entry: &Entry) -> Result<Self, AnchorError> {
-        let hashes = log.inclusion(head, index)?;
+        let hashes = log.inclusion(head, index, &entry.encode()?)?;
         Ok(Self { index, previous: entry.previous, hashes, checkpoint: note.to_vec() })
     }
 

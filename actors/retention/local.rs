@@ -13,13 +13,14 @@ use crate::anchor::head;
 use crate::node::Node;
 use crate::offload::offload;
 use crate::publishing::OffloadRules;
+use crate::seal::stage::unfinished;
 use crate::seal::{Kind, PackUid};
 use crate::vault::{Collect, Vault};
 use datanode_schema::clock::date_of;
 use datanode_schema::failpoint;
 use datanode_schema::records::PackRecord;
 use datanode_schema::store::{Batch, StoreError};
-use datanode_schema::trees::{CHUNKS, NEEDS, PACKS, PINS, SEALINGS};
+use datanode_schema::trees::{CHUNKS, NEEDS, PACKS, PINS};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -207,10 +208,7 @@ fn sweep_vault(node: &Node) -> Result<u64, RetentionError> {
     };
     let standing = node.standing_packs()?;
     let keep: BTreeSet<PackUid> = standing.iter().filter_map(|(_, p)| of(&p.pack_uid)).collect();
-    let stands: BTreeSet<&String> = standing.iter().map(|(id, _)| id).collect();
-    let sealings = node.store.load_all(&SEALINGS, &[])?;
-    let begun = sealings.iter().filter(|(_, s)| s.done == 0 && stands.contains(&s.export_id));
-    let begun: BTreeSet<PackUid> = begun.filter_map(|(uid, _)| of(uid)).collect();
+    let begun: BTreeSet<PackUid> = unfinished(node)?.into_iter().collect();
     let log = match head(&node.data.anchors(), node.publishing.anchor.key.public()) {
         Ok(head) => head.map(|h| h.size),
         Err(e) => {

@@ -4,6 +4,7 @@ use super::ShipError;
 use super::error::here;
 use super::plan::Form;
 use super::sum::{Item, Sum};
+use crate::anchor::{Log, proof_name};
 use crate::export::{ExportId, MANIFEST_FILE, PackManifest, SUMS_FILE, format_sums, read_text};
 use crate::node::Node;
 use crate::objects::layout;
@@ -145,6 +146,11 @@ fn sealed(node: &Node, export_id: &str) -> Result<Load, ShipError> {
     for from in vault.stanza_files(&uid).into_iter().filter(ours) {
         // New recipients are another stanza.
         items.push(Item { changes: true, ..Item::as_it_is(&below(&from), from)? });
+    }
+    let proof = Log::at(node.data.anchors()).proof_path(&uid);
+    if proof.is_file() {
+        // One that was lost here is made again at a newer checkpoint.
+        items.push(Item { changes: true, ..Item::as_it_is(&proof_name(&uid), proof)? });
     }
     let from = vault.descriptor_path(&uid);
     let last = Item::as_it_is(&below(&from), from)?;

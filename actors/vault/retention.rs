@@ -157,7 +157,8 @@ impl Vault {
     /// What neither a kept sealing nor one that it requires needs: sealings, stanzas without descriptor, objects without name.
     fn unneeded(&self, all: &[Descriptor], c: &Collect<'_>) -> Result<BTreeSet<Mark>, SealError> {
         let whole: BTreeSet<PackUid> = all.iter().map(|d| d.pack_uid).collect();
-        let mut kept = c.keep.clone();
+        // What was begun may have its descriptor already, and only the state does not know yet: what it requires stays too.
+        let mut kept: BTreeSet<PackUid> = c.keep.union(c.begun).copied().collect();
         loop {
             let needed: Vec<PackUid> = all
                 .iter()
@@ -170,12 +171,12 @@ impl Vault {
             }
             kept.extend(needed);
         }
-        if let Some(lost) = kept.iter().find(|u| !whole.contains(*u)) {
+        let is_lost = |u: &&PackUid| !whole.contains(*u) && (c.keep.contains(*u) || !c.begun.contains(*u));
+        if let Some(lost) = kept.iter().find(is_lost) {
             let what = format!("descriptor of sealing {}", hex::encode(lost));
             let why = "is gone, and what it requires is not known: nothing is collected until `datanode vault repair` has fetched it";
             return Err(SealError::integrity(what, why));
         }
-        kept.extend(c.begun);
         let stanzas = list(&self.root().join("stanzas"))?;
         let uid_of = |path: &PathBuf| {
             let mut uid = PackUid::default();

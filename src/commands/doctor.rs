@@ -41,6 +41,7 @@ pub fn doctor(g: &Global) -> Done {
     checks.push(Check { name: "buckets", result: super::buckets::check(&settings, &g.clock()) });
     checks.extend(state(&settings));
     checks.push(Check { name: "vault", result: vault(&data) });
+    checks.push(Check { name: "anchor log", result: super::anchored::checkpoint_verifies(&settings) });
     checks.push(Check { name: "last pack", result: last_pack(&data, settings.node.threads) });
     for c in &checks {
         let (word, text) = match &c.result {

@@ -1,6 +1,7 @@
 //! What a person types: one file a command. Progress goes to stderr, results to stdout.
 
 mod anchor;
+mod anchored;
 mod audit;
 mod buckets;
 mod cli;

@@ -1,5 +1,6 @@
 //! `datanode pack`. None of it opens the state: a training box has only the files.
 
+use super::anchored::{Anchored, public_key};
 use super::global::Global;
 use super::opening::{PassphraseArgs, opener};
 use super::pack_pull;
@@ -32,6 +33,9 @@ pub enum PackCommand {
         key: Option<PathBuf>,
         #[command(flatten)]
         passphrase: PassphraseArgs,
+        /// The public key of the log that sealings are anchored in, or a file that holds it [default: this node's]
+        #[arg(long, value_name = "PUBKEY|FILE")]
+        log_key: Option<String>,
     },
     /// What changed from one pack to another; both are verified first
     Diff {
@@ -69,7 +73,10 @@ pub enum PackCommand {
 pub fn pack(g: &Global, p: PackCommand) -> Done {
     match p {
         PackCommand::List => list(g),
-        PackCommand::Verify { path, key, passphrase } => verify(g, &path, &|| opener(g, key.as_deref(), &passphrase)),
+        PackCommand::Verify { path, key, passphrase, log_key } => {
+            let opener = || opener(g, key.as_deref(), &passphrase);
+            verify(g, &path, &Keys { opener: &opener, log: log_key.as_deref() })
+        }
         PackCommand::Diff { a, b } => super::pack_diff::diff(g, &a, &b),
         PackCommand::Schema => {
             print!("{MANIFEST_SCHEMA}");
@@ -177,7 +184,13 @@ fn incidents_of_packs(data: &DataDir) -> Result<BTreeMap<String, Vec<Labelled>>,
     Ok(out)
 }
 
-fn verify(g: &Global, path: &Path, key: Opener<'_>) -> Done {
+/// The keys that were named for verifying sealings.
+struct Keys<'a> {
+    opener: Opener<'a>,
+    log: Option<&'a str>,
+}
+
+fn verify(g: &Global, path: &Path, keys: &Keys<'_>) -> Done {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let is_vault = |p: &Path| p.join("descriptors").is_dir();
     // Whatever stands there: what is no plain file is refused, not passed over.
@@ -185,7 +198,7 @@ fn verify(g: &Global, path: &Path, key: Opener<'_>) -> Done {
         return report(g, path, verify_pack(path, threads));
     }
     if is_vault(path) {
-        return verify_vault(g, path, key);
+        return verify_vault(g, path, keys);
     }
     let data = DataDir::new(path);
     let packs = pack_folders(&data);
@@ -209,7 +222,7 @@ fn verify(g: &Global, path: &Path, key: Opener<'_>) -> Done {
         note(report(g, p, found));
     }
     if is_vault(&data.vault()) {
-        note(verify_vault(g, &data.vault(), key));
+        note(verify_vault(g, &data.vault(), keys));
     }
     match worst {
         Some(f) => Err(Failure::new(f.code, format!("{}: not everything verifies; see above", path.display()))),
@@ -265,15 +278,25 @@ fn report(g: &Global, path: &Path, found: Option<PackReport>) -> Done {
 /// What opens sealings, where there is something.
 type Opener<'a> = &'a dyn Fn() -> Result<Option<Box<dyn Unwraps>>, Failure>;
 
-fn verify_vault(g: &Global, path: &Path, key: Opener<'_>) -> Done {
+fn verify_vault(g: &Global, path: &Path, keys: &Keys<'_>) -> Done {
     let vault = Vault::open_shipped(path).map_err(|e| of_seal(&e))?;
-    let opener = key()?;
+    let opener = (keys.opener)()?;
+    let log_key = public_key(g, keys.log)?;
     let mut problems = Vec::new();
     let uids = vault.descriptors().map_err(|e| of_seal(&e))?;
     for uid in &uids {
         let hex_uid = hex::encode(uid);
         let shredded = vault.shredded(uid).map_err(|e| of_seal(&e))?;
         let opens = opener.as_ref().filter(|_| shredded.is_none());
+        let anchored = match vault.descriptor(uid).map(|d| Anchored::of(path, &d, log_key.as_deref())) {
+            Ok(Ok(anchored)) => anchored,
+            Ok(Err(f)) => {
+                problems.push(format!("{hex_uid}: {}", f.message));
+                Anchored::No
+            }
+            // Said below.
+            Err(_) => Anchored::No,
+        };
         let checked = match opens {
             Some(o) => seal::unwrap_key(&vault, *uid, o.as_ref()).and_then(|k| seal::verify(&vault, *uid, Some(&k))),
             None => seal::verify(&vault, *uid, None),
@@ -288,10 +311,12 @@ fn verify_vault(g: &Global, path: &Path, key: Opener<'_>) -> Done {
                 if g.json {
                     println!(
                         "{}",
-                        serde_json::json!({"pack_uid": hex_uid, "objects": r.objects, "bytes": r.stored_bytes, "key": opens.is_some(), "shredded": shredded.is_some()})
+                        serde_json::json!({"pack_uid": hex_uid, "objects": r.objects, "bytes": r.stored_bytes, "key": opens.is_some(),
+                            "shredded": shredded.is_some(), "anchored": anchored.index()})
                     );
                 } else {
-                    println!("good     {hex_uid}  {} objects, {} bytes, {how}", r.objects, thousands(r.stored_bytes));
+                    let (bytes, log) = (thousands(r.stored_bytes), anchored.in_words());
+                    println!("good     {hex_uid}  {} objects, {bytes} bytes, {how}, {log}", r.objects);
                 }
             }
             Ok(r) => problems.extend(r.findings.iter().map(|p| format!("{hex_uid}: {p}"))),

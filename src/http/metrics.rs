@@ -1,10 +1,11 @@
 //! `/metrics`: the export channel in the text form of Prometheus.
 
 use super::packs::Packs;
+use datanode_actors::anchor::unanchored;
 use datanode_actors::node::Node;
 use datanode_actors::vault::scrub;
 use datanode_schema::names::IncidentKind;
-use datanode_schema::trees::{COUNTERS, INCIDENTS};
+use datanode_schema::trees::{COUNTERS, INCIDENTS, LOG_HEADS};
 use std::fmt::Write;
 
 /// The page.
@@ -41,6 +42,11 @@ pub fn page(node: &Node, packs: &Packs) -> Result<String, String> {
         metric("datanode_last_pack_bytes", "gauge", "Their bytes.", &one(last.bytes));
         metric("datanode_last_pack_rows", "gauge", "Its rows.", &one(last.rows));
     }
+    let signed = node.store.load(&LOG_HEADS, &node.publishing.anchor.key.public().to_owned());
+    let entries = signed.map_err(|e| e.to_string())?.map_or(0, |h| h.size);
+    metric("datanode_anchor_log_entries", "gauge", "Entries of the log that sealings are anchored in.", &one(entries));
+    let waiting = unanchored(node).map_err(|e| e.to_string())?;
+    metric("datanode_sealings_not_anchored", "gauge", "Sealings that are not in the log yet.", &one(waiting));
     let by_destination = |what: &str| -> Vec<(String, u64)> {
         let of = |k: &str| k.strip_prefix("ship/")?.strip_suffix(what)?.strip_suffix('/').map(label);
         counters.iter().filter_map(|(k, n)| of(k).map(|d| (format!("{{destination=\"{d}\"}}"), *n))).collect()

@@ -301,6 +301,13 @@ pub const COMMANDS: &[Command] = &[
         args: &[],
     },
     Command {
+        name: "anchor",
+        words: "anchor",
+        summary: "the log that sealings are anchored in: size, root, last checkpoint, sealings that are not in it",
+        example: "anchor",
+        args: &[],
+    },
+    Command {
         name: "ship.status",
         words: "ship",
         summary: "destinations: what they were seen to do, what arrived last, what waits, what is on its way, what failed",

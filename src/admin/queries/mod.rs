@@ -3,6 +3,7 @@
 //! On the wire a day is `YYYY-MM-DD`, a time RFC 3339 in UTC, a hash hex, an absent thing null. Lists come as pages:
 //! `total` (matches), `offset`, `limit`, `rows`.
 
+mod anchor;
 mod books;
 mod coverage;
 mod desk;
@@ -108,6 +109,7 @@ fn dispatch(ctx: &AdminContext, name: &str, a: &Args, uid: u32) -> Result<Value,
         "retention.plan" => value(retention::show(ctx, a)?),
         "retention.pin" => value(retention::pin(ctx, a, uid)?),
         "retention.unpin" => value(retention::unpin(ctx, a, uid)?),
+        "anchor" => value(anchor::anchor(ctx)?),
         "ship.status" => value(ship::status(ctx)?),
         "ship.reload" => value(ship::reload(ctx, uid)?),
         "ship.now" => value(ship::now(ctx)?),
