@@ -266,7 +266,7 @@ fn publishing(settings: &Settings) -> Result<Publishing, Failure> {
         destinations: Destinations::new(destinations(settings)?),
         keep: Keep { last: r.keep_packs, days: r.keep_days, monthly: r.keep_monthly },
         trash_days: r.trash_days,
-        vault: vault(settings)?,
+        vault: vault_rules(settings)?,
         anchor: AnchorRules { key: log_key(settings)?, per_chunk: settings.anchor.per_chunk },
         offload: offload(settings),
     })
@@ -316,7 +316,11 @@ fn log_key(settings: &Settings) -> Result<LogKey, Failure> {
     Ok(key)
 }
 
-fn vault(settings: &Settings) -> Result<VaultRules, Failure> {
+/// How the vault is looked after, with the secrets of its replica.
+///
+/// # Errors
+/// A reference that leads to nothing.
+pub fn vault_rules(settings: &Settings) -> Result<VaultRules, Failure> {
     let v = &settings.vault;
     Ok(VaultRules {
         scrub_days: v.scrub_days,

@@ -38,7 +38,7 @@ fn vault(h: &Home) -> Vault {
 #[track_caller]
 fn opens(h: &mut Home, id: &str) {
     let (vault, uid) = (vault(h), uid(&pack(h, id).pack_uid));
-    let key = seal::unwrap_key(&vault, uid, &h.node().publishing.identity).unwrap();
+    let key = seal::unwrap_key(&vault, uid, &h.node().publishing.keys.read().unwrap()).unwrap();
     let report = seal::verify(&vault, uid, Some(&key)).unwrap();
     assert!(report.is_ok(), "{:?}", report.findings);
     let to = h.root.path().join(format!("opened-{id}-{}", hex::encode(uid)));

@@ -7,8 +7,8 @@ use super::paths::MANIFEST;
 use super::repack::repack;
 use crate::node::Node;
 use crate::seal::{
-    Base, Bases, Descriptor, Kind, PackKey, PackUid, SealError, SealPlan, Sealed, new_uid, read_manifest,
-    seal_upon, unwrap_key,
+    Base, Bases, Descriptor, Kind, PackKey, PackUid, SealError, SealPlan, Sealed, new_uid, read_manifest, seal_upon,
+    unwrap_key,
 };
 use crate::vault::Vault;
 use datanode_schema::failpoint;

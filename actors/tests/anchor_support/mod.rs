@@ -59,7 +59,7 @@ pub fn descriptor(n: u32, generation: u32, objects: u32) -> Descriptor {
         ObjectRef { object_blake3: hash, object_len: 65_536 + 120 }
     };
     let data = (1..objects).map(object).collect();
-    Descriptor::new(uid(n), generation, data, vec![object(0)], Vec::new()).unwrap()
+    Descriptor::new(uid(n), generation, data, vec![object(0)], Vec::new(), Vec::new()).unwrap()
 }
 
 pub fn descriptor_file(dir: &Path, n: u32) -> PathBuf {
