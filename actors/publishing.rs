@@ -20,7 +20,7 @@ pub struct Publishing {
     pub destinations: Destinations,
     /// Which packs stay on this disk.
     pub keep: Keep,
-    /// Days that a removed vault object waits in the trash.
+    /// Days that what nothing in the vault needs waits under a tombstone.
     pub trash_days: u32,
     /// How the vault is looked after.
     pub vault: VaultRules,

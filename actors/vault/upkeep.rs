@@ -1,10 +1,11 @@
 //! What the vault needs each night, once its newest sealing is anchored: a part of it read again, the replica kept in step, the beacon.
 
-use super::Vault;
 use super::replica::replicate;
-use super::scrub::scrub;
+use super::scrub::{last, scrub};
+use super::{Vault, beacon};
 use crate::node::Node;
 use crate::seal::stage::SealStageError;
+use chrono::DateTime;
 use datanode_schema::failpoint;
 use datanode_schema::store::StoreError;
 
@@ -34,6 +35,8 @@ pub struct UpkeepCounters {
     pub replica_removed: u64,
     /// 1 where the replica is not wholly in step.
     pub replica_failed: u64,
+    /// 1 where no beacon was published.
+    pub beacon_failed: u64,
 }
 
 /// Does it. What fails is logged, counted and an incident; the night is none the worse for it.
@@ -65,5 +68,10 @@ pub fn upkeep(node: &Node) -> Result<UpkeepCounters, StoreError> {
     let r = replicate(node, &vault)?;
     (c.replicated, c.replicated_bytes) = (r.brought, r.bytes);
     (c.replica_repaired, c.replica_removed, c.replica_failed) = (r.repaired, r.removed, r.failed);
+    let scrubbed_at = last(&node.store)?.and_then(|at| DateTime::from_timestamp(at, 0));
+    if let Err(e) = beacon::publish(node, scrubbed_at) {
+        tracing::error!(error = %e, "no beacon was published");
+        c.beacon_failed = 1;
+    }
     Ok(c)
 }
