@@ -10,9 +10,9 @@ use datanode_actors::seal::stage::{SealStageError, regenerate, seal_night, seal_
 use datanode_actors::seal::{self, PackUid};
 use datanode_actors::ship::ShipError;
 use datanode_actors::vault::Vault;
-use datanode_schema::records::{PackRecord, SealingRecord};
+use datanode_schema::records::{Incident, PackRecord, SealingRecord};
 use datanode_schema::store::Batch;
-use datanode_schema::trees::{GENERATIONS, PACKS, SEALINGS};
+use datanode_schema::trees::{GENERATIONS, INCIDENTS, PACKS, SEALINGS};
 use support::home::{Files, Home, files};
 use support::{differences, tree};
 
@@ -63,7 +63,9 @@ fn a_pack_whose_sealing_failed_is_sealed_by_a_later_night_and_fails_none() {
     let third = h.full(3, &files(3, 300_000, 10));
     let c = seal_night(&h.node(), &third).unwrap();
     assert_eq!((c.caught_up, c.failed, c.borrowed_files), (1, 0, 3));
-    [&first, &second, &third].map(|id| opens(&mut h, id));
+    for id in [&first, &second, &third] {
+        opens(&mut h, id);
+    }
     let again = seal_night(&h.node(), &third).unwrap();
     assert_eq!((again.unchanged, again.caught_up, again.failed), (1, 0, 0));
 }
@@ -76,7 +78,44 @@ fn a_file_that_was_left_out_for_a_night_is_borrowed_from_the_night_before() {
     let all = [h.full(1, &whole), h.full(2, &less), h.full(3, &whole)];
     let borrowed = all.clone().map(|id| seal_night(&h.node(), &id).unwrap().borrowed_files);
     assert_eq!(borrowed[2], 6, "of {borrowed:?}");
-    all.map(|id| opens(&mut h, &id));
+    for id in &all {
+        opens(&mut h, id);
+    }
+}
+
+#[test]
+fn nothing_is_borrowed_from_a_sealing_of_which_something_is_known_to_be_wrong() {
+    let mut h = home();
+    let same = files(3, 300_000, 1);
+    let all = [h.full(1, &same), h.full(2, &same), h.full(3, &same)];
+    let first = seal_night(&h.node(), &all[0]).unwrap().pack_uid;
+    let mut incident = Incident {
+        kind: 0,
+        label: 0,
+        artifact: format!("vault/{first}"),
+        note: String::new(),
+        replacement: String::new(),
+        evidence: String::new(),
+        opened_at: 1,
+        opened_by: String::new(),
+        closed_at: 0,
+        closed_by: String::new(),
+        closed_why: String::new(),
+    };
+    let put = |h: &mut Home, incident: &Incident| {
+        let mut batch = Batch::new();
+        batch.put(&INCIDENTS, &1, incident).unwrap();
+        h.node().store.commit(batch).unwrap();
+    };
+    put(&mut h, &incident);
+    let second = seal_pack(&h.node(), &all[1]).unwrap();
+    assert_eq!(second.borrowed_files, 0);
+    incident.closed_at = 2;
+    put(&mut h, &incident);
+    assert_eq!(seal_pack(&h.node(), &all[2]).unwrap().borrowed_files, 3);
+    for id in &all {
+        opens(&mut h, id);
+    }
 }
 
 #[test]
@@ -118,7 +157,9 @@ fn a_pack_is_sealed_anew_as_the_next_generation_and_what_borrowed_from_the_old_o
         let requires = vault(&h).descriptor(one).unwrap().requires;
         assert!(requires.iter().all(|needed| owned.contains(needed)), "{requires:?}");
     }
-    [&first, &second, &third].map(|id| opens(&mut h, id));
+    for id in [&first, &second, &third] {
+        opens(&mut h, id);
+    }
     assert!(regenerate(&h.node(), "20260309T230000Z_datanode_full").is_err());
 }
 
