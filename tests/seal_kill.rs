@@ -77,6 +77,7 @@ fn killed_at_any_place_of_sealing_the_next_run_goes_on_with_the_same_objects() {
             assert!(after.keys().eq(named.iter()), "{what}");
             assert!(committed.iter().all(|one| *one == sealings[0]), "{what}: a commit was made twice");
             assert_eq!(std::fs::read_dir(vault.join("stanzas")).unwrap().count(), 2, "{what}: one key, one stanza");
+            assert_eq!(std::fs::read_dir(vault.join("tmp")).unwrap().count(), 0, "{what}: temps are left");
             let to = n.root.path().join("opened");
             let key = n.data().join("keys/node.key");
             let (vault, to_arg, key) = (vault.to_str().unwrap(), to.to_str().unwrap(), key.to_str().unwrap());

@@ -111,7 +111,9 @@ pub fn open(
     let staging = std::thread::scope(|scope| {
         let flushing = scope.spawn(move || flush(&root, &told));
         let done = pipeline::run(vault, &jobs, Some(&keys), &writer);
-        let Writer { staging, .. } = writer;
+        let Writer { staging, wrote, .. } = writer;
+        // Its end is what ends the flushing.
+        drop(wrote);
         let flushed = flushing.join().map_err(|_| SealError::internal("a flush that panicked"))?;
         done.and(flushed).map(|()| staging)
     })?;

@@ -14,7 +14,7 @@ use crate::vault::Vault;
 use datanode_schema::failpoint;
 use datanode_schema::records::{ChunkRecord, PackRecord, SealingRecord};
 use datanode_schema::store::{Batch, StoreError};
-use datanode_schema::trees::{CHUNKS, GENERATIONS, PACKS, SEALINGS};
+use datanode_schema::trees::{CHUNKS, GENERATIONS, INCIDENTS, PACKS, SEALINGS};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -63,6 +63,13 @@ const BASES: usize = 3;
 /// # Errors
 /// [`SealStageError`] of tonight's pack, and the store's; doing it again goes on.
 pub fn seal_night(node: &Node, export_id: &str) -> Result<SealCounters, SealStageError> {
+    let vault = Vault::open(&node.data.vault())?;
+    match vault.sweep() {
+        Ok(0) => {}
+        Ok(temps) => tracing::info!(temps, "removed what a killed sealing left in the vault's tmp folder"),
+        // Another process writes: its temps are its own.
+        Err(error) => tracing::debug!(%error, "the vault's tmp folder is left as it is"),
+    }
     let mut earlier = node.standing_packs()?;
     earlier.reverse();
     let (mut caught_up, mut failed) = (0, 0);
@@ -81,7 +88,7 @@ pub fn seal_night(node: &Node, export_id: &str) -> Result<SealCounters, SealStag
         }
     }
     let counters = seal_pack(node, export_id)?;
-    let repacked = repack(node, &Vault::open(&node.data.vault())?)?;
+    let repacked = repack(node, &vault)?;
     Ok(SealCounters { caught_up, failed, repacked, ..counters })
 }
 
@@ -95,7 +102,7 @@ pub fn seal_pack(node: &Node, export_id: &str) -> Result<SealCounters, SealStage
         return Ok(SealCounters { pack_uid: pack.pack_uid, unchanged: 1, ..Default::default() });
     }
     let vault = Vault::open(&node.data.vault())?;
-    one(node, &vault, export_id, None, &last_sealings(node, &vault)?, &BTreeSet::new())
+    one(node, &vault, export_id, None, &last_sealings(node, &vault, &node.standing_packs()?), &suspect(node)?)
 }
 
 /// Seals a standing pack anew, under a new uid with the next generation and borrowing from none, because its sealing is damaged
@@ -109,8 +116,8 @@ pub fn regenerate(node: &Node, export_id: &str) -> Result<SealCounters, SealStag
     one(node, &vault, export_id, Some(&hex::encode(old)), &[], &BTreeSet::new())
 }
 
-/// As [`regenerate`], but what other standing packs are sealed as may be borrowed from, except through what is to be avoided. So a
-/// new sealing builds on nothing that a destination could not have.
+/// As [`regenerate`], but what older standing packs are sealed as may be borrowed from, except where it is to be avoided. So a new
+/// sealing builds on nothing that a destination could not have, and two packs never go on following each other.
 pub(super) fn anew(
     node: &Node,
     vault: &Vault,
@@ -118,10 +125,11 @@ pub(super) fn anew(
     avoid: &BTreeSet<PackUid>,
 ) -> Result<SealCounters, SealStageError> {
     let old = sealed_as(node, export_id)?;
-    let mut avoid = avoid.clone();
+    let older: Vec<_> = node.standing_packs()?.into_iter().skip_while(|(id, _)| id != export_id).skip(1).collect();
+    let owned: BTreeSet<PackUid> = older.iter().filter_map(|(_, p)| uid_of(p)).collect();
+    let bases = last_sealings(node, vault, &older);
+    let mut avoid: BTreeSet<PackUid> = avoid.union(&suspect(node)?).copied().collect();
     avoid.insert(old);
-    let owned: BTreeSet<PackUid> = node.standing_packs()?.iter().filter_map(|(_, p)| uid_of(p)).collect();
-    let bases: Vec<_> = last_sealings(node, vault)?.into_iter().filter(|(uid, _)| *uid != old).collect();
     for (uid, _) in &bases {
         let requires = vault.descriptor(uid).map(|d| d.requires).unwrap_or_default();
         avoid.extend(requires.into_iter().filter(|needed| !owned.contains(needed)));
@@ -234,21 +242,37 @@ fn adopt(vault: &Vault, key: &PackKey, descriptor: Descriptor, pack_dir: &Path) 
     })
 }
 
-/// The newest sealings that stand, with their keys: what they hold is not sealed again. One whose stanza this node cannot
-/// unwrap is no base. The order is that of the packs, so a run that goes on builds on what the killed one did.
-fn last_sealings(node: &Node, vault: &Vault) -> Result<Vec<(PackUid, PackKey)>, SealStageError> {
+/// The newest sealings of these packs, with their keys: what they hold is not sealed again. One whose stanza this node cannot
+/// unwrap is no base, nor is one whose key was dropped.
+fn last_sealings(node: &Node, vault: &Vault, packs: &[(String, PackRecord)]) -> Vec<(PackUid, PackKey)> {
     let mut bases = Vec::with_capacity(BASES);
-    let ring = node.publishing.keys.read()?;
-    for (id, pack) in node.standing_packs()? {
-        let Some(uid) = uid_of(&pack).filter(|_| bases.len() < BASES) else { continue };
+    let ring = match node.publishing.keys.read() {
+        Ok(ring) => ring,
+        Err(error) => {
+            tracing::warn!(%error, "nothing is built on, since no key can be read");
+            return bases;
+        }
+    };
+    for (id, pack) in packs {
+        let Some(uid) = uid_of(pack).filter(|_| bases.len() < BASES) else { continue };
         match unwrap_key(vault, uid, &ring) {
             Ok(key) => bases.push((uid, key)),
+            Err(error) if error.kind() == Kind::NotFound => {
+                tracing::debug!(pack = id, %error, "a sealing without its key is no base");
+            }
             Err(error) => {
                 tracing::warn!(pack = id, pack_uid = pack.pack_uid, %error, "this sealing cannot be built on")
             }
         }
     }
-    Ok(bases)
+    bases
+}
+
+/// Sealings of which an open incident says that something is wrong: nothing is built on them until it is put right.
+fn suspect(node: &Node) -> Result<BTreeSet<PackUid>, StoreError> {
+    let open = node.store.load_all(&INCIDENTS, &[])?.into_iter().filter(|(_, i)| i.is_open());
+    let named = open.filter_map(|(_, i)| hex::decode(i.artifact.strip_prefix("vault/")?).ok());
+    Ok(named.filter_map(|uid| PackUid::try_from(uid).ok()).collect())
 }
 
 /// Uid and generation of the sealing: those of one that was begun, else new ones, written before anything is sealed under them.
