@@ -1,17 +1,17 @@
 //! What becomes of a judged night: how it is packed, sealed and shipped, and how long each copy stays.
 
 use crate::anchor::LogKey;
+use crate::keyring::Keys;
 use crate::objects::Access;
-use crate::seal::{Identity, Recipient};
+use crate::seal::Identity;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Packing, sealing, shipping and retention, as configured.
 pub struct Publishing {
-    /// Who may open what is sealed; the node's own key first.
-    pub recipients: Vec<Recipient>,
-    /// The node's key.
-    pub identity: Identity,
+    /// The node's key, and who else may open what is sealed: read anew by whoever needs it, since `datanode key` changes them while a
+    /// node runs.
+    pub keys: Keys,
     /// Plaintext bytes of a chunk.
     pub chunk_bytes: usize,
     /// How packs are made.
@@ -20,7 +20,7 @@ pub struct Publishing {
     pub destinations: Destinations,
     /// Which packs stay on this disk.
     pub keep: Keep,
-    /// Days that a removed vault object waits in the trash.
+    /// Days that what nothing in the vault needs waits under a tombstone.
     pub trash_days: u32,
     /// How the vault is looked after.
     pub vault: VaultRules,
@@ -34,8 +34,7 @@ impl Publishing {
     /// Full packs, sealed for the node alone, brought nowhere, kept as by default.
     pub fn for_key(identity: Identity, log: LogKey) -> Self {
         Self {
-            recipients: vec![identity.to_public()],
-            identity,
+            keys: Keys::held(identity),
             chunk_bytes: crate::seal::DEFAULT_CHUNK,
             export: ExportRules::default(),
             destinations: Destinations::default(),

@@ -215,6 +215,14 @@ named! {
         ChecksumMismatch = 6, "checksum_mismatch";
         /// Anything else; the note says what.
         Other = 7, "other";
+        /// An intact object of the vault is not of the key that should open it.
+        WrongKey = 8, "wrong_key";
+        /// A file of the vault is not what was written, or is gone.
+        StorageRot = 9, "storage_rot";
+        /// An intact object of the vault does not authenticate: software, or an attack.
+        FailedAuthentication = 10, "failed_authentication";
+        /// The vault's second copy has not been reached for days.
+        ReplicaBehind = 11, "replica_behind";
     }
 }
 

@@ -35,7 +35,11 @@
 //! | receipts | destination, export id, object | sum, e-tag | what need not be sent again, and what the bucket can copy |
 //! | probes | destination | what it was seen to do | whether it may be trusted |
 //! | anchors | pack uid | index in the log, when | what is not in it yet |
+//! | log_heads | public key of the log | size and root | the last checkpoint that was signed: an older log is refused |
 //! | generations | pack uid | the pack uid that it replaces | sealings that were made anew |
+//! | replicated | path below the vault | sum, e-tag | what the vault's second copy has |
+//! | scrub | `vault` | cursor, figures | which objects are read next |
+//! | stanzas | destination, pack uid | digest of the stanza's files | which stanzas there are not as they are here |
 //! | incidents | act | artifact, label, note, replacement | what is known to be wrong |
 
 use crate::keys::{BookmarkKey, CalendarKey, CapabilityKey, HoldKey, HoldingKey, PageKey, TouchedKey};
@@ -118,6 +122,15 @@ pub const PROBES: Table<String, r::Probe> = Table::new("probes", 30, 1);
 pub const ANCHORS: Table<String, r::AnchorRecord> = Table::new("anchors", 34, 1);
 /// See the table above; key and value are hex.
 pub const GENERATIONS: Table<String, String> = Table::new("generations", 35, 1);
+/// See the table above; the key is `destination/pack uid`.
+pub const STANZAS: Table<String, String> = Table::new("stanzas", 39, 1);
+
+/// See the table above; the key is the log's public key.
+pub const LOG_HEADS: Table<String, r::LogHead> = Table::new("log_heads", 41, 1);
+/// See the table above; besides paths the keys of `actors/vault/replica.rs`.
+pub const REPLICATED: Table<String, r::Receipt> = Table::new("replicated", 36, 1);
+/// See the table above.
+pub const SCRUB: Table<String, r::ScrubRecord> = Table::new("scrub", 37, 1);
 
 /// Every tree, for opening, checking and rebuilding.
 pub fn all() -> Vec<TableDef> {
@@ -157,6 +170,10 @@ pub fn all() -> Vec<TableDef> {
         PROBES.def(),
         ANCHORS.def(),
         GENERATIONS.def(),
+        REPLICATED.def(),
+        SCRUB.def(),
+        LOG_HEADS.def(),
+        STANZAS.def(),
     ]
 }
 

@@ -1,9 +1,36 @@
 //! A destination is a place of its own: not the node's folder, whose packs its rules would remove, nor what another destination counts on.
 
 use crate::failure::Failure;
-use datanode_actors::objects::real;
+use datanode_actors::objects::{Access, real};
 use datanode_actors::publishing::Destination;
 use std::path::{Path, PathBuf};
+
+/// Refuses a replica of the vault that is within the data folder, or at a destination of packs.
+///
+/// # Errors
+/// Exit 2.
+pub fn check_replica(data_dir: &Path, replica: &Access, all: &[Destination]) -> Result<(), Failure> {
+    let meet = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
+    let (root, path) = replica.place().map_err(|e| Failure::usage(format!("vault.replica.url: {e}")))?;
+    let data = real(data_dir);
+    if root.is_empty() && meet(&path, &data) {
+        return Err(Failure::usage(format!(
+            "vault.replica.url: {} is within data_dir ({}), or around it; what takes one copy would take both: choose another disk",
+            replica.url,
+            data.display()
+        )));
+    }
+    for d in all {
+        if d.access.place().is_ok_and(|(r, p)| r == root && meet(&p, &path)) {
+            return Err(Failure::usage(format!(
+                "vault.replica.url: {} is the place of destination {}, or one is within the other; retention there would thin the \
+                 copy out: give each its own",
+                replica.url, d.name
+            )));
+        }
+    }
+    Ok(())
+}
 
 /// Refuses what is not.
 ///

@@ -3,6 +3,7 @@
 use crate::failure::{Code, Failure};
 use crate::wiring::Wired;
 use actix::Actor;
+use datanode_actors::anchor::AnchorError;
 use datanode_actors::audit::AuditError;
 use datanode_actors::books::actor::{BooksActor, StopBooks, collect};
 use datanode_actors::books::{Parts, Summary};
@@ -202,6 +203,7 @@ pub fn of_cycle(e: CycleError) -> Failure {
         CycleError::Raw(RawError::Forgotten { .. })
         | CycleError::Audit(AuditError::Raw(RawError::Forgotten { .. }))
         | CycleError::Curate(CurateError::Raw(RawError::Forgotten { .. }))
+        | CycleError::Anchor(AnchorError::Integrity { .. } | AnchorError::RolledBack { .. })
         | CycleError::Qc(QcError::Damaged { .. }) => Failure::new(Code::Integrity, e.to_string()),
         CycleError::Seal(SealStageError::Seal(ref s)) if s.kind() == Kind::Integrity => {
             Failure::new(Code::Integrity, e.to_string())

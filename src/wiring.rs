@@ -4,6 +4,7 @@ use crate::config::{FRED_KEY, Settings, VendorSettings};
 use crate::failure::{Code, Failure};
 use crate::{places, secrets};
 use datanode_actors::anchor::LogKey;
+use datanode_actors::keyring::Keys;
 use datanode_actors::node::{Node, NodeParts, RunCaps};
 use datanode_actors::objects::Access;
 use datanode_actors::publishing::{
@@ -187,7 +188,11 @@ fn warn_unserved(registry: &Registry, enabled: &BTreeSet<Vendor>) {
     }
 }
 
-fn make_private(dir: &Path) -> Result<(), Failure> {
+/// Makes a folder that only its owner may enter.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_private(dir: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -236,9 +241,7 @@ pub fn key_file(settings: &Settings) -> PathBuf {
 
 fn publishing(settings: &Settings) -> Result<Publishing, Failure> {
     let path = key_file(settings);
-    let identity = if path.is_file() {
-        Identity::read(&path).map_err(Failure::usage)?
-    } else {
+    if !path.is_file() {
         let stanzas = std::fs::read_dir(settings.data_dir.join("vault/stanzas")).is_ok_and(|mut d| d.next().is_some());
         if stanzas {
             return Err(Failure::usage(format!(
@@ -246,27 +249,37 @@ fn publishing(settings: &Settings) -> Result<Publishing, Failure> {
                 path.display()
             )));
         }
-        let identity = write_new_key(&path)?;
+        write_new_key(&path)?;
         tracing::warn!(path = %path.display(), "a new key was made; keep a copy elsewhere: without it no sealed pack opens");
-        identity
-    };
-    let mut recipients = vec![identity.to_public()];
-    for r in settings.seal.recipients.split(',').map(str::trim).filter(|r| !r.is_empty()) {
-        recipients.push(r.parse::<Recipient>().map_err(|e| Failure::usage(format!("seal.recipients: {e}")))?);
+    }
+    let keys = keys_of(settings)?;
+    // What is wrong with a key or a list is said at the start, not when the night is over.
+    keys.read().map_err(Failure::usage)?;
+    if datanode_actors::keyring::is_under_way(&path) {
+        tracing::warn!("a rotation of the node's key was begun and not ended; run `datanode key rotate` again");
     }
     let (e, r) = (&settings.export, &settings.retention);
     Ok(Publishing {
-        recipients,
-        identity,
+        keys,
         chunk_bytes: settings.seal.chunk_mib as usize * 1024 * 1024,
         export: ExportRules { scope: e.scope, full_every_days: e.full_every_days, archive: e.archive },
         destinations: Destinations::new(destinations(settings)?),
         keep: Keep { last: r.keep_packs, days: r.keep_days, monthly: r.keep_monthly },
         trash_days: r.trash_days,
-        vault: vault(settings)?,
+        vault: vault_rules(settings)?,
         anchor: AnchorRules { key: log_key(settings)?, per_chunk: settings.anchor.per_chunk },
         offload: offload(settings),
     })
+}
+
+/// The node's keys: the file, the lists beside it, and the recipients of the settings.
+///
+/// # Errors
+/// Exit 2: the settings name what is no recipient.
+pub fn keys_of(settings: &Settings) -> Result<Keys, Failure> {
+    let named = settings.seal.recipients.split(',').map(str::trim).filter(|r| !r.is_empty());
+    let recipients = named.map(|r| r.parse::<Recipient>().map_err(|e| Failure::usage(format!("seal.recipients: {e}"))));
+    Ok(Keys::of_file(&key_file(settings), recipients.collect::<Result<_, _>>()?))
 }
 
 /// Where the log's key is.
@@ -303,12 +316,29 @@ fn log_key(settings: &Settings) -> Result<LogKey, Failure> {
     Ok(key)
 }
 
-fn vault(settings: &Settings) -> Result<VaultRules, Failure> {
-    let (v, r) = (&settings.vault, &settings.vault.replica);
+/// How the vault is looked after, with the secrets of its replica.
+///
+/// # Errors
+/// A reference that leads to nothing.
+pub fn vault_rules(settings: &Settings) -> Result<VaultRules, Failure> {
+    let v = &settings.vault;
+    Ok(VaultRules {
+        scrub_days: v.scrub_days,
+        scrub_bytes_per_second: v.scrub_kib_per_second.saturating_mul(1024),
+        replica: replica(settings)?,
+    })
+}
+
+/// The vault's second copy, its secrets resolved; None: there is none.
+///
+/// # Errors
+/// A reference that leads to nothing.
+pub fn replica(settings: &Settings) -> Result<Option<Replica>, Failure> {
+    let r = &settings.vault.replica;
     let secret = |part: &str, reference: &str| {
         secrets::resolve(&format!("vault.replica.{part}"), reference).map_err(Failure::usage)
     };
-    let replica = match r.url.as_str() {
+    Ok(match r.url.as_str() {
         "" => None,
         url => Some(Replica {
             access: Access {
@@ -321,11 +351,6 @@ fn vault(settings: &Settings) -> Result<VaultRules, Failure> {
             },
             bytes_per_second: r.kib_per_second.saturating_mul(1024),
         }),
-    };
-    Ok(VaultRules {
-        scrub_days: v.scrub_days,
-        scrub_bytes_per_second: v.scrub_kib_per_second.saturating_mul(1024),
-        replica,
     })
 }
 
@@ -382,6 +407,9 @@ pub fn destinations(settings: &Settings) -> Result<Vec<Destination>, Failure> {
     }
     out.iter().try_for_each(check_destination)?;
     places::check(&settings.data_dir, &out)?;
+    if let Some(replica) = replica(settings)? {
+        places::check_replica(&settings.data_dir, &replica.access, &out)?;
+    }
     Ok(out)
 }
 

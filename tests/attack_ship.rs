@@ -247,8 +247,8 @@ fn new_recipients_between_two_attempts_do_not_block_a_destination() {
     let mut bytes = [0u8; 16];
     hex::decode_to_slice(&uid, &mut bytes).unwrap();
     let vault = vault::Vault::open(&node.data.vault()).unwrap();
-    let p = &node.publishing;
-    seal::rewrap(&vault, bytes, &p.identity, &p.recipients).unwrap();
+    let ring = node.publishing.keys.read().unwrap();
+    seal::rewrap(&vault, bytes, ring.own(), &ring.recipients_of(&bytes).unwrap()).unwrap();
     let again = h.ship(&id);
     assert!(again.is_ok(), "{}", again.unwrap_err());
 }

@@ -1,5 +1,6 @@
 //! What can go wrong in the anchor log.
 
+use crate::seal::SealError;
 use datanode_schema::store::StoreError;
 use std::path::PathBuf;
 
@@ -9,6 +10,9 @@ pub enum AnchorError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The vault refused, or a record is not canonical.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// A file cannot be read or written.
     #[error("cannot {action} {}: {source}; check permissions and free space, then run it again", path.display())]
     Io {
@@ -33,6 +37,23 @@ pub enum AnchorError {
         /// The file or record.
         what: String,
         /// What is wrong and what to do.
+        why: String,
+    },
+    /// It is not there.
+    #[error("{what}: {why}")]
+    NotFound {
+        /// What was looked for, or where.
+        what: String,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// The log is not the one that this node signed last.
+    #[error(
+        "anchors/: {why}; this node does not sign another history: bring the newer log back from the replica, a bucket or a backup of \
+         anchors/, and run it again. Where it is lost for good, move anchors/ and keys/anchor.key away: a new log with a new key begins"
+    )]
+    RolledBack {
+        /// What does not fit.
         why: String,
     },
 }

@@ -122,6 +122,9 @@ pub fn verify_note(what: &str, note: &[u8], public: &str) -> Result<String, Anch
     let bad = |why: String| AnchorError::integrity(what, why);
     let key = StandardVerifier::new(public.trim())
         .map_err(|e| bad(format!("the key to verify it with is none ({e}); it is <name>+<id>+<base64>")))?;
+    if public.trim().split('+').nth(1).is_some_and(|id| id.bytes().any(|b| b.is_ascii_uppercase())) {
+        return Err(bad("the key to verify it with was altered: its id is in lower case".to_owned()));
+    }
     let note = Note::from_bytes(note).map_err(|e| bad(format!("is no signed note ({e})")))?;
     let (good, _) = note
         .verify(&VerifierList::new(vec![Box::new(key)]))
@@ -130,6 +133,27 @@ pub fn verify_note(what: &str, note: &[u8], public: &str) -> Result<String, Anch
         return Err(bad("is not signed by that key: another node's, or altered".to_owned()));
     }
     String::from_utf8(note.text().to_vec()).map_err(|_| bad("is not UTF-8".to_owned()))
+}
+
+/// A note with the signatures that another copy of the same text has and it lacks. Those of others are not verified here: who relies on
+/// them has their keys.
+///
+/// # Errors
+/// The other is another text, or what comes out would not verify with the key `public`.
+pub fn with_signatures(note: &[u8], other: &[u8], public: &str) -> Result<Vec<u8>, AnchorError> {
+    let what = "the copy with more signatures";
+    let bad = |why: String| AnchorError::integrity(what, why);
+    let text = verify_note("the checkpoint", note, public)?;
+    let (own, more) = (note.get(text.len()..).unwrap_or_default(), other.strip_prefix(text.as_bytes()));
+    let more = more.and_then(|m| std::str::from_utf8(m).ok()?.strip_prefix('\n'));
+    let more = more.ok_or_else(|| bad("is not of this checkpoint; have the newest one cosigned".to_owned()))?;
+    let own = std::str::from_utf8(own).unwrap_or_default();
+    let mut all = String::from_utf8_lossy(note).into_owned();
+    for line in more.lines().filter(|l| own.lines().all(|o| o != *l)) {
+        all += &format!("{line}\n");
+    }
+    verify_note(what, all.as_bytes(), public)?;
+    Ok(all.into_bytes())
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub use error::{PullError, PullFault};
 pub use some::{OpenedThere, open_there};
 
 use crate::objects::Bucket;
-use crate::seal::Identity;
+use crate::seal::Unwraps;
 use std::path::PathBuf;
 
 /// Which pack.
@@ -60,8 +60,8 @@ pub struct PullPlan {
     pub trust_local: bool,
     /// Only say what would be done.
     pub dry_run: bool,
-    /// The key of sealed packs; None: the plain one is pulled.
-    pub identity: Option<Identity>,
+    /// What opens sealed packs; None: the plain one is pulled.
+    pub identity: Option<Box<dyn Unwraps>>,
 }
 
 /// What was done.
@@ -99,7 +99,7 @@ pub struct Pulled {
 pub fn pull(plan: &PullPlan, say: &(dyn Fn(&str) + Sync)) -> Result<Pulled, PullError> {
     let runtime = runtime()?;
     match &plan.identity {
-        Some(identity) => sealed::pull(plan, identity, &runtime, say),
+        Some(identity) => sealed::pull(plan, identity.as_ref(), &runtime, say),
         None => plain::pull(plan, &runtime, say),
     }
 }

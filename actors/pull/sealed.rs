@@ -10,7 +10,7 @@ use super::reuse;
 use super::{PullError, PullFault, PullPlan, Pulled, Wanted};
 use crate::export::{ExportId, PackManifest, SUMS_FILE};
 use crate::objects::BucketKind;
-use crate::seal::{self, Descriptor, Identity, MAX_DESCRIPTOR, PackKey, PackUid, SealedManifest};
+use crate::seal::{self, Descriptor, MAX_DESCRIPTOR, PackKey, PackUid, SealedManifest, Unwraps};
 use crate::vault::Vault;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,7 +53,7 @@ fn only_one(id: &str, mut all: Vec<Opened>) -> Result<Option<Opened>, PullError>
 
 pub(super) struct Way<'a> {
     pub plan: &'a PullPlan,
-    identity: &'a Identity,
+    identity: &'a dyn Unwraps,
     runtime: &'a Runtime,
     pub counted: Counted,
     /// What comes before the sealings' folders, with a slash at its end where it is not empty.
@@ -67,7 +67,7 @@ pub(super) struct Way<'a> {
 /// [`PullError`]; the destination is as it was.
 pub fn pull(
     plan: &PullPlan,
-    identity: &Identity,
+    identity: &dyn Unwraps,
     runtime: &Runtime,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<Pulled, PullError> {
@@ -78,7 +78,7 @@ pub fn pull(
 /// what arrived; what will not be right tomorrow either goes with the pull that made it.
 pub(super) fn on_the_way<T>(
     plan: &PullPlan,
-    identity: &Identity,
+    identity: &dyn Unwraps,
     runtime: &Runtime,
     work: impl FnOnce(&Way<'_>, &Place, &[PackUid]) -> Result<T, PullError>,
 ) -> Result<T, PullError> {
@@ -202,8 +202,23 @@ impl Way<'_> {
     pub(super) fn records(&self, uid: PackUid) -> Result<Option<Descriptor>, PullError> {
         let Some(text) = self.small(uid, &self.vault.descriptor_path(&uid), MAX_DESCRIPTOR)? else { return Ok(None) };
         let descriptor = Descriptor::decode(&format!("descriptor of {}", hex::encode(uid)), &text)?;
-        for path in [self.vault.stanza_path(&uid), self.vault.stanza_sum_path(&uid)] {
+        let [passphrases, stanza, sum, shredded] = self.vault.stanza_files(&uid);
+        for path in [&stanza, &passphrases, &shredded] {
+            // What an earlier pull left may be of before a change there.
+            match fs::remove_file(path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(PullError::io("remove", path, e)),
+                _ => {}
+            }
+        }
+        if self.identity.needs_records() {
+            self.small(uid, &passphrases, MAX_STANZA)?;
+        }
+        for path in [stanza, sum] {
             if self.small(uid, &path, MAX_STANZA)?.is_none() {
+                if self.small(uid, &shredded, MAX_STANZA)?.is_some() {
+                    // Whoever asks for its key is told.
+                    return Ok(Some(descriptor));
+                }
                 return Err(PullError::integrity(format!(
                     "sealing {}: {} is missing",
                     hex::encode(uid),

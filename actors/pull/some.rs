@@ -5,7 +5,7 @@ use super::plain::room;
 use super::sealed::{Opened, Way, on_the_way};
 use super::{PullError, PullPlan, runtime};
 use crate::export::{Selected, Selection};
-use crate::seal::{self, Identity, OpenReport};
+use crate::seal::{self, OpenReport, Unwraps};
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -30,7 +30,7 @@ pub struct OpenedThere {
 /// [`PullError`]; nothing is left but, after an outage, what the next attempt goes on with.
 pub fn open_there(
     plan: &PullPlan,
-    identity: &Identity,
+    identity: &dyn Unwraps,
     wanted: &Selection,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<OpenedThere, PullError> {

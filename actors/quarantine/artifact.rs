@@ -30,6 +30,8 @@ pub enum Artifact {
     Answers(Vendor, Dataset),
     /// `gaps/DATASET`: what is absent of a dataset.
     Gaps(Dataset),
+    /// `vault/PACK_UID`: a sealing; `vault/replica`: the second copy.
+    Vault(String),
 }
 
 impl Artifact {
@@ -51,6 +53,7 @@ impl Artifact {
             ["gaps", dataset] => {
                 Dataset::from_name(dataset).map(Self::Gaps).ok_or_else(|| format!("{dataset:?} is no dataset; {FORMS}"))
             }
+            ["vault", of] if *of == "replica" || is_uid(of) => Ok(Self::Vault((*of).to_owned())),
             [id] if is_export_id(id) => Ok(Self::Pack((*id).to_owned())),
             [dataset, symbol] => partitions(dataset, symbol, ""),
             [dataset, symbol, days] => partitions(dataset, symbol, days),
@@ -98,6 +101,11 @@ fn partitions(dataset: &str, symbol: &str, days: &str) -> Result<Artifact, Strin
     Ok(Artifact::Partitions { dataset, symbol: symbol.to_owned(), from, to })
 }
 
+/// 32 lower-case hex digits.
+fn is_uid(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
 /// `20240131T020000Z_node_full`.
 fn is_export_id(text: &str) -> bool {
     let stamp = text.split('_').next().unwrap_or_default();
@@ -124,6 +132,7 @@ impl fmt::Display for Artifact {
             Self::File(path) => f.write_str(path),
             Self::Answers(vendor, dataset) => write!(f, "answers/{vendor}/{dataset}"),
             Self::Gaps(dataset) => write!(f, "gaps/{dataset}"),
+            Self::Vault(of) => write!(f, "vault/{of}"),
         }
     }
 }
@@ -144,6 +153,8 @@ mod tests {
             "curated/macro_treasury/year=2024/month=01/data.parquet",
             "answers/alpaca/equities_bars",
             "gaps/equities_bars",
+            "vault/replica",
+            "vault/00112233445566778899aabbccddeeff",
         ] {
             assert_eq!(Artifact::parse(text).unwrap().to_string(), text);
         }
@@ -172,6 +183,8 @@ mod tests {
             "a\nb",
             "answers/nobody/equities_bars",
             "gaps/x",
+            "vault/x",
+            "vault/00112233445566778899AABBCCDDEEFF",
             "20240131T020000Z",
             "20240131T020000Z_a/../b",
             &long,

@@ -26,6 +26,9 @@
 //! | `rate_limit_gaps` | [`seen::LARGE_GAP`] sessions open after a night with 429s (`schedule`) | `gaps/DATASET` | deprecated: absent is absent | by the node, once fewer are open |
 //! | `gzip_not_closed` | a file of books that ends inside of a member (`books`) | the file | deprecated: its whole books were kept | by a person |
 //! | `checksum_mismatch` | an upload that is not what was sent (`ship`) | the pack | deprecated: the pack itself is whole | by the node, once it has arrived |
+//! | `storage_rot` | a file of the vault that is not what was written, or is gone (`vault`) | `vault/PACK_UID` | deprecated: the pack itself may be whole | by the node, once it is repaired |
+//! | `wrong_key`, `failed_authentication` | intact objects that the key does not open, or that do not authenticate (`vault`) | `vault/PACK_UID` | **invalid** | by the node, once nothing of it is found any more |
+//! | `replica_behind` | the second copy was not reached for days (`vault`) | `vault/replica` | deprecated | by the node, once it is |
 
 mod acts;
 mod artifact;

@@ -65,6 +65,27 @@ pub fn upload_whole(acts: &Acts, export_id: &str, destination: &str) {
     acts.mended(IncidentKind::ChecksumMismatch, &Artifact::Pack(export_id.to_owned()), &why);
 }
 
+/// Something of a sealing in the vault is wrong. `what` are the lines of what was found.
+pub fn vault_damage(acts: &Acts, uid: &str, kind: IncidentKind, what: &[String]) {
+    let label = if kind == IncidentKind::StorageRot { IncidentLabel::Deprecated } else { IncidentLabel::Invalid };
+    let note = match what.len() {
+        0 | 1 => what.first().cloned().unwrap_or_default(),
+        n => format!("{n} things, such as {}", what.first().map_or("", |w| w.as_str())),
+    };
+    acts.report(opening(Artifact::Vault(uid.to_owned()), kind, label, note, "vault/repair.log".to_owned()));
+}
+
+/// Nothing of that kind is wrong with a sealing any more.
+pub fn vault_whole(acts: &Acts, uid: &str, kind: IncidentKind, why: &str) {
+    acts.mended(kind, &Artifact::Vault(uid.to_owned()), why);
+}
+
+/// The vault's second copy was not reached for days.
+pub fn replica_behind(acts: &Acts, why: String) {
+    let (kind, label) = (IncidentKind::ReplicaBehind, IncidentLabel::Deprecated);
+    acts.report(opening(Artifact::Vault("replica".to_owned()), kind, label, why, String::new()));
+}
+
 /// So many incidents of misread sessions one stage opens; the partitions are RED by their reason, whether an incident names them or
 /// not.
 const MOST_MISREAD: usize = 200;

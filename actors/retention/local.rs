@@ -1,20 +1,21 @@
 //! Carrying a plan out: here first, then at each destination.
 //!
 //! Here the store says that a pack is gone before a file of it is touched, and what is touched is first renamed into `tmp/`: a kill leaves whole
-//! packs, or packs of which the store says that they are gone, and those the next run removes. Vault objects go by reference, through the
-//! vault's trash.
+//! packs, or packs of which the store says that they are gone, and those the next run removes. Vault objects go by reference, days after
+//! they got a tombstone.
 
 use super::bucket::{self, Outcome};
 use super::error::io;
 use super::facts::{FORMS, Facts, place};
 use super::plan::{Plan, here, plan};
 use super::{Place, RetentionError};
+use crate::anchor::head;
 use crate::node::Node;
 use crate::offload::offload;
 use crate::publishing::OffloadRules;
-use crate::seal::PackUid;
-use crate::vault::Vault;
-use chrono::NaiveDate;
+use crate::seal::stage::unfinished;
+use crate::seal::{Kind, PackUid};
+use crate::vault::{Collect, Vault};
 use datanode_schema::clock::date_of;
 use datanode_schema::failpoint;
 use datanode_schema::records::PackRecord;
@@ -31,7 +32,7 @@ pub struct RetentionCounters {
     pub kept: u64,
     /// Packs that went from here.
     pub removed: u64,
-    /// Vault objects that no kept pack needs and that went to the trash.
+    /// Vault objects that no kept pack needs and that were deleted, their tombstone being old enough.
     pub objects: u64,
     /// 1 where the state's journal was rewritten as one base.
     pub compacted: u64,
@@ -113,9 +114,8 @@ pub fn apply(node: &Node, plan: &Plan, expected: Option<&str>) -> Result<Retenti
         failpoint::pass("retention.recorded");
         if went { c.removed += 1 } else { c.kept += 1 }
     }
-    if sweep_folders(node)? || c.removed > 0 {
-        c.objects = sweep_vault(node)?;
-    }
+    sweep_folders(node)?;
+    c.objects = sweep_vault(node)?;
     for d in destinations.iter() {
         let places: Vec<Place> = FORMS.iter().map(|f| place(&d.name, f)).collect();
         let rows = places.iter().flat_map(|p| plan.gone(p)).collect::<Vec<_>>();
@@ -161,12 +161,10 @@ pub(super) fn is_pinned(node: &Node, id: &str) -> Result<bool, StoreError> {
 }
 
 /// Removes what is left of packs that are gone: folder, archive, the folder of a date that no pack has any more.
-/// Whether there was anything.
-fn sweep_folders(node: &Node) -> Result<bool, RetentionError> {
+fn sweep_folders(node: &Node) -> Result<(), RetentionError> {
     let packs = node.store.load_all(&PACKS, &[])?;
     let (gone, left): (Vec<_>, Vec<_>) = packs.into_iter().partition(|(_, p)| p.removed_at != 0);
     let dates: BTreeSet<i32> = left.iter().map(|(_, p)| p.as_of).collect();
-    let mut swept = false;
     for (id, p) in gone {
         let (data, source) = (&node.data, &node.source);
         let mut paths = vec![data.pack(source, &id), data.pack_archive(source, &id)];
@@ -175,10 +173,9 @@ fn sweep_folders(node: &Node) -> Result<bool, RetentionError> {
         }
         for path in paths.iter().filter(|p| p.symlink_metadata().is_ok()) {
             retire(node, path)?;
-            swept = true;
         }
     }
-    Ok(swept)
+    Ok(())
 }
 
 /// Out of sight by one rename, then deleted: nobody sees half a pack.
@@ -201,22 +198,42 @@ fn remove(path: &Path) -> Result<(), RetentionError> {
     }
 }
 
+/// Lets the vault's collector work; returns the objects that were deleted. What is wrong with the vault is no reason to stop the night:
+/// then nothing is collected.
 fn sweep_vault(node: &Node) -> Result<u64, RetentionError> {
     let vault = Vault::open(&node.data.vault())?;
-    let mut keep = BTreeSet::new();
-    for (_, p) in node.standing_packs()? {
+    let of = |hex_uid: &str| {
         let mut uid = PackUid::default();
-        if hex::decode_to_slice(&p.pack_uid, &mut uid).is_ok() {
-            keep.insert(uid);
+        hex::decode_to_slice(hex_uid, &mut uid).ok().map(|()| uid)
+    };
+    let standing = node.standing_packs()?;
+    let keep: BTreeSet<PackUid> = standing.iter().filter_map(|(_, p)| of(&p.pack_uid)).collect();
+    let begun: BTreeSet<PackUid> = unfinished(node)?.into_iter().collect();
+    let log = match head(&node.data.anchors(), node.publishing.anchor.key.public()) {
+        Ok(head) => head.map(|h| h.size),
+        Err(e) => {
+            tracing::error!(error = %e, "nothing of the vault is deleted while the anchor log cannot be read");
+            None
         }
-    }
-    let today: NaiveDate = node.clock.now().date_naive();
-    let removed = vault.remove_unreferenced(&keep, &today.to_string())?;
-    failpoint::pass("retention.swept");
+    };
+    let now = node.clock.now();
     let wait = chrono::Duration::days(i64::from(node.publishing.trash_days));
-    vault.empty_trash(&(today - wait).to_string())?;
-    forget_chunks(node, &vault)?;
-    Ok(removed.objects as u64)
+    let what = Collect { keep: &keep, begun: &begun, now: now.timestamp(), wait: wait.num_seconds(), log };
+    let collected = vault.collect(&what);
+    failpoint::pass("retention.swept");
+    let collected = match collected {
+        Ok(c) => c,
+        Err(e) if matches!(e.kind(), Kind::Integrity | Kind::Contract | Kind::Busy) => {
+            tracing::error!(error = %e, "nothing of the vault is collected");
+            return Ok(0);
+        }
+        Err(e) => return Err(e.into()),
+    };
+    vault.empty_trash(&(now.date_naive() - wait).to_string())?;
+    if collected.packs > 0 || collected.objects > 0 {
+        forget_chunks(node, &vault)?;
+    }
+    Ok(collected.objects as u64)
 }
 
 fn forget_chunks(node: &Node, vault: &Vault) -> Result<(), StoreError> {

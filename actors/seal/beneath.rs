@@ -44,6 +44,11 @@ impl Staging {
         Ok(Self { to: to.to_path_buf(), temp, beneath: Beneath::new(root), published: false })
     }
 
+    /// A second handle of the folder.
+    pub(crate) fn root(&self) -> Result<File, SealError> {
+        self.beneath.root().try_clone().map_err(SealError::io("open", &self.temp))
+    }
+
     /// Creates a new file at this path, whose form was checked, and the folders above it.
     pub(crate) fn create(&mut self, path: &str) -> Result<File, SealError> {
         self.beneath.create(path).map_err(SealError::errno("create", &self.temp.join(path)))

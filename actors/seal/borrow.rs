@@ -11,7 +11,7 @@ use std::io::Read;
 use super::PackUid;
 use super::chunk::{ChunkKeys, HEADER, Header};
 use super::descriptor::Descriptor;
-use super::error::SealError;
+use super::error::{Kind, SealError};
 use super::keys::PackKey;
 use super::manifest::{BorrowedChunk, BorrowedSealing, FileRef, Job, SealedManifest};
 use super::open::{chunk_keys, read_manifest};
@@ -29,6 +29,21 @@ pub struct Base<'a> {
     pub key: &'a PackKey,
 }
 
+/// What a sealing may be built on.
+#[derive(Clone, Copy, Default)]
+pub struct Bases<'a> {
+    /// Earlier sealings, the one to be preferred first.
+    pub from: &'a [Base<'a>],
+    /// Sealings from which nothing may be borrowed, not through another either.
+    pub avoid: Option<&'a BTreeSet<PackUid>>,
+}
+
+impl Bases<'_> {
+    fn may(&self, uid: &PackUid) -> bool {
+        self.avoid.is_none_or(|avoid| !avoid.contains(uid))
+    }
+}
+
 /// The loans of one sealing.
 #[derive(Default)]
 pub(super) struct Loans {
@@ -36,57 +51,34 @@ pub(super) struct Loans {
     sealings: BTreeMap<PackUid, BorrowedSealing>,
 }
 
-impl Loans {
-    /// What these files can borrow from a base and from what the base itself borrows.
-    pub(super) fn from_base(vault: &Vault, base: &Base<'_>, files: &[PackFile]) -> Result<Self, SealError> {
-        let descriptor = vault.descriptor(&base.pack_uid)?;
-        let manifest = read_manifest(vault, &descriptor, base.key)?;
-        let mut lender = Lender { vault, keys: chunk_keys(base.key)?, manifest: &manifest, chunks: BTreeMap::new() };
-        let wanted: BTreeSet<Content> = files.iter().map(content).collect();
-        let mut chunks_of = BTreeMap::<usize, Vec<usize>>::new();
-        let jobs = manifest.jobs(&descriptor)?;
-        for (number, job) in jobs.iter().enumerate() {
-            for segment in &job.segments {
-                chunks_of.entry(segment.file).or_default().push(number);
-            }
-        }
-        let mut offers = BTreeMap::<Content, (FileRef, Vec<usize>)>::new();
-        for (index, (file, sum)) in manifest.files.iter().zip(manifest.sums_of_files()?).enumerate() {
-            let content = (sum.sha256, file.length);
-            let Some(chunks) = chunks_of.remove(&index) else { continue };
-            let lendable = |number: &usize| jobs.get(*number).is_some_and(|job| lender.lend(*number, job));
-            if wanted.contains(&content) && chunks.iter().all(lendable) {
-                offers.insert(content, (file.clone(), chunks));
-            }
-        }
-        Ok(Self::settle(lender, &descriptor, offers))
-    }
+/// A chunk: its sealing and its index there.
+type ChunkId = (PackUid, u32);
 
-    /// Drops sealings that would be used by less than half, and gathers the chunks of the others.
-    fn settle(mut lender: Lender<'_>, base: &Descriptor, offers: BTreeMap<Content, (FileRef, Vec<usize>)>) -> Self {
-        let mut used = BTreeMap::<PackUid, u64>::new();
-        for (file, _) in offers.values() {
-            let bytes = used.entry(file.sealing).or_default();
-            *bytes = bytes.saturating_add(file.length);
-        }
-        let mut loans = Self::default();
-        let mut taken = BTreeSet::new();
-        for (content, (file, chunks)) in offers {
-            let Some(mut sealing) = lender.sealing(&file.sealing, base) else { continue };
-            if used.get(&file.sealing).is_none_or(|used| used.saturating_mul(2) < sealing.stream_bytes) {
-                continue;
+impl Loans {
+    /// What these files can borrow from some bases and from what the bases borrow themselves.
+    ///
+    /// What is wrong with an old sealing is the scrub's to report: it is no base, and tonight's pack need not wait for it. Errors are
+    /// the system's only.
+    pub(super) fn from_bases(vault: &Vault, bases: &Bases<'_>, files: &[PackFile]) -> Result<Self, SealError> {
+        let mut lender = Lender {
+            vault,
+            bases,
+            wanted: files.iter().map(content).collect(),
+            chunks: BTreeMap::new(),
+            sealings: BTreeMap::new(),
+            offers: BTreeMap::new(),
+        };
+        for base in bases.from.iter().filter(|base| bases.may(&base.pack_uid)) {
+            match lender.look_at(base) {
+                Err(error) if error.kind() == Kind::Io => return Err(error),
+                Err(error) => {
+                    let uid = hex::encode(base.pack_uid);
+                    tracing::warn!(%error, pack_uid = uid, "this sealing cannot be built on");
+                }
+                Ok(()) => {}
             }
-            sealing.chunks.clear();
-            let sealing = loans.sealings.entry(file.sealing).or_insert(sealing);
-            for number in chunks.into_iter().filter(|number| taken.insert(*number)) {
-                sealing.chunks.extend(lender.chunks.remove(&number).flatten());
-            }
-            loans.files.insert(content, file);
         }
-        for sealing in loans.sealings.values_mut() {
-            sealing.chunks.sort_unstable_by_key(|chunk| chunk.index);
-        }
-        loans
+        Ok(lender.settle())
     }
 
     /// Where this file's content lies already.
@@ -106,31 +98,98 @@ fn content(file: &PackFile) -> Content {
 
 struct Lender<'a> {
     vault: &'a Vault,
-    keys: ChunkKeys,
-    manifest: &'a SealedManifest,
-    /// By job number; nothing where the chunk cannot be lent.
-    chunks: BTreeMap<usize, Option<BorrowedChunk>>,
+    bases: &'a Bases<'a>,
+    /// What has not been found yet.
+    wanted: BTreeSet<Content>,
+    /// Every chunk that was looked at; nothing where it cannot be lent.
+    chunks: BTreeMap<ChunkId, Option<BorrowedChunk>>,
+    /// Every sealing met, without its chunks.
+    sealings: BTreeMap<PackUid, BorrowedSealing>,
+    offers: BTreeMap<Content, (FileRef, Vec<ChunkId>)>,
 }
 
 impl Lender<'_> {
-    /// Whether the chunk of this job can be lent; it is looked at once.
-    fn lend(&mut self, number: usize, job: &Job) -> bool {
-        let (vault, keys) = (self.vault, &self.keys);
-        self.chunks.entry(number).or_insert_with(|| chunk_of(vault, keys, job)).is_some()
+    /// Finds what this base and those that it borrows from can lend.
+    fn look_at(&mut self, base: &Base<'_>) -> Result<(), SealError> {
+        if self.wanted.is_empty() {
+            return Ok(());
+        }
+        let descriptor = self.vault.descriptor(&base.pack_uid)?;
+        let manifest = read_manifest(self.vault, &descriptor, base.key)?;
+        let keys = chunk_keys(base.key)?;
+        self.meet(&manifest, &descriptor);
+        let mut chunks_of = BTreeMap::<usize, Vec<usize>>::new();
+        let jobs = manifest.jobs(&descriptor)?;
+        for (number, job) in jobs.iter().enumerate() {
+            for segment in &job.segments {
+                chunks_of.entry(segment.file).or_default().push(number);
+            }
+        }
+        for (index, (file, sum)) in manifest.files.iter().zip(manifest.sums_of_files()?).enumerate() {
+            let content = (sum.sha256, file.length);
+            let Some(chunks) = chunks_of.remove(&index) else { continue };
+            if !self.wanted.contains(&content) || !self.bases.may(&file.sealing) {
+                continue;
+            }
+            let jobs: Vec<&Job> = chunks.iter().filter_map(|number| jobs.get(*number)).collect();
+            if jobs.iter().all(|job| self.lend(&keys, job)) {
+                self.wanted.remove(&content);
+                self.offers.insert(content, (file.clone(), jobs.iter().map(|job| id(job)).collect()));
+            }
+        }
+        Ok(())
     }
 
-    fn sealing(&self, uid: &PackUid, base: &Descriptor) -> Option<BorrowedSealing> {
-        if *uid != base.pack_uid {
-            return self.manifest.borrowed.iter().find(|borrowed| borrowed.pack_uid == *uid).cloned();
-        }
-        Some(BorrowedSealing {
+    fn meet(&mut self, manifest: &SealedManifest, base: &Descriptor) {
+        let own = BorrowedSealing {
             chunk_count: base.chunk_count,
             chunks: Vec::new(),
             generation: base.generation,
             pack_uid: base.pack_uid,
-            stream_bytes: self.manifest.stream_bytes,
-        })
+            stream_bytes: manifest.stream_bytes,
+        };
+        self.sealings.entry(base.pack_uid).or_insert(own);
+        for borrowed in &manifest.borrowed {
+            let bare = || BorrowedSealing { chunks: Vec::new(), ..borrowed.clone() };
+            self.sealings.entry(borrowed.pack_uid).or_insert_with(bare);
+        }
     }
+
+    /// Whether the chunk of this job can be lent; it is looked at once.
+    fn lend(&mut self, keys: &ChunkKeys, job: &Job) -> bool {
+        let vault = self.vault;
+        self.chunks.entry(id(job)).or_insert_with(|| chunk_of(vault, keys, job)).is_some()
+    }
+
+    /// Drops sealings that would be used by less than half, and gathers the chunks of the others.
+    fn settle(mut self) -> Loans {
+        let mut used = BTreeMap::<PackUid, u64>::new();
+        for (file, _) in self.offers.values() {
+            let bytes = used.entry(file.sealing).or_default();
+            *bytes = bytes.saturating_add(file.length);
+        }
+        let mut loans = Loans::default();
+        for (content, (file, chunks)) in std::mem::take(&mut self.offers) {
+            let Some(sealing) = self.sealings.get(&file.sealing) else { continue };
+            if used.get(&file.sealing).is_none_or(|used| used.saturating_mul(2) < sealing.stream_bytes) {
+                continue;
+            }
+            let sealing = loans.sealings.entry(file.sealing).or_insert_with(|| sealing.clone());
+            for chunk in chunks {
+                // A chunk of several files is named once.
+                sealing.chunks.extend(self.chunks.remove(&chunk).flatten());
+            }
+            loans.files.insert(content, file);
+        }
+        for sealing in loans.sealings.values_mut() {
+            sealing.chunks.sort_unstable_by_key(|chunk| chunk.index);
+        }
+        loans
+    }
+}
+
+fn id(job: &Job) -> ChunkId {
+    (job.place.pack_uid, job.place.index)
 }
 
 /// A chunk with its own secret. Only the header is read: whether the bytes are sound is the scrub's to find.

@@ -44,6 +44,22 @@ pub(crate) mod fixed_hex {
     }
 }
 
+/// Fixed-size bytes as lower-case hex, or null.
+pub(crate) mod fixed_hex_option {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct One<const N: usize>(#[serde(with = "super::fixed_hex")] [u8; N]);
+
+    pub(crate) fn serialize<S: Serializer, const N: usize>(bytes: &Option<[u8; N]>, s: S) -> Result<S::Ok, S::Error> {
+        bytes.map(One).serialize(s)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(d: D) -> Result<Option<[u8; N]>, D::Error> {
+        Ok(Option::<One<N>>::deserialize(d)?.map(|one| one.0))
+    }
+}
+
 /// A list of fixed-size bytes as lower-case hex.
 pub(crate) mod fixed_hex_list {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -3,7 +3,7 @@
 //! | offset | field |
 //! |---|---|
 //! | 0 | magic `DNCK` |
-//! | 4 | version u8 (1) · suite u8 (1) · type u8 (0 data, 1 manifest, 2 parity) · codec u8 (0 raw, 1 zstd) |
+//! | 4 | version u8 (1) · suite u8 (1; 0 for parity) · type u8 (0 data, 1 manifest, 2 parity) · codec u8 (0 raw, 1 zstd) |
 //! | 8 | pack_uid \[16\] |
 //! | 24 | generation u32 · index u32 · count u32 · flags u32 (bit 0 = final, all others zero) |
 //! | 40 | plaintext_len u32 · payload_len u32 (without the tag) |
@@ -16,6 +16,8 @@
 //! hash of AAD and payload, so a retry writes the same bytes and different bytes never meet the same nonce. The
 //! commitment is compared before the AEAD is tried, because Poly1305 alone does not bind a ciphertext to one key.
 //!
+//! Suite 0, for parity alone, encrypts nothing: plaintext_len 0, salt, commitment and tag all zero, the shard as it is.
+//!
 //! Knows nothing of files, folders or the vault.
 
 use hkdf::Hkdf;
@@ -27,6 +29,7 @@ use super::PackUid;
 use super::aead::{Backend, TAG};
 use super::error::Diagnosis;
 use super::keys::PackKey;
+pub use super::sealer::Sealer;
 
 /// Largest plaintext of a chunk, bytes.
 pub const MAX_PLAINTEXT: usize = 16 << 20;
@@ -36,17 +39,19 @@ pub const MAX_PAYLOAD: usize = MAX_PLAINTEXT + PAD;
 pub const PAD: usize = 64 * 1024;
 /// Bytes before the ciphertext.
 pub const HEADER: usize = 104;
+/// Bytes after it.
+pub(super) const TAIL: usize = TAG;
 /// Largest object, bytes.
 pub const MAX_OBJECT: usize = HEADER + MAX_PAYLOAD + TAG;
 
 const MAGIC: [u8; 4] = *b"DNCK";
 const VERSION: u8 = 1;
 const SUITE: u8 = 1;
+const SUITE_CLEAR: u8 = 0;
 const AAD: usize = 48;
 const FINAL: u32 = 1;
 const INFO: &[u8] = b"datanode/chunk/v1\0";
 const SALT_CONTEXT: &str = "datanode 2026 chunk salt v1";
-const ZSTD_LEVEL: i32 = 1;
 
 const _: () = assert!(MAX_PLAINTEXT.is_multiple_of(PAD) && MAX_PAYLOAD < u32::MAX as usize);
 
@@ -58,7 +63,7 @@ pub enum ChunkType {
     Data = 0,
     /// Bytes of the sealed manifest.
     Manifest = 1,
-    /// A parity shard. Reserved: never sealed with this suite.
+    /// A parity shard, in the clear.
     Parity = 2,
 }
 
@@ -81,9 +86,9 @@ pub struct Place {
     pub pack_uid: PackUid,
     /// The sealing's generation.
     pub generation: u32,
-    /// 0-based, data first, then sealed manifest.
+    /// 0-based, data first, then sealed manifest; of parity the group's number.
     pub index: u32,
-    /// Data and manifest chunks together.
+    /// Data and manifest chunks together; of parity the groups.
     pub count: u32,
 }
 
@@ -115,7 +120,7 @@ impl Header {
         let mut aad = [0u8; AAD];
         let fields: [&[u8]; 9] = [
             &MAGIC,
-            &[VERSION, SUITE, place.kind as u8, codec as u8],
+            &[VERSION, suite_of(place.kind), place.kind as u8, codec as u8],
             &place.pack_uid,
             &place.generation.to_le_bytes(),
             &place.index.to_le_bytes(),
@@ -128,6 +133,13 @@ impl Header {
             *to = *from;
         }
         aad
+    }
+
+    /// The header of a parity object whose shard has this length.
+    pub(super) fn of_parity(place: &Place, len: usize) -> Result<impl Iterator<Item = u8> + use<>, Diagnosis> {
+        let len = u32::try_from(len).map_err(|_| Diagnosis::Header("length beyond the limits"))?;
+        let aad = Self::aad(place, Codec::Raw, 0, len);
+        Ok(aad.into_iter().chain(std::iter::repeat_n(0, HEADER.saturating_sub(AAD))))
     }
 
     /// Reads and checks a header: magic, versions, limits, flags. Allocates nothing.
@@ -148,7 +160,7 @@ impl Header {
         if magic != MAGIC {
             return Err(Diagnosis::Header("no DNCK magic"));
         }
-        if version != VERSION || suite != SUITE {
+        if version != VERSION || (suite != SUITE && suite != SUITE_CLEAR) {
             return Err(Diagnosis::Header("version or suite unknown; a newer datanode may read it"));
         }
         let kind = match kind {
@@ -157,6 +169,9 @@ impl Header {
             2 => ChunkType::Parity,
             _ => return Err(Diagnosis::Header("type unknown")),
         };
+        if suite != suite_of(kind) {
+            return Err(Diagnosis::Header("suite is not that of its type"));
+        }
         let codec = match codec {
             0 => Codec::Raw,
             1 => Codec::Zstd,
@@ -166,6 +181,14 @@ impl Header {
         if index >= count || flags != place.flags() {
             return Err(Diagnosis::Header("index, count and final flag disagree"));
         }
+        if kind == ChunkType::Parity {
+            let clear = codec == Codec::Raw && plaintext_len == 0 && salt == [0; 24] && commitment == [0; 32];
+            let shard = payload_len > 0 && payload_len.is_multiple_of(2) && payload_len as usize <= MAX_PAYLOAD;
+            return match clear && shard {
+                true => Ok(Self { place, codec, plaintext_len, payload_len, salt, commitment }),
+                false => Err(Diagnosis::Header("not the header of a parity object")),
+            };
+        }
         if plaintext_len == 0 || plaintext_len as usize > MAX_PLAINTEXT || payload_len as usize > MAX_PAYLOAD {
             return Err(Diagnosis::Header("length beyond the limits"));
         }
@@ -174,6 +197,10 @@ impl Header {
         }
         Ok(Self { place, codec, plaintext_len, payload_len, salt, commitment })
     }
+}
+
+fn suite_of(kind: ChunkType) -> u8 {
+    if kind == ChunkType::Parity { SUITE_CLEAR } else { SUITE }
 }
 
 fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -202,9 +229,9 @@ impl ChunkKeys {
         Some(Self { expand, salt_key: Zeroizing::new(blake3::derive_key(SALT_CONTEXT, key.expose())) })
     }
 
-    fn salt(&self, aad: &[u8; AAD], payload: &[u8]) -> [u8; 24] {
+    fn salt(&self, aad: &[u8; AAD], payload: &blake3::Hash) -> [u8; 24] {
         let mut hasher = blake3::Hasher::new_keyed(&self.salt_key);
-        hasher.update(aad).update(blake3::hash(payload).as_bytes());
+        hasher.update(aad).update(payload.as_bytes());
         let mut salt = [0u8; 24];
         hasher.finalize_xof().fill(&mut salt);
         salt
@@ -233,83 +260,29 @@ pub enum Opener<'a> {
     Chunk(&'a ChunkSecret),
 }
 
-/// Seals chunks one after another, with its buffers kept between them (about four chunks of memory).
-pub struct Sealer {
-    backend: Backend,
-    compressor: zstd::bulk::Compressor<'static>,
-    compressed: Vec<u8>,
-    object: Vec<u8>,
-    check: Vec<u8>,
-    unpacked: Vec<u8>,
-}
-
-impl Sealer {
-    /// A sealer without buffers yet.
-    pub fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            backend: Backend::chosen(),
-            compressor: zstd::bulk::Compressor::new(ZSTD_LEVEL)?,
-            compressed: Vec::new(),
-            object: Vec::new(),
-            check: Vec::new(),
-            unpacked: Vec::new(),
-        })
-    }
-
-    /// The object of this plaintext at this place, and its codec. The same arguments give the same bytes.
-    ///
-    /// Before it is handed out the object is opened again from memory and compared with the plaintext: what a bad
-    /// compressor or memory did to it must not reach the disk.
-    pub fn seal(&mut self, keys: &ChunkKeys, place: &Place, plaintext: &[u8]) -> Result<&[u8], Diagnosis> {
-        if plaintext.is_empty() || plaintext.len() > MAX_PLAINTEXT {
-            return Err(Diagnosis::Header("length beyond the limits"));
-        }
-        let bound = zstd::zstd_safe::compress_bound(plaintext.len());
-        if self.compressed.len() < bound {
-            self.compressed.resize(bound, 0);
-        }
-        let size = self.compressor.compress_to_buffer(plaintext, &mut self.compressed).map_err(|_| Diagnosis::Codec)?;
-        let saves = size.saturating_mul(100) <= plaintext.len().saturating_mul(95);
-        let (codec, payload) = match self.compressed.get(..size) {
-            Some(small) if saves => (Codec::Zstd, small),
-            _ => (Codec::Raw, plaintext),
-        };
-        assemble(self.backend, keys, place, codec, plaintext.len(), payload, &mut self.object)?;
-        self.check.clear();
-        self.check.extend_from_slice(&self.object);
-        let opened = open(self.backend, &mut self.check, place, Opener::Pack(keys), &mut self.unpacked)?;
-        if opened != plaintext {
-            return Err(Diagnosis::Codec);
-        }
-        Ok(&self.object)
-    }
-}
-
+/// Seals in place: `object` holds room for a header, and then the payload. Gives the payload's BLAKE3.
 pub(super) fn assemble(
     backend: Backend,
     keys: &ChunkKeys,
     place: &Place,
     codec: Codec,
     plaintext_len: usize,
-    payload: &[u8],
     object: &mut Vec<u8>,
-) -> Result<(), Diagnosis> {
-    let limits = |_| Diagnosis::Header("length beyond the limits");
-    let plaintext_len = u32::try_from(plaintext_len).map_err(limits)?;
-    let payload_len = u32::try_from(payload.len()).map_err(limits)?;
+) -> Result<blake3::Hash, Diagnosis> {
+    let limits = || Diagnosis::Header("length beyond the limits");
+    let (head, payload) = object.split_at_mut_checked(HEADER).ok_or_else(limits)?;
+    let plaintext_len = u32::try_from(plaintext_len).map_err(|_| limits())?;
+    let payload_len = u32::try_from(payload.len()).map_err(|_| limits())?;
     let aad = Header::aad(place, codec, plaintext_len, payload_len);
-    let salt = keys.salt(&aad, payload);
+    let hash = blake3::hash(payload);
+    let salt = keys.salt(&aad, &hash);
     let secret = keys.expand(&salt, &aad).ok_or(Diagnosis::Commitment)?;
-    object.clear();
-    object.reserve(HEADER.saturating_add(payload.len()).saturating_add(TAG));
-    object.extend_from_slice(&aad);
-    object.extend_from_slice(&salt);
-    object.extend_from_slice(&secret.commitment);
-    object.extend_from_slice(payload);
-    let body = object.get_mut(HEADER..).ok_or(Diagnosis::Aead)?;
-    let tag = backend.seal(&secret.key, &secret.nonce, &aad, body).map_err(|_| Diagnosis::Aead)?;
+    for (to, from) in head.iter_mut().zip(aad.iter().chain(&salt).chain(&secret.commitment)) {
+        *to = *from;
+    }
+    let tag = backend.seal(&secret.key, &secret.nonce, &aad, payload).map_err(|_| Diagnosis::Aead)?;
     object.extend_from_slice(&tag);
-    Ok(())
+    Ok(hash)
 }
 
 /// Checks that an object is the chunk of this place, without any key.
@@ -320,6 +293,10 @@ pub fn check_place(object: &[u8], expected: &Place) -> Result<Header, Diagnosis>
     }
     if object.len() != HEADER.saturating_add(header.payload_len as usize).saturating_add(TAG) {
         return Err(Diagnosis::Header("length of the object is not that of its payload"));
+    }
+    let tail = object.len().saturating_sub(TAIL);
+    if header.place.kind == ChunkType::Parity && object.get(tail..).is_none_or(|tag| tag.iter().any(|b| *b != 0)) {
+        return Err(Diagnosis::Header("a parity object with a tag"));
     }
     Ok(header)
 }
@@ -333,6 +310,9 @@ pub(crate) fn open<'a>(
     unpacked: &'a mut Vec<u8>,
 ) -> Result<&'a [u8], Diagnosis> {
     let header = check_place(object, expected)?;
+    if header.place.kind == ChunkType::Parity {
+        return Err(Diagnosis::Header("parity, which has no plaintext"));
+    }
     let secret = match opener {
         Opener::Pack(keys) => keys.secret(&header).ok_or(Diagnosis::Commitment)?,
         Opener::Chunk(secret) => secret.clone(),

@@ -4,12 +4,14 @@
 //! guessable.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use super::canonical::{self, fixed_hex, fixed_hex_list};
 use super::chunk::{ChunkType, MAX_OBJECT, Place};
 use super::error::SealError;
+use super::parity::{GROUP, SCHEME};
 use super::{PackUid, merkle};
 
 /// `format` of a descriptor.
@@ -18,6 +20,7 @@ pub const FORMAT: &str = "datanode-pack-descriptor";
 pub const VERSION: u32 = 1;
 /// A longer descriptor is refused before it is read, bytes.
 pub const MAX_DESCRIPTOR: u64 = 64 << 20;
+const NO_PARITY: &str = "none";
 
 /// One stored object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,13 +33,13 @@ pub struct ObjectRef {
     pub object_len: u64,
 }
 
-/// Parity over the objects. Scheme `none` has no objects.
+/// Parity over the objects. Scheme `none` has no objects, scheme `rs-20-1` one for every twenty chunks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parity {
     /// Parity objects in order.
     pub objects: Vec<ObjectRef>,
-    /// `none`.
+    /// `none` or [`SCHEME`].
     pub scheme: String,
 }
 
@@ -72,17 +75,20 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
-    /// The descriptor of finished objects, with its root.
+    /// The descriptor of finished objects, with its root. Without parity objects its scheme is `none`.
     pub fn new(
         pack_uid: PackUid,
         generation: u32,
         data_objects: Vec<ObjectRef>,
         manifest_objects: Vec<ObjectRef>,
+        parity_objects: Vec<ObjectRef>,
         requires: Vec<PackUid>,
     ) -> Result<Self, SealError> {
-        let leaf_count = data_objects.len().saturating_add(manifest_objects.len());
+        let chunks = data_objects.len().saturating_add(manifest_objects.len());
+        let leaf_count = chunks.saturating_add(parity_objects.len());
+        let scheme = if parity_objects.is_empty() { NO_PARITY } else { SCHEME };
         let mut descriptor = Self {
-            chunk_count: u32::try_from(leaf_count).map_err(|_| SealError::internal("too many chunks"))?,
+            chunk_count: u32::try_from(chunks).map_err(|_| SealError::internal("too many chunks"))?,
             data_objects,
             format: FORMAT.to_owned(),
             generation,
@@ -90,7 +96,7 @@ impl Descriptor {
             manifest_objects,
             merkle_root: [0; 32],
             pack_uid,
-            parity: Parity { objects: Vec::new(), scheme: "none".to_owned() },
+            parity: Parity { objects: parity_objects, scheme: scheme.to_owned() },
             requires,
             version: VERSION,
         };
@@ -137,8 +143,13 @@ impl Descriptor {
         if self.manifest_objects.is_empty() {
             return Some("it lists no sealed-manifest object");
         }
-        if self.parity.scheme != "none" || !self.parity.objects.is_empty() {
-            return Some("its parity scheme is unknown");
+        let parity = match self.parity.scheme.as_str() {
+            NO_PARITY => 0,
+            SCHEME => chunks.div_ceil(GROUP as usize),
+            _ => return Some("its parity scheme is unknown"),
+        };
+        if self.parity.objects.len() != parity {
+            return Some("its parity objects are not as many as its scheme makes");
         }
         if !sorted.iter().copied().eq(self.requires.iter()) || sorted.contains(&self.pack_uid) {
             return Some("requires is not a sorted list of other sealings");
@@ -167,6 +178,21 @@ impl Descriptor {
             .chain(std::iter::repeat_n(ChunkType::Manifest, self.manifest_objects.len()));
         let objects = self.data_objects.iter().chain(&self.manifest_objects);
         (0u32..).zip(kinds.zip(objects)).map(|(index, (kind, object))| (self.place(kind, index), object))
+    }
+
+    /// The parity objects with the place each must claim.
+    pub fn parity(&self) -> impl Iterator<Item = (Place, &ObjectRef)> {
+        let count = u32::try_from(self.parity.objects.len()).unwrap_or(u32::MAX);
+        let place = move |index| Place { count, ..self.place(ChunkType::Parity, index) };
+        (0u32..).zip(&self.parity.objects).map(move |(group, object)| (place(group), object))
+    }
+
+    /// The parity group of a chunk: its number, which is the index of its parity object where the scheme has one, and the
+    /// chunks in it.
+    pub fn group_of(&self, chunk_index: u32) -> (u32, Range<u32>) {
+        let group = chunk_index / GROUP;
+        let begin = group.saturating_mul(GROUP);
+        (group, begin..begin.saturating_add(GROUP).min(self.chunk_count))
     }
 
     /// The place of a chunk of this sealing.

@@ -94,6 +94,14 @@ pub enum SealError {
     /// The key file cannot open the stanza, or the stanza is damaged.
     #[error("cannot unwrap the pack key ({0}): use the identity that the pack was sealed for, or restore its stanza")]
     Unwrap(String),
+    /// The key was dropped on purpose.
+    #[error("pack {pack} was shredded at {at}: its key is gone, and nothing opens it; its proofs go on verifying")]
+    Shredded {
+        /// Pack uid, hex.
+        pack: String,
+        /// When, RFC 3339.
+        at: String,
+    },
     /// A key file is not usable.
     #[error("key file {}: {why}", path.display())]
     KeyFile {
@@ -126,7 +134,7 @@ impl SealError {
         match self {
             Self::Io { .. } => Kind::Io,
             Self::Busy(_) => Kind::Busy,
-            Self::NotFound { .. } => Kind::NotFound,
+            Self::NotFound { .. } | Self::Shredded { .. } => Kind::NotFound,
             Self::Object { .. } | Self::Unwrap(_) | Self::Integrity { .. } => Kind::Integrity,
             Self::KeyFile { .. } | Self::Contract { .. } => Kind::Contract,
         }

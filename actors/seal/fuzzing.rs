@@ -4,7 +4,6 @@ use super::aead::Backend;
 use super::chunk::{self, ChunkKeys, ChunkType, Codec, Header, MAX_PLAINTEXT, Opener, Place, check_place};
 use super::manifest::SealedManifest;
 use super::{Descriptor, Identity, ObjectRef, PackKey, unwrap};
-use crate::anchor::verify_note;
 
 /// An object: its header, and opening it with a key that did not seal it.
 pub fn chunk(object: &[u8]) {
@@ -23,8 +22,8 @@ pub fn payload(bytes: &[u8]) {
     let len = u32::from_le_bytes(*len) as usize % (MAX_PLAINTEXT + 1);
     let place = Place { kind: ChunkType::Data, pack_uid: [1; 16], generation: 0, index: 0, count: 2 };
     let Some(keys) = ChunkKeys::new(&PackKey::from_bytes([7; 32])) else { return };
-    let (mut object, mut unpacked) = (Vec::new(), Vec::new());
-    let sealed = chunk::assemble(Backend::chosen(), &keys, &place, Codec::Zstd, len, payload, &mut object);
+    let (mut object, mut unpacked) = ([&[0; chunk::HEADER], payload].concat(), Vec::new());
+    let sealed = chunk::assemble(Backend::chosen(), &keys, &place, Codec::Zstd, len, &mut object);
     if sealed.is_err() {
         return;
     }
@@ -51,7 +50,7 @@ pub fn sealed_manifest(text: &[u8]) {
     let some = |n: u64| (0..n).map(|_| object.clone()).collect::<Vec<_>>();
     let requires = said.borrowed.iter().map(|b| b.pack_uid).collect();
     let count = said.stream_bytes.div_ceil(said.chunk_size.max(1)).min(objects);
-    let made = Descriptor::new(said.pack_uid, said.generation, some(count), some(1), requires);
+    let made = Descriptor::new(said.pack_uid, said.generation, some(count), some(1), Vec::new(), requires);
     let Ok(descriptor) = made else { return };
     let Ok(manifest) = SealedManifest::decode_padded(text, &descriptor) else { return };
     let Ok(jobs) = manifest.jobs(&descriptor) else { return };
@@ -70,10 +69,4 @@ pub fn sealed_manifest(text: &[u8]) {
 /// A stanza, with an identity that it may be for.
 pub fn stanza(bytes: &[u8], identity: &Identity) {
     let _ = unwrap(bytes, identity);
-}
-
-/// A signed note, with a key that did not sign it.
-pub fn note(bytes: &[u8]) {
-    let key = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
-    let _ = verify_note("fuzz", bytes, key);
 }

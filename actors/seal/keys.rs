@@ -15,6 +15,27 @@ use rand::TryRngCore;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::error::SealError;
+use super::{PackUid, Vault};
+
+/// What unwraps stanzas: an identity, several, or a passphrase.
+pub trait Unwraps: Send + Sync {
+    /// The key of the sealing that has this stanza.
+    ///
+    /// # Errors
+    /// It is wrapped to others, or was altered.
+    fn unwrap_stanza(&self, vault: &Vault, uid: &PackUid, stanza: &[u8]) -> Result<PackKey, SealError>;
+
+    /// Whether the public records of passphrases must be at hand.
+    fn needs_records(&self) -> bool {
+        false
+    }
+}
+
+impl Unwraps for Identity {
+    fn unwrap_stanza(&self, _: &Vault, _: &PackUid, stanza: &[u8]) -> Result<PackKey, SealError> {
+        unwrap(stanza, self)
+    }
+}
 
 /// A longer identity file or stanza is not one of ours.
 const MAX_KEY_FILE: u64 = 64 * 1024;
@@ -63,6 +84,13 @@ impl Identity {
     /// A new random identity.
     pub fn generate() -> Self {
         Self(age::x25519::Identity::generate())
+    }
+
+    /// The identity of these 32 secret bytes.
+    pub(super) fn from_secret(secret: &[u8; 32]) -> Result<Self, SealError> {
+        let mut text = super::passphrase::bech32("age-secret-key-", secret);
+        text.make_ascii_uppercase();
+        text.parse().map(Self).map_err(|_| SealError::internal("an identity does not encode"))
     }
 
     /// The recipient that this identity unwraps for.

@@ -1,7 +1,7 @@
 //! Sealing: a finished pack becomes ciphertext that can be proved without its keys, and plaintext again with them.
 //!
 //! ```text
-//! pack folder ─▶ stream of new files ─▶ chunks ─▶ zstd? ─▶ encrypt ─▶ check from memory ─▶ vault.put
+//! pack folder ─▶ stream of new files ─▶ chunks ─▶ zstd? ─▶ encrypt ─▶ check from memory ─▶ vault    
 //!                (SHA256SUMS order)      └ last: the sealed manifest        then: descriptor (the commit)
 //! ```
 //!
@@ -14,48 +14,73 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `chunk` | the chunk object, byte for byte |
+//! | `chunk`, `sealer` | the chunk object, byte for byte; making it |
 //! | `aead` | the cipher and which implementation runs |
 //! | `keys` | pack keys, age identities and stanzas |
+//! | `passphrase` | identities that come out of a passphrase |
 //! | `descriptor`, `manifest`, `canonical` | the public record, the secret record, their text form |
 //! | `merkle` | the root |
 //! | `paths`, `pack`, `beneath` | what a pack folder may look like; reading one; writing one |
-//! | `pipeline`, `filehash` | many chunks at once, in order, in bounded memory |
+//! | `run` | making many objects at once, in bounded memory |
+//! | `pipeline`, `filehash` | reading many at once, in order, in bounded memory |
 //! | `borrow` | files that an earlier sealing holds already |
-//! | `write`, `verify`, `open` | the three verbs |
+//! | `judge` | what an intact object is |
+//! | `parity` | what a lost chunk is made again from |
+//! | `write`, `verify`, `open`, `remake` | the verbs |
+//! | `stage`, `repack` | the night's: tonight's pack, what earlier nights left, new generations |
 
 #[cfg(feature = "node")]
 pub mod actor;
 mod aead;
 mod beneath;
 mod borrow;
-mod canonical;
+pub(crate) mod canonical;
 pub mod chunk;
 mod descriptor;
 mod error;
 mod filehash;
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "node")]
+mod judge;
 mod keys;
 mod manifest;
 pub mod merkle;
 mod open;
 mod pack;
+pub mod parity;
+pub mod passphrase;
 pub mod paths;
 mod pipeline;
+mod remake;
+#[cfg(feature = "node")]
+mod repack;
+mod run;
+mod sealer;
 #[cfg(feature = "node")]
 pub mod stage;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod write;
 
-pub use borrow::Base;
+pub use borrow::{Base, Bases};
 pub use descriptor::{Descriptor, MAX_DESCRIPTOR, ObjectRef, Parity};
 pub use error::{Diagnosis, Kind, SealError};
-pub use keys::{Identity, PackKey, Recipient, unwrap, wrap};
+#[cfg(feature = "node")]
+pub(crate) use judge::{judge, judge_head};
+pub use keys::{Identity, PackKey, Recipient, Unwraps, unwrap, wrap};
 pub use manifest::{BorrowedChunk, BorrowedSealing, FileRef, SealedManifest};
 pub use open::{OpenReport, open, read_manifest};
+pub use parity::Shard;
+pub use passphrase::{Passphrase, PassphraseRecord};
+pub use remake::remake;
 pub use verify::{Finding, VerifyReport, check, verify};
-pub use write::{SealPlan, Sealed, prepare, rewrap, seal, unwrap_key};
+#[doc(hidden)]
+pub use write::seal_by_reference;
+pub use write::{SealPlan, Sealed, prepare, rewrap, seal, seal_upon, unwrap_key};
+
+use crate::vault::Vault;
 
 /// Names one sealing: 16 random bytes, public.
 pub type PackUid = [u8; 16];

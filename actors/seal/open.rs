@@ -5,8 +5,11 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use nix::unistd::syncfs;
 use zeroize::Zeroizing;
 
 use super::beneath::Staging;
@@ -19,6 +22,9 @@ use super::paths::{MANIFEST, SUMS, Sum};
 use super::pipeline::{self, Sink, object_error};
 use super::{Descriptor, PackUid};
 use crate::vault::Vault;
+
+/// Bytes after which what was written is brought to the disk while the rest is opened.
+const FLUSH: u64 = 64 << 20;
 
 /// What opening wrote.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,6 +90,8 @@ pub fn open(
         report.bytes = report.bytes.saturating_add(text.len() as u64);
     }
     let hashes = FileHashes::new(&manifest.files, &sums);
+    let root = staging.root()?;
+    let (wrote, told) = sync_channel(1);
     let writer = Writer {
         manifest: &manifest,
         sums: &sums,
@@ -91,19 +99,35 @@ pub fn open(
         to,
         staging: Mutex::new(staging),
         handles: Mutex::default(),
+        written: AtomicU64::new(0),
+        wrote,
     };
     for (file, matches) in writer.hashes.empty().into_iter().filter(|(file, _)| wants(*file)) {
         writer.handle(file)?;
         writer.compare(vec![(file, matches)])?;
     }
     writer.handles.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    pipeline::run(vault, &jobs, Some(&chunk_keys(key)?), &writer)?;
+    let keys = chunk_keys(key)?;
+    let staging = std::thread::scope(|scope| {
+        let flushing = scope.spawn(move || flush(&root, &told));
+        let done = pipeline::run(vault, &jobs, Some(&keys), &writer);
+        let Writer { staging, wrote, .. } = writer;
+        // Its end is what ends the flushing.
+        drop(wrote);
+        let flushed = flushing.join().map_err(|_| SealError::internal("a flush that panicked"))?;
+        done.and(flushed).map(|()| staging)
+    })?;
     for (_, file) in manifest.files.iter().enumerate().filter(|(index, _)| wants(*index)) {
         report.files = report.files.saturating_add(1);
         report.bytes = report.bytes.saturating_add(file.length);
     }
-    writer.staging.into_inner().unwrap_or_else(PoisonError::into_inner).publish()?;
+    staging.into_inner().unwrap_or_else(PoisonError::into_inner).publish()?;
     Ok(report)
+}
+
+/// Makes durable what was written so far whenever it is told to, so that little is left to the end. Ends with the writer.
+fn flush(root: &File, told: &Receiver<()>) -> Result<(), SealError> {
+    told.iter().try_for_each(|()| syncfs(root).map_err(SealError::errno("sync", Path::new("the opened pack"))))
 }
 
 struct Writer<'a> {
@@ -114,6 +138,8 @@ struct Writer<'a> {
     staging: Mutex<Staging>,
     /// Files begun and not complete: handle and bytes still to come.
     handles: Mutex<HashMap<usize, (Arc<File>, u64)>>,
+    written: AtomicU64,
+    wrote: SyncSender<()>,
 }
 
 impl Writer<'_> {
@@ -139,6 +165,11 @@ impl Writer<'_> {
         handle
             .write_all_at(piece(segment, plaintext), segment.file_offset)
             .map_err(SealError::io("write", &self.path(segment.file).1))?;
+        let before = self.written.fetch_add(segment.len as u64, Ordering::Relaxed);
+        if before / FLUSH != before.saturating_add(segment.len as u64) / FLUSH {
+            // Where one waits already, that is enough.
+            _ = self.wrote.try_send(());
+        }
         let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, left)) = handles.get_mut(&segment.file) {
             *left = left.saturating_sub(segment.len as u64);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::aead::Backend;
-use super::chunk::{self, ChunkKeys, Opener};
+use super::chunk::{self, ChunkKeys, ChunkType, Opener};
 use super::error::{Diagnosis, SealError};
 use super::manifest::Job;
 use crate::vault::Vault;
@@ -100,9 +100,10 @@ pub(crate) fn load<'a>(
 ) -> Result<&'a [u8], Diagnosis> {
     vault.read_into(&job.object.object_blake3, job.object.object_len, object)?;
     let opener = match (&job.secret, keys) {
+        _ if job.place.kind == ChunkType::Parity => return check(object, job),
         (Some(secret), _) => Opener::Chunk(secret),
         (None, Some(keys)) => Opener::Pack(keys),
-        (None, None) => return chunk::check_place(object, &job.place).map(|_| Default::default()),
+        (None, None) => return check(object, job),
     };
     let plaintext = chunk::open(Backend::chosen(), object, &job.place, opener, unpacked)?;
     let reach = job.segments.iter().map(|segment| segment.at.saturating_add(segment.len)).max().unwrap_or(0);
@@ -110,6 +111,10 @@ pub(crate) fn load<'a>(
         return Err(Diagnosis::Header("shorter than the files in it"));
     }
     Ok(plaintext)
+}
+
+fn check<'a>(object: &[u8], job: &Job) -> Result<&'a [u8], Diagnosis> {
+    chunk::check_place(object, &job.place).map(|_| Default::default())
 }
 
 /// An error that names the job's chunk.

@@ -23,7 +23,7 @@ pub enum Finding {
         pack: String,
         /// The object's BLAKE3, hex.
         object: String,
-        /// Chunk index within that sealing.
+        /// Its number among the leaves of that sealing: data, sealed manifest, parity.
         index: u32,
         /// What is wrong.
         diagnosis: Diagnosis,
@@ -92,7 +92,7 @@ pub fn check(vault: &Vault, pack_uid: PackUid) -> Result<VerifyReport, SealError
     for job in own_jobs(&descriptor) {
         count(&mut report, &job);
         if let Err(diagnosis) = vault.presence(&job.object.object_blake3, job.object.object_len) {
-            report.findings.push(object_finding(&job, diagnosis, Vec::new()));
+            report.findings.push(object_finding(&descriptor, &job, diagnosis, Vec::new()));
         }
     }
     Ok(report)
@@ -123,12 +123,12 @@ pub fn verify(vault: &Vault, pack_uid: PackUid, key: Option<&PackKey>) -> Result
     if let Some(manifest) = &manifest {
         jobs.retain(|job| job.place.kind != ChunkType::Data);
         jobs.extend(manifest.jobs(&descriptor)?);
-        jobs.sort_by_key(|job| (job.secret.is_some(), job.place.pack_uid, job.place.index));
+        jobs.sort_by_key(|job| (job.secret.is_some(), job.place.pack_uid, leaf_of(&descriptor, job)));
     }
     for job in &jobs {
         count(&mut report, job);
     }
-    report.findings.extend(examine(vault, manifest.as_ref(), &jobs, keys.as_ref())?);
+    report.findings.extend(examine(vault, &descriptor, manifest.as_ref(), &jobs, keys.as_ref())?);
     report.files = manifest.map_or(0, |manifest| manifest.files.len().saturating_add(1));
     Ok(report)
 }
@@ -140,7 +140,7 @@ fn own_jobs(descriptor: &Descriptor) -> Vec<Job> {
         secret: None,
         segments: Vec::new(),
     };
-    descriptor.chunks().map(job).collect()
+    descriptor.chunks().chain(descriptor.parity()).map(job).collect()
 }
 
 fn count(report: &mut VerifyReport, job: &Job) {
@@ -167,11 +167,17 @@ fn records(vault: &Vault, descriptor: &Descriptor) -> Result<VerifyReport, SealE
     Ok(report)
 }
 
-fn object_finding(job: &Job, diagnosis: Diagnosis, files: Vec<String>) -> Finding {
+/// Parity comes after the chunks; of borrowed sealings only chunks are looked at.
+fn leaf_of(descriptor: &Descriptor, job: &Job) -> u32 {
+    let before = if job.place.kind == ChunkType::Parity { descriptor.chunk_count } else { 0 };
+    job.place.index.saturating_add(before)
+}
+
+fn object_finding(descriptor: &Descriptor, job: &Job, diagnosis: Diagnosis, files: Vec<String>) -> Finding {
     Finding::Object {
         pack: hex::encode(job.place.pack_uid),
         object: hex::encode(job.object.object_blake3),
-        index: job.place.index,
+        index: leaf_of(descriptor, job),
         diagnosis,
         files,
     }
@@ -179,6 +185,7 @@ fn object_finding(job: &Job, diagnosis: Diagnosis, files: Vec<String>) -> Findin
 
 fn examine(
     vault: &Vault,
+    descriptor: &Descriptor,
     manifest: Option<&SealedManifest>,
     jobs: &[Job],
     keys: Option<&ChunkKeys>,
@@ -193,9 +200,9 @@ fn examine(
     let mut lost = BTreeSet::new();
     let mut findings = Vec::new();
     for job in jobs {
-        if let Some(diagnosis) = bad.objects.get(&(job.place.pack_uid, job.place.index)) {
+        if let Some(diagnosis) = bad.objects.get(&name(job)) {
             let here: Vec<usize> = job.segments.iter().map(|segment| segment.file).collect();
-            findings.push(object_finding(job, diagnosis.clone(), here.iter().filter_map(path).collect()));
+            findings.push(object_finding(descriptor, job, diagnosis.clone(), here.iter().filter_map(path).collect()));
             lost.extend(here);
         }
     }
@@ -204,9 +211,15 @@ fn examine(
     Ok(findings)
 }
 
+type Name = (PackUid, u8, u32);
+
+fn name(job: &Job) -> Name {
+    (job.place.pack_uid, job.place.kind as u8, job.place.index)
+}
+
 #[derive(Default)]
 struct Bad {
-    objects: BTreeMap<(PackUid, u32), Diagnosis>,
+    objects: BTreeMap<Name, Diagnosis>,
     files: BTreeSet<usize>,
 }
 
@@ -228,7 +241,7 @@ impl Sink for Examiner<'_> {
             Ok(plaintext) => self.note(self.hashes.alongside(job, plaintext)),
             Err(diagnosis) => {
                 let mut bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
-                bad.objects.insert((job.place.pack_uid, job.place.index), diagnosis.clone());
+                bad.objects.insert(name(job), diagnosis.clone());
             }
         }
         Ok(())

@@ -1,19 +1,20 @@
 //! Sealing a pack into the vault: keys first, then chunks, then the descriptor that commits it.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
+use datanode_schema::failpoint;
 use zeroize::Zeroizing;
 
-use super::borrow::{Base, Loans};
-use super::chunk::{ChunkKeys, ChunkType, MAX_PLAINTEXT, PAD, Place, Sealer};
-use super::error::{Kind, SealError};
-use super::keys::{self, Identity, PackKey, Recipient};
+use super::borrow::{Base, Bases, Loans};
+use super::chunk::{ChunkType, MAX_PLAINTEXT, PAD};
+use super::error::SealError;
+use super::keys::{self, Identity, PackKey, Recipient, Unwraps};
 use super::manifest::{self, FileRef, SealedManifest};
 use super::open::chunk_keys;
 use super::pack::{PackFile, PlainPack, StreamReader};
-use super::{Descriptor, ObjectRef, PackUid};
-use crate::vault::{Dirty, Vault, sync_folders};
+use super::run::{self, Source};
+use super::{Descriptor, PackUid};
+use crate::vault::Vault;
 
 /// What to seal and how.
 #[derive(Clone, Copy)]
@@ -26,7 +27,7 @@ pub struct SealPlan<'a> {
     pub generation: u32,
     /// Plaintext bytes of a chunk: a multiple of 64 KiB up to 16 MiB.
     pub chunk_size: usize,
-    /// Chunks sealed at once; each takes about four chunks of memory.
+    /// Chunks sealed at once; each takes about three chunks of memory, and there are fewer where that is much.
     pub threads: usize,
     /// An earlier sealing in this vault whose files are not sealed again.
     pub base: Option<Base<'a>>,
@@ -81,10 +82,15 @@ pub fn prepare(
 }
 
 /// The key of a sealing, from its stanza.
-pub fn unwrap_key(vault: &Vault, pack_uid: PackUid, identity: &Identity) -> Result<PackKey, SealError> {
+///
+/// Errors: there is none, because it was shredded or lost; `by` does not unwrap it.
+pub fn unwrap_key(vault: &Vault, pack_uid: PackUid, by: &dyn Unwraps) -> Result<PackKey, SealError> {
     match vault.stanza(&pack_uid)? {
-        Some(stanza) => keys::unwrap(&stanza, identity),
-        None => Err(SealError::NotFound { what: "stanza", path: vault.stanza_path(&pack_uid) }),
+        Some(stanza) => by.unwrap_stanza(vault, &pack_uid, &stanza),
+        None => match vault.shredded(&pack_uid)? {
+            Some(of) => Err(SealError::Shredded { pack: hex::encode(pack_uid), at: of.shredded_at }),
+            None => Err(SealError::NotFound { what: "stanza", path: vault.stanza_path(&pack_uid) }),
+        },
     }
 }
 
@@ -105,35 +111,59 @@ pub fn rewrap(
 /// Errors: the pack's folder is not what its sums say; an object of the same name differs; another descriptor of this
 /// uid exists; the system fails. None of them leaves a descriptor behind.
 pub fn seal(vault: &Vault, key: &PackKey, plan: &SealPlan<'_>) -> Result<Sealed, SealError> {
+    let from = plan.base.as_slice();
+    whole(vault, key, plan, &Bases { from, avoid: None }, false)
+}
+
+/// As [`seal`], building on several sealings in place of the plan's one.
+pub fn seal_upon(vault: &Vault, key: &PackKey, plan: &SealPlan<'_>, bases: &Bases<'_>) -> Result<Sealed, SealError> {
+    whole(vault, key, plan, bases, false)
+}
+
+/// As [`seal`] without a base, by RustCrypto's cipher alone, for measuring; the bytes are the same.
+#[doc(hidden)]
+pub fn seal_by_reference(vault: &Vault, key: &PackKey, plan: &SealPlan<'_>) -> Result<Sealed, SealError> {
+    whole(vault, key, plan, &Bases::default(), true)
+}
+
+fn whole(
+    vault: &Vault,
+    key: &PackKey,
+    plan: &SealPlan<'_>,
+    bases: &Bases<'_>,
+    reference: bool,
+) -> Result<Sealed, SealError> {
     if plan.chunk_size == 0 || plan.chunk_size > MAX_PLAINTEXT || !plan.chunk_size.is_multiple_of(PAD) {
         let why = "is not a multiple of 65536 up to 16777216; set seal.chunk_size to 8388608";
         return Err(SealError::contract(format!("chunk size {}", plan.chunk_size), why));
     }
     let guard = vault.lock_shared()?;
     let pack = PlainPack::read(plan.pack_dir)?;
-    let (manifest, new_files) = arrange(vault, &pack, plan)?;
+    // Where every file lies is settled before any is read, so that the manifest and the chunk count are known at once.
+    let loans = Loans::from_bases(vault, bases, &pack.files)?;
+    let (manifest, new_files) = lay_out(&pack, loans, plan.pack_uid, plan.generation, plan.chunk_size as u64)?;
     let text = Zeroizing::new(manifest.encode_padded()?);
     let data_count = manifest.stream_bytes.div_ceil(plan.chunk_size as u64);
     let count = data_count.saturating_add(text.len().div_ceil(plan.chunk_size) as u64);
-    let run = Run {
-        vault,
-        keys: chunk_keys(key)?,
-        plan,
-        count: u32::try_from(count)
-            .map_err(|_| SealError::contract("pack", "needs more chunks than can be numbered"))?,
-        source: Mutex::new(Source { stream: StreamReader::new(&pack.dir, new_files), text: &text, next: 0 }),
-        made: Mutex::new(Ok(Vec::new())),
-    };
-    let made = run.all()?;
+    let count =
+        u32::try_from(count).map_err(|_| SealError::contract("pack", "needs more chunks than can be numbered"))?;
+    let source = Source::new(StreamReader::new(&pack.dir, new_files), &text);
+    let made = run::run(vault, chunk_keys(key)?, plan, count, source, reference)?;
     let new_objects = made.iter().filter(|made| made.new).count();
-    let (data, sealed_manifest): (Vec<_>, Vec<_>) = made.into_iter().partition(|made| made.kind == ChunkType::Data);
-    let objects = |list: Vec<Made>| list.into_iter().map(|made| made.object).collect::<Vec<_>>();
+    let objects = |kind| made.iter().filter(|made| made.kind == kind).map(|made| made.object.clone()).collect();
     let requires = manifest.borrowed.iter().map(|borrowed| borrowed.pack_uid).collect();
-    let descriptor =
-        Descriptor::new(plan.pack_uid, plan.generation, objects(data), objects(sealed_manifest), requires)?;
-    if descriptor.chunk_count != run.count {
+    let descriptor = Descriptor::new(
+        plan.pack_uid,
+        plan.generation,
+        objects(ChunkType::Data),
+        objects(ChunkType::Manifest),
+        objects(ChunkType::Parity),
+        requires,
+    )?;
+    if descriptor.chunk_count != count {
         return Err(SealError::internal("chunks sealed and chunks counted differ"));
     }
+    failpoint::pass("seal.objects");
     vault.put_descriptor(&descriptor)?;
     drop(guard);
     Ok(Sealed {
@@ -147,22 +177,17 @@ pub fn seal(vault: &Vault, key: &PackKey, plan: &SealPlan<'_>) -> Result<Sealed,
     })
 }
 
-/// Decides where every file lies before any is read, so that the manifest and the chunk count are known at once.
-fn arrange(vault: &Vault, pack: &PlainPack, plan: &SealPlan<'_>) -> Result<(SealedManifest, Vec<PackFile>), SealError> {
-    let loans = match plan.base.map(|base| Loans::from_base(vault, &base, &pack.files)) {
-        None => Loans::default(),
-        Some(Ok(loans)) => loans,
-        Some(Err(error)) if error.kind() == Kind::Io => return Err(error),
-        // What is wrong with an old sealing is the scrub's to report; tonight's pack need not wait for it.
-        Some(Err(error)) => {
-            tracing::warn!(%error, "the base of this sealing cannot be built on; sealing everything");
-            Loans::default()
-        }
-    };
+/// The place of every file, given what is borrowed: a function of these arguments alone.
+pub(super) fn lay_out(
+    pack: &PlainPack,
+    loans: Loans,
+    pack_uid: PackUid,
+    generation: u32,
+    size: u64,
+) -> Result<(SealedManifest, Vec<PackFile>), SealError> {
     let mut files = Vec::with_capacity(pack.files.len());
     let mut new_files = Vec::new();
     let mut at = 0u64;
-    let size = plan.chunk_size as u64;
     for file in &pack.files {
         let path = file.sum.path.clone();
         files.push(match loans.of(file) {
@@ -175,7 +200,7 @@ fn arrange(vault: &Vault, pack: &PlainPack, plan: &SealPlan<'_>) -> Result<(Seal
                     length: file.length,
                     offset: if file.length == 0 { 0 } else { at.checked_rem(size).unwrap_or(0) },
                     path,
-                    sealing: plan.pack_uid,
+                    sealing: pack_uid,
                 };
                 at = at.checked_add(file.length).ok_or_else(|| SealError::internal("a pack beyond 2^64 bytes"))?;
                 new_files.push(file.clone());
@@ -188,108 +213,12 @@ fn arrange(vault: &Vault, pack: &PlainPack, plan: &SealPlan<'_>) -> Result<(Seal
         chunk_size: size,
         files,
         format: manifest::FORMAT.to_owned(),
-        generation: plan.generation,
+        generation,
         manifest_json: pack.manifest_json.clone(),
-        pack_uid: plan.pack_uid,
+        pack_uid,
         sha256sums: pack.sums_text.clone(),
         stream_bytes: at,
         version: manifest::VERSION,
     };
     Ok((manifest, new_files))
-}
-
-/// Plaintext chunks in order: the stream of files, then the sealed manifest.
-struct Source<'a> {
-    stream: StreamReader,
-    text: &'a [u8],
-    next: u32,
-}
-
-impl Source<'_> {
-    fn next(&mut self, size: usize, buffer: &mut Vec<u8>) -> Result<Option<(ChunkType, u32)>, SealError> {
-        let kind = if self.stream.next_chunk(size, buffer)?.is_some() {
-            ChunkType::Data
-        } else if self.text.is_empty() {
-            return Ok(None);
-        } else {
-            let (head, tail) = self.text.split_at_checked(size).unwrap_or((self.text, &[]));
-            buffer.clear();
-            buffer.extend_from_slice(head);
-            self.text = tail;
-            ChunkType::Manifest
-        };
-        let index = self.next;
-        self.next = index.checked_add(1).ok_or_else(|| SealError::internal("too many chunks"))?;
-        Ok(Some((kind, index)))
-    }
-}
-
-struct Made {
-    index: u32,
-    kind: ChunkType,
-    object: ObjectRef,
-    new: bool,
-}
-
-struct Run<'a> {
-    vault: &'a Vault,
-    keys: ChunkKeys,
-    plan: &'a SealPlan<'a>,
-    count: u32,
-    source: Mutex<Source<'a>>,
-    made: Mutex<Result<Vec<Made>, SealError>>,
-}
-
-impl Run<'_> {
-    /// Seals every chunk with the plan's threads; gives the objects in order, all of them durable.
-    fn all(&self) -> Result<Vec<Made>, SealError> {
-        let work = || {
-            if let Err(error) = self.work() {
-                let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-                if made.is_ok() {
-                    *made = Err(error);
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..self.plan.threads.min(self.count as usize) {
-                scope.spawn(work);
-            }
-            work();
-        });
-        let mut lock = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut made = std::mem::replace(&mut *lock, Ok(Vec::new()))?;
-        made.sort_unstable_by_key(|made| made.index);
-        Ok(made)
-    }
-
-    /// One worker. Reading is done in turns, which is also what hashes files in order; the rest runs alongside.
-    fn work(&self) -> Result<(), SealError> {
-        let mut sealer = Sealer::new().map_err(SealError::io("start zstd for", self.plan.pack_dir))?;
-        let mut plaintext = Vec::new();
-        let mut dirty = Dirty::new();
-        while self.made.lock().unwrap_or_else(PoisonError::into_inner).is_ok() {
-            let turn = self
-                .source
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .next(self.plan.chunk_size, &mut plaintext)?;
-            let Some((kind, index)) = turn else { break };
-            let (pack_uid, generation, count) = (self.plan.pack_uid, self.plan.generation, self.count);
-            let place = Place { kind, pack_uid, generation, index, count };
-            let object = sealer.seal(&self.keys, &place, &plaintext).map_err(|diagnosis| SealError::Object {
-                pack: hex::encode(pack_uid),
-                object: "(not stored: it failed its check from memory)".to_owned(),
-                index,
-                diagnosis,
-            })?;
-            let hash = *blake3::hash(object).as_bytes();
-            let new = self.vault.put_named(&hash, object, &mut dirty)?;
-            let object = ObjectRef { object_blake3: hash, object_len: object.len() as u64 };
-            if let Ok(made) = &mut *self.made.lock().unwrap_or_else(PoisonError::into_inner) {
-                made.push(Made { index, kind, object, new });
-            }
-        }
-        sync_folders(&dirty)
-    }
 }

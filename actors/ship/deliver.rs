@@ -3,6 +3,7 @@
 use super::load::Load;
 use super::plan::{Form, needs};
 use super::send::send;
+use super::stanzas::refresh;
 use super::target::{Made, PART, SINGLE, Target};
 use super::{ShipError, io, probe, receipts, there};
 use crate::export::MANIFEST_FILE;
@@ -115,6 +116,7 @@ fn try_deliver(
         marks.push((*form, plan.before, plan.gone));
     }
     if due.is_empty() {
+        failed.extend(stanzas(&runtime, node, d, &target));
         return ShipError::all(failed);
     }
     runtime.block_on(probe::trust(node, d, &target))?;
@@ -147,12 +149,18 @@ fn try_deliver(
                 failed.push(e);
                 stay.insert((form.name(), id));
                 if !goes_on {
-                    break;
+                    return ShipError::all(failed);
                 }
             }
         }
     }
+    failed.extend(stanzas(&runtime, node, d, &target));
     ShipError::all(failed)
+}
+
+/// Why stanzas there are not as they are here.
+fn stanzas(runtime: &tokio::runtime::Runtime, node: &Node, d: &Destination, to: &Arc<Target>) -> Option<ShipError> {
+    runtime.block_on(refresh(node, d, to)).err()
 }
 
 /// One pack in one form, with all that follows from its arrival.

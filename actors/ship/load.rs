@@ -4,6 +4,7 @@ use super::ShipError;
 use super::error::here;
 use super::plan::Form;
 use super::sum::{Item, Sum};
+use crate::anchor::{Log, proof_name};
 use crate::export::{ExportId, MANIFEST_FILE, PackManifest, SUMS_FILE, format_sums, read_text};
 use crate::node::Node;
 use crate::objects::layout;
@@ -107,8 +108,11 @@ pub fn required(node: &Node, export_id: &str) -> Result<Vec<String>, ShipError> 
     for uid in d.requires {
         let uid = hex::encode(uid);
         match node.store.load(&SEALINGS, &uid)? {
-            Some(s) => out.push(s.export_id),
-            None => {
+            // A pack that was sealed anew brings its new sealing, not this one.
+            Some(s) if node.store.load(&PACKS, &s.export_id)?.is_none_or(|p| p.pack_uid == uid) => {
+                out.push(s.export_id)
+            }
+            _ => {
                 let (pack, needs) = (export_id.to_owned(), format!("the sealing {uid}"));
                 return Err(ShipError::Missing { pack, needs });
             }
@@ -136,9 +140,17 @@ fn sealed(node: &Node, export_id: &str) -> Result<Load, ShipError> {
     if let Some((path, _)) = vault.stanza_problem(&uid)? {
         return Err(ShipError::AlteredHere(path.display().to_string()));
     }
-    for from in [vault.stanza_path(&uid), vault.stanza_sum_path(&uid)] {
+    // Of a key that was dropped, the note of it alone.
+    let shredded = vault.shredded(&uid)?.is_some();
+    let ours = |p: &std::path::PathBuf| p.exists() && p.extension().is_some_and(|e| e == "shredded") == shredded;
+    for from in vault.stanza_files(&uid).into_iter().filter(ours) {
         // New recipients are another stanza.
         items.push(Item { changes: true, ..Item::as_it_is(&below(&from), from)? });
+    }
+    let proof = Log::at(node.data.anchors()).proof_path(&uid);
+    if proof.is_file() {
+        // One that was lost here is made again at a newer checkpoint.
+        items.push(Item { changes: true, ..Item::as_it_is(&proof_name(&uid), proof)? });
     }
     let from = vault.descriptor_path(&uid);
     let last = Item::as_it_is(&below(&from), from)?;

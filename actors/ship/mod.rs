@@ -10,6 +10,7 @@
 //! | `plan` | what is still to be brought where, and in which order |
 //! | `load` | what a pack or a sealing consists of |
 //! | `send` | one load to one destination, resumed where it stopped |
+//! | `stanzas` | what changes of a sealing after its commit |
 //! | `target` | what can be done to a destination, within its time, memory and bandwidth |
 //! | `folder` | the same for a folder |
 //! | `probe` | whether a destination keeps its word |
@@ -27,6 +28,7 @@ mod plan;
 mod probe;
 mod receipts;
 mod send;
+mod stanzas;
 mod sum;
 mod target;
 mod there;
@@ -34,10 +36,13 @@ mod there;
 pub use board::{Board, Progress};
 pub use deliver::{ShipCounters, ship};
 pub use error::ShipError;
+pub(crate) use pace::Pace;
 pub(crate) use plan::with_needs;
 pub use plan::{Age, Form, due_at, wanted};
 pub use probe::{NO, YES, lies, probe_destination, trust_all};
 pub(crate) use receipts::forget as forget_receipts;
+pub(crate) use sum::{Item, Sum};
+pub(crate) use target::{Made, Seen, Target};
 pub use there::{anew_key, place_of};
 
 use error::io;

@@ -38,7 +38,7 @@ pub fn keep(store: &Store, destination: &str, export_id: &str, new: &[(String, R
 }
 
 fn is_of_sealing(path: &str) -> bool {
-    ["chunks/", "stanzas/", "descriptors/"].iter().any(|p| path.starts_with(p))
+    ["chunks/", "stanzas/", "descriptors/"].iter().any(|p| path.starts_with(p)) || path.ends_with(".tlog-proof")
 }
 
 /// Packs whose receipts stay, beside the newest that arrived and those that it builds on.

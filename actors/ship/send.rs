@@ -1,6 +1,6 @@
 //! One load to one destination: look, send what is not there, look again, and then the commit.
 //!
-//! Nothing there is ever overwritten, but for the stanza of a sealing whose descriptor is not there yet. What is there without a receipt, or is not as its receipt says, is read back and compared.
+//! Nothing there is ever overwritten, but for the stanza of a sealing. What is there without a receipt, or is not as its receipt says, is read back and compared.
 
 use super::load::Load;
 use super::plan::Form;
@@ -58,7 +58,6 @@ pub async fn send(node: &Node, target: &Arc<Target>, load: &Load) -> Result<Ship
         fresh: Vec::new(),
         kept_at: node.clock.since_boot_ms(),
         told_at: node.clock.since_boot_ms(),
-        is_committed: false,
         c: ShipCounters::default(),
     };
     let objects = load.items.len() as u64 + 1;
@@ -98,8 +97,6 @@ struct Sending<'a> {
     fresh: Vec<(String, Receipt)>,
     kept_at: u64,
     told_at: u64,
-    /// Whether the commit was there before.
-    is_committed: bool,
     c: ShipCounters,
 }
 
@@ -108,7 +105,6 @@ impl Sending<'_> {
         let items: Vec<&Item> = self.load.items.iter().collect();
         for look in 0.. {
             let there = self.target.list(&self.load.prefix, items.len()).await?;
-            self.is_committed = there.contains_key(&self.target.bucket.key(&self.name(&self.load.last)));
             let open: Vec<&Item> = items.iter().filter(|i| look == 0 || !self.is_settled(i, &there)).copied().collect();
             if self.round(&open, &there).await? == 0 {
                 break;
@@ -161,7 +157,7 @@ impl Sending<'_> {
                     seen: there.get(&self.target.bucket.key(&name)).cloned(),
                     receipt: self.receipts.get(&item.path).cloned(),
                     source: self.sources.get(item.sum.bytes()).cloned(),
-                    replaces: item.changes && !self.is_committed,
+                    replaces: item.changes,
                     item: (*item).clone(),
                     name,
                 };

@@ -27,7 +27,7 @@ pub struct Item {
     pub sum: Sum,
     /// Its length.
     pub bytes: u64,
-    /// Whether it may be another one here later, under the same name: what lies there is replaced until the commit stands.
+    /// Whether it may be another one here later, under the same name: what lies there is replaced.
     pub changes: bool,
 }
 

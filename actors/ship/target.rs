@@ -102,7 +102,8 @@ impl Target {
     /// For a node: its stop is heard, and what it leaves half written is its own.
     pub fn of(mut self, node: &Node) -> Self {
         self.stop = node.stop_flag();
-        let me = node.publishing.identity.to_public().to_string();
+        // The log's key, which stays while the node's own is rotated.
+        let me = node.publishing.anchor.key.public();
         let own = datanode_schema::files::sha256_hex(format!("{me}/{}", self.name).as_bytes());
         self.folder = self.folder.map(|f| f.with_temps(&own));
         self

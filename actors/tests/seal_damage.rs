@@ -121,7 +121,15 @@ fn replace_descriptor(fixture: &Fixture, change: impl FnOnce(&mut Vec<seal::Obje
     let old = &fixture.sealed.descriptor;
     let mut data = old.data_objects.clone();
     change(&mut data);
-    let new = seal::Descriptor::new(UID, old.generation, data, old.manifest_objects.clone(), Vec::new()).unwrap();
+    let new = seal::Descriptor::new(
+        UID,
+        old.generation,
+        data,
+        old.manifest_objects.clone(),
+        old.parity.objects.clone(),
+        Vec::new(),
+    )
+    .unwrap();
     fs::write(fixture.vault.descriptor_path(&UID), new.encode().unwrap()).unwrap();
 }
 
@@ -147,7 +155,8 @@ fn a_consistent_descriptor_that_drops_swaps_or_repeats_chunks_is_found_without_a
 fn the_three_causes_of_failure_are_told_apart() {
     let fixture = Fixture::new();
     let wrong_key = diagnoses(&fixture, &PackKey::from_bytes([1; 32]));
-    assert_eq!(wrong_key.len(), fixture.sealed.objects);
+    // Parity has no key.
+    assert_eq!(wrong_key.len(), fixture.sealed.descriptor.chunk_count as usize);
     assert!(wrong_key.iter().all(|diagnosis| *diagnosis == Diagnosis::Commitment));
 
     // An object whose name and descriptor were made to fit its altered ciphertext.
@@ -230,7 +239,9 @@ fn an_authentic_payload_that_unpacks_to_another_length_is_refused_at_that_length
         let mut data = sealed.descriptor.data_objects.clone();
         data[0] = seal::ObjectRef { object_blake3, object_len: bytes.len() as u64 };
         let manifest = sealed.descriptor.manifest_objects.clone();
-        let forged = seal::Descriptor::new([8; 16], 0, data, manifest, Vec::new()).unwrap();
+        let forged =
+            seal::Descriptor::new([8; 16], 0, data, manifest, sealed.descriptor.parity.objects.clone(), Vec::new())
+                .unwrap();
         fs::write(fixture.vault.descriptor_path(&[8; 16]), forged.encode().unwrap()).unwrap();
         let report = seal::verify(&fixture.vault, [8; 16], Some(&key)).unwrap();
         let found = |finding: &Finding| matches!(finding, Finding::Object { diagnosis: Diagnosis::Codec, .. });
@@ -253,7 +264,8 @@ fn a_descriptor_that_is_newer_or_not_canonical_is_refused() {
         text.replace("\"generation\":0", "\"generation\":00"),
         text.replace("\"generation\":0", "\"generation\":0,\"generation\":0"),
         text.replace("\"generation\":0", "\"generation\":0,\"hint\":0"),
-        text.replace("\"scheme\":\"none\"", "\"scheme\":\"nothing\""),
+        text.replace("\"rs-20-1\"", "\"nothing\""),
+        text.replace("\"rs-20-1\"", "\"none\""),
         text.replace("\"scheme\"", "\"\\u0073cheme\""),
         String::new(),
     ] {

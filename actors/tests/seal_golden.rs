@@ -197,14 +197,14 @@ fn the_golden_vault_verifies_opens_and_is_sealed_again_alike() {
     let fresh = Vault::open(&dir.path().join("fresh")).unwrap();
     let again = seal_golden_pack(&fresh).descriptor;
     let mut raw = 0;
-    for (old, new) in descriptor.leaves().zip(again.leaves()) {
+    for ((_, old), (_, new)) in descriptor.chunks().zip(again.chunks()) {
         let object = vault.get(&old.object_blake3, 1 << 24).unwrap();
         if Header::parse(&object).unwrap().codec == Codec::Raw {
             assert_eq!(old, new);
             raw += 1;
         }
     }
-    assert!(raw > 0 && descriptor.leaf_count == again.leaf_count);
+    assert!(raw > 0 && descriptor.chunk_count == again.chunk_count);
 }
 
 /// Runs the foreign reader; nothing where no interpreter was named.

@@ -48,7 +48,7 @@ fn seal_text(fixture: &Fixture, honest: &SealedManifest, text: &[u8]) {
         let list = if kind == ChunkType::Data { &mut data } else { &mut sealed };
         list.push(ObjectRef { object_blake3, object_len: object.len() as u64 });
     }
-    let descriptor = Descriptor::new(HOSTILE, 0, data, sealed, Vec::new()).unwrap();
+    let descriptor = Descriptor::new(HOSTILE, 0, data, sealed, Vec::new(), Vec::new()).unwrap();
     fs::write(fixture.vault.descriptor_path(&HOSTILE), descriptor.encode().unwrap()).unwrap();
 }
 

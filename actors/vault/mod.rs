@@ -3,24 +3,81 @@
 //! ```text
 //! chunks/<aa>/<hex BLAKE3>       immutable; published by link, never overwritten
 //! stanzas/<hex uid>.age          the wrapped pack key, and `<hex uid>.age.sha256` for `sha256sum -c`
+//!         <hex uid>.passphrases.json   what is public of recipients that a passphrase opens, where there are any
+//!         <hex uid>.shredded       in place of all of them: the key was dropped on purpose
 //! descriptors/<hex uid>.json     the public record; its presence is the commit of a sealing
 //! tmp/                           files being written; swept when nobody writes
-//! trash/<day>/                   what retention took away, restorable until emptied
+//! quarantine/<name>.<n>          what repair set aside: bad bytes are kept until a person removes them
+//! repair.log                     what repair tried, a JSON line each step
+//! tombstones, removed            what nothing needs, and what was let go
+//! trash/<day>/                   what earlier versions took away; still emptied
 //! .lock                          shared by writers, exclusive for the collector
 //! ```
 //!
-//! Owns names, durability and removal. Knows no key and no plaintext: what an object means is the sealing's affair.
+//! Owns names, durability, checking, repair and removal. What an object means is the sealing's affair.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `publish`, `stanza` | how a file comes to be here |
+//! | `finding` | what can be wrong: the three-way diagnosis |
+//! | `inventory`, `reading`, `check` | what should be here; reading it; everything that is wrong, as a list |
+//! | `repair`, `records`, `aside`, `sources` | putting right what can be; setting aside what was bad; where other copies are |
+//! | `index` | the trees that are made of descriptors |
+//! | `costs` | what a lost object costs |
+//! | `tombstones`, `retention` | what nothing needs: marked, later deleted |
+//! | `replica` | the second copy, kept in step |
+//! | `scrub`, `upkeep`, `incidents` | what a node does each night, and what it reports |
 
 #[cfg(feature = "node")]
 pub mod actor;
+#[cfg(feature = "node")]
+mod aside;
+mod base64;
+mod batch;
+pub mod beacon;
+pub mod challenge;
+mod check;
+#[cfg(feature = "node")]
+mod costs;
+mod finding;
+#[cfg(feature = "node")]
+mod index;
+mod inventory;
 mod publish;
+mod reading;
+#[cfg(feature = "node")]
+mod records;
+#[cfg(feature = "node")]
+mod repair;
+#[cfg(feature = "node")]
+pub mod replica;
 mod retention;
+#[cfg(feature = "node")]
+pub mod scrub;
+#[cfg(feature = "node")]
+mod sources;
 mod stanza;
+mod tombstones;
 #[cfg(feature = "node")]
 pub mod upkeep;
 
-pub(crate) use publish::{Dirty, sync_folders};
-pub use retention::{Emptied, Removed};
+pub(crate) use batch::{Adding, Written};
+pub use check::{ALL_PARTS, CheckPlan, CheckReport, Share, check_vault};
+pub use finding::{Class, Finding, Subject};
+#[cfg(feature = "node")]
+pub use index::{IndexMade, rebuild_index};
+pub use inventory::{Inventory, Log, Logged, Named, log_of};
+pub use reading::Depth;
+#[cfg(feature = "node")]
+pub use repair::{RepairPlan, Repaired, repair_vault};
+pub use retention::{Collect, Collected, Emptied};
+#[cfg(feature = "node")]
+pub use sources::{Copies, Remote};
+pub use stanza::{Shredded, stanza_names};
+pub use tombstones::{Mark, Tomb, Tombstones, read as read_tombstones};
+
+/// Sealings that were let go, and when (unix seconds).
+pub type Removed = std::collections::BTreeMap<PackUid, i64>;
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -52,12 +109,32 @@ impl Vault {
         Ok(Self { root: dir.to_path_buf(), threads, siblings: Vec::new() })
     }
 
+    /// The vault in this folder, which must be one; nothing is made.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn at(dir: &Path) -> Result<Self, SealError> {
+        if !dir.join("descriptors").is_dir() {
+            return Err(SealError::NotFound { what: "vault", path: dir.join("descriptors") });
+        }
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
+        Ok(Self { root: dir.to_path_buf(), threads, siblings: Vec::new() })
+    }
+
     /// Opens a vault, or a sealing as it was shipped: what it requires is looked for in the folders beside it, which are named by
     /// their sealings.
     pub fn open_shipped(dir: &Path) -> Result<Self, SealError> {
-        let mut vault = Self::open(dir)?;
-        let beside = fs::canonicalize(dir).map_err(SealError::io("open", dir))?;
-        let Some(beside) = beside.parent().map(Path::to_owned) else { return Ok(vault) };
+        Self::open(dir)?.with_those_beside()
+    }
+
+    /// Looks for what its sealings require in the folders beside it, which are named by their sealings.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn with_those_beside(mut self) -> Result<Self, SealError> {
+        let vault = &mut self;
+        let beside = fs::canonicalize(&vault.root).map_err(SealError::io("open", &vault.root))?;
+        let Some(beside) = beside.parent().map(Path::to_owned) else { return Ok(self) };
         let mut open = vault.descriptors()?;
         let mut met: std::collections::BTreeSet<PackUid> = open.iter().copied().collect();
         while let Some(uid) = open.pop() {
@@ -71,7 +148,7 @@ impl Vault {
                 }
             }
         }
-        Ok(vault)
+        Ok(self)
     }
 
     /// Where `name` is: in the vault, else in a folder beside it that has it.
@@ -92,6 +169,11 @@ impl Vault {
     /// The folder.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The folders beside it that it looks into.
+    pub(super) fn siblings(&self) -> impl Iterator<Item = &PathBuf> {
+        self.siblings.iter()
     }
 
     pub(crate) fn threads(&self) -> usize {

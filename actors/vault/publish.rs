@@ -31,16 +31,22 @@ impl Vault {
 
     /// Stores an object whose hash is known; the folders in `dirty` must be synced before anything refers to it.
     /// Says whether the object is new.
-    pub(crate) fn put_named(&self, hash: &[u8; 32], object: &[u8], dirty: &mut Dirty) -> Result<bool, SealError> {
+    fn put_named(&self, hash: &[u8; 32], object: &[u8], dirty: &mut Dirty) -> Result<bool, SealError> {
         let path = self.object_path(hash);
-        if let Some(folder) = path.parent() {
-            match fs::create_dir(folder) {
-                Ok(()) => _ = dirty.insert(self.root().join("chunks")),
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(SealError::io("create", folder)(error)),
-            }
-        }
+        self.make_folder(&path, dirty)?;
         self.publish(&path, object, dirty)
+    }
+
+    /// Makes the folder of an object where it is missing.
+    pub(super) fn make_folder(&self, path: &Path, dirty: &mut Dirty) -> Result<(), SealError> {
+        let Some(folder) = path.parent() else { return Ok(()) };
+        match fs::create_dir(folder) {
+            Ok(()) => _ = dirty.insert(self.root().join("chunks")),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(SealError::io("create", folder)(error)),
+        }
+        dirty.insert(folder.to_path_buf());
+        Ok(())
     }
 
     /// Commits a sealing: everything that its descriptor names must be durable before.
@@ -71,13 +77,8 @@ impl Vault {
 
     /// A durable file in `tmp/` with these bytes.
     pub(super) fn write_temp(&self, bytes: &[u8]) -> Result<PathBuf, SealError> {
-        let number = NEXT_TEMP.fetch_add(1, Ordering::Relaxed);
-        let temp = self.root().join("tmp").join(format!("{}-{number}", std::process::id()));
-        // A temp of this name can only be a dead process's: ours count up.
-        let written = File::create(&temp).and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        });
+        let (temp, mut file) = self.new_temp()?;
+        let written = file.write_all(bytes).and_then(|()| file.sync_all());
         match written {
             Ok(()) => Ok(temp),
             Err(error) => {
@@ -87,8 +88,17 @@ impl Vault {
         }
     }
 
+    /// An empty file in `tmp/`.
+    pub(super) fn new_temp(&self) -> Result<(PathBuf, File), SealError> {
+        let number = NEXT_TEMP.fetch_add(1, Ordering::Relaxed);
+        let temp = self.root().join("tmp").join(format!("{}-{number}", std::process::id()));
+        // A temp of this name can only be a dead process's: ours count up.
+        let file = File::create(&temp).map_err(SealError::io("create", &temp))?;
+        Ok((temp, file))
+    }
+
     /// Whether this name holds exactly these bytes; other bytes under it are an error.
-    fn holds(&self, path: &Path, bytes: &[u8]) -> Result<bool, SealError> {
+    pub(super) fn holds(&self, path: &Path, bytes: &[u8]) -> Result<bool, SealError> {
         let mut file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
@@ -106,9 +116,7 @@ impl Vault {
                 _ => break,
             }
         }
-        let why = "exists with other bytes and is never overwritten; it is damaged or of another sealing: run \
-                   `datanode vault check`, and move it away only once its replacement is at hand";
-        Err(SealError::integrity(path.display().to_string(), why))
+        Err(other_bytes(path))
     }
 
     /// Removes temps that a killed writer left, and says how many. Busy while anyone writes.
@@ -123,6 +131,13 @@ impl Vault {
         }
         Ok(swept)
     }
+}
+
+/// The name is taken by bytes that are not ours.
+pub(super) fn other_bytes(path: &Path) -> SealError {
+    let why = "exists with other bytes and is never overwritten; it is damaged or of another sealing: run \
+               `datanode vault check`, and move it away only once its replacement is at hand";
+    SealError::integrity(path.display().to_string(), why)
 }
 
 /// Makes the entries of these folders durable.

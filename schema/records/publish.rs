@@ -149,3 +149,33 @@ pub struct AnchorRecord {
     /// Unix seconds when a checkpoint first covered it.
     pub at: i64,
 }
+
+/// The last checkpoint that this node signed.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct LogHead {
+    /// Entries.
+    pub size: u64,
+    /// Root of the log's tree.
+    pub root: [u8; 32],
+    /// Unix seconds when it was noted.
+    pub at: i64,
+}
+
+/// How far reading the vault has come.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+pub struct ScrubRecord {
+    /// Hex of the last object that was read in this round; empty at its beginning.
+    pub cursor: String,
+    /// Unix seconds when the round began; 0 before the first.
+    pub began_at: i64,
+    /// Unix seconds when the last whole round ended, else 0.
+    pub ended_at: i64,
+    /// Unix seconds of the last reading.
+    pub read_at: i64,
+    /// Objects read at that time.
+    pub objects: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Things that were wrong at that time and are not repaired.
+    pub bad: u64,
+}

@@ -115,7 +115,8 @@ fn check(data: &DataDir, node: &datanode_actors::node::Node, export_id: &str) ->
     let vault = Vault::open(&data.vault()).map_err(|e| super::pack::of_seal(&e))?;
     let uids = vault.descriptors().map_err(|e| super::pack::of_seal(&e))?;
     let Some(uid) = uids.last() else { return Err(Failure::new(Code::NotFound, "the vault has no sealing")) };
-    let key = seal::unwrap_key(&vault, *uid, &node.publishing.identity).map_err(|e| super::pack::of_seal(&e))?;
+    let ring = node.publishing.keys.read().map_err(|e| super::pack::of_seal(&e))?;
+    let key = seal::unwrap_key(&vault, *uid, &ring).map_err(|e| super::pack::of_seal(&e))?;
     let opened = data.root().join("opened");
     if opened.exists() {
         std::fs::remove_dir_all(&opened).map_err(Failure::failed)?;

@@ -6,7 +6,9 @@ use crate::config::Settings;
 use crate::failure::{Code, Done, Failure};
 use crate::wiring::{key_file, open_store, registry};
 use datanode_actors::export::verify_pack;
+use datanode_actors::quarantine::incidents_of_files;
 use datanode_actors::seal::Identity;
+use datanode_actors::vault::{CheckPlan, Depth, Vault, check_vault, log_of};
 use datanode_schema::calendar::Calendar;
 use datanode_schema::clock::rfc3339_of;
 use datanode_schema::names::{Stage, Vendor};
@@ -38,6 +40,8 @@ pub fn doctor(g: &Global) -> Done {
     ];
     checks.push(Check { name: "buckets", result: super::buckets::check(&settings, &g.clock()) });
     checks.extend(state(&settings));
+    checks.push(Check { name: "vault", result: vault(&data) });
+    checks.push(Check { name: "anchor log", result: super::anchored::checkpoint_verifies(&settings) });
     checks.push(Check { name: "last pack", result: last_pack(&data, settings.node.threads) });
     for c in &checks {
         let (word, text) = match &c.result {
@@ -207,6 +211,29 @@ fn last_export(runs: &[(String, RunRecord)]) -> Result<String, String> {
         }
     }
     Ok("none yet".to_owned())
+}
+
+/// A look at every object of the vault, and at what incidents say of it.
+fn vault(data: &DataDir) -> Result<String, String> {
+    let Ok(vault) = Vault::at(&data.vault()) else { return Ok("none yet".into()) };
+    let (log, unread) = log_of(&data.anchors());
+    if let Some(why) = unread {
+        return Err(why);
+    }
+    let plan = CheckPlan { depth: Depth::Look, share: None, identity: None, log: &log };
+    let r = check_vault(&vault, &plan).map_err(|e| e.to_string())?;
+    let bad: Vec<String> = r.bad().map(ToString::to_string).collect();
+    if let Some(first) = bad.first() {
+        return Err(format!("{} things are wrong, such as {first}; see `datanode vault check`", bad.len()));
+    }
+    let incidents = incidents_of_files(data).map_err(|e| e.to_string())?;
+    let about = incidents.values().filter(|i| i.is_open() && i.artifact.starts_with("vault/")).count();
+    if about > 0 {
+        return Err(format!(
+            "{about} incidents about it are open; see `datanode-admin incident list --open` and vault/repair.log"
+        ));
+    }
+    Ok(format!("{} packs, {} objects, all there", r.packs, r.objects))
 }
 
 fn last_pack(data: &DataDir, threads: usize) -> Result<String, String> {

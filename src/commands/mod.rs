@@ -1,6 +1,7 @@
 //! What a person types: one file a command. Progress goes to stderr, results to stdout.
 
 mod anchor;
+mod anchored;
 mod audit;
 mod buckets;
 mod cli;
@@ -10,8 +11,10 @@ mod doctor;
 mod global;
 mod init;
 mod key;
+mod key_shred;
 mod nightly;
 mod offload;
+mod opening;
 mod pack;
 mod pack_diff;
 mod pack_open;
@@ -22,5 +25,9 @@ mod run;
 mod table;
 mod token;
 mod vault;
+mod vault_beacon;
+mod vault_check;
+mod vault_index;
+mod vault_repair;
 
 pub use cli::main;

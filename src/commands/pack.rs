@@ -1,18 +1,18 @@
 //! `datanode pack`. None of it opens the state: a training box has only the files.
 
+use super::anchored::{Anchored, public_key};
 use super::global::Global;
+use super::opening::{PassphraseArgs, opener};
 use super::table::{print, thousands};
 use super::{pack_open, pack_pull};
 use crate::failure::{Code, Done, Failure, printable};
-use crate::wiring::key_file;
 use clap::Subcommand;
 use datanode_actors::export::{
     MANIFEST_FILE, MANIFEST_SCHEMA, PackManifest, PackProblem, PackReport, SUMS_FILE, read_text, verify_holders,
     verify_pack,
 };
 use datanode_actors::quarantine::incidents_of_files;
-use datanode_actors::seal::Identity;
-use datanode_actors::seal::{self, Kind, SealError};
+use datanode_actors::seal::{self, Kind, SealError, Unwraps};
 use datanode_actors::vault::Vault;
 use datanode_schema::names::IncidentLabel;
 use datanode_schema::paths::DataDir;
@@ -31,6 +31,11 @@ pub enum PackCommand {
         /// The secret key that opens sealings [default: the configured seal.key_file, where it exists]
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
+        /// The public key of the log that sealings are anchored in, or a file that holds it [default: this node's]
+        #[arg(long, value_name = "PUBKEY|FILE")]
+        log_key: Option<String>,
     },
     /// What changed from one pack to another; both are verified first
     Diff {
@@ -54,7 +59,10 @@ pub enum PackCommand {
 pub fn pack(g: &Global, p: PackCommand) -> Done {
     match p {
         PackCommand::List => list(g),
-        PackCommand::Verify { path, key } => verify(g, &path, key.as_deref()),
+        PackCommand::Verify { path, key, passphrase, log_key } => {
+            let opener = || opener(g, key.as_deref(), &passphrase);
+            verify(g, &path, &Keys { opener: &opener, log: log_key.as_deref() })
+        }
         PackCommand::Diff { a, b } => super::pack_diff::diff(g, &a, &b),
         PackCommand::Schema => {
             print!("{MANIFEST_SCHEMA}");
@@ -160,7 +168,13 @@ fn incidents_of_packs(data: &DataDir) -> Result<BTreeMap<String, Vec<Labelled>>,
     Ok(out)
 }
 
-fn verify(g: &Global, path: &Path, key: Option<&Path>) -> Done {
+/// The keys that were named for verifying sealings.
+struct Keys<'a> {
+    opener: Opener<'a>,
+    log: Option<&'a str>,
+}
+
+fn verify(g: &Global, path: &Path, keys: &Keys<'_>) -> Done {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let is_vault = |p: &Path| p.join("descriptors").is_dir();
     // Whatever stands there: what is no plain file is refused, not passed over.
@@ -168,7 +182,7 @@ fn verify(g: &Global, path: &Path, key: Option<&Path>) -> Done {
         return report(g, path, verify_pack(path, threads));
     }
     if is_vault(path) {
-        return verify_vault(g, path, key);
+        return verify_vault(g, path, keys);
     }
     let data = DataDir::new(path);
     let packs = pack_folders(&data);
@@ -192,7 +206,7 @@ fn verify(g: &Global, path: &Path, key: Option<&Path>) -> Done {
         note(report(g, p, found));
     }
     if is_vault(&data.vault()) {
-        note(verify_vault(g, &data.vault(), key));
+        note(verify_vault(g, &data.vault(), keys));
     }
     match worst {
         Some(f) => Err(Failure::new(f.code, format!("{}: not everything verifies; see above", path.display()))),
@@ -245,40 +259,48 @@ fn report(g: &Global, path: &Path, found: Option<PackReport>) -> Done {
     Ok(())
 }
 
-/// The key that was named, or the configured one where it is there.
-pub(super) fn identity(g: &Global, key: Option<&Path>) -> Result<Option<Identity>, Failure> {
-    let path = match key {
-        Some(p) => p.to_owned(),
-        None => match g.settings().ok().map(|s| key_file(&s)).filter(|p| p.is_file()) {
-            Some(p) => p,
-            None => return Ok(None),
-        },
-    };
-    Identity::read(&path).map(Some).map_err(|e| of_seal(&e))
-}
+/// What opens sealings, where there is something.
+type Opener<'a> = &'a dyn Fn() -> Result<Option<Box<dyn Unwraps>>, Failure>;
 
-fn verify_vault(g: &Global, path: &Path, key: Option<&Path>) -> Done {
+fn verify_vault(g: &Global, path: &Path, keys: &Keys<'_>) -> Done {
     let vault = Vault::open_shipped(path).map_err(|e| of_seal(&e))?;
-    let identity = identity(g, key)?;
+    let opener = (keys.opener)()?;
+    let log_key = public_key(g, keys.log)?;
     let mut problems = Vec::new();
     let uids = vault.descriptors().map_err(|e| of_seal(&e))?;
     for uid in &uids {
         let hex_uid = hex::encode(uid);
-        let checked = match &identity {
-            Some(i) => seal::unwrap_key(&vault, *uid, i).and_then(|k| seal::verify(&vault, *uid, Some(&k))),
+        let shredded = vault.shredded(uid).map_err(|e| of_seal(&e))?;
+        let opens = opener.as_ref().filter(|_| shredded.is_none());
+        let anchored = match vault.descriptor(uid).map(|d| Anchored::of(path, &d, log_key.as_deref())) {
+            Ok(Ok(anchored)) => anchored,
+            Ok(Err(f)) => {
+                problems.push(format!("{hex_uid}: {}", f.message));
+                Anchored::No
+            }
+            // Said below.
+            Err(_) => Anchored::No,
+        };
+        let checked = match opens {
+            Some(o) => seal::unwrap_key(&vault, *uid, o.as_ref()).and_then(|k| seal::verify(&vault, *uid, Some(&k))),
             None => seal::verify(&vault, *uid, None),
         };
         match checked {
             Ok(r) if r.is_ok() => {
-                let how =
-                    if identity.is_some() { "decrypted and compared" } else { "objects and root only: no key at hand" };
+                let how = match &shredded {
+                    Some(of) => format!("objects and root only: its key was dropped at {}", of.shredded_at),
+                    None if opens.is_some() => "decrypted and compared".to_owned(),
+                    None => "objects and root only: no key at hand".to_owned(),
+                };
                 if g.json {
                     println!(
                         "{}",
-                        serde_json::json!({"pack_uid": hex_uid, "objects": r.objects, "bytes": r.stored_bytes, "key": identity.is_some()})
+                        serde_json::json!({"pack_uid": hex_uid, "objects": r.objects, "bytes": r.stored_bytes, "key": opens.is_some(),
+                            "shredded": shredded.is_some(), "anchored": anchored.index()})
                     );
                 } else {
-                    println!("good     {hex_uid}  {} objects, {} bytes, {how}", r.objects, thousands(r.stored_bytes));
+                    let (bytes, log) = (thousands(r.stored_bytes), anchored.in_words());
+                    println!("good     {hex_uid}  {} objects, {bytes} bytes, {how}, {log}", r.objects);
                 }
             }
             Ok(r) => problems.extend(r.findings.iter().map(|p| format!("{hex_uid}: {p}"))),

@@ -1,7 +1,8 @@
 //! `datanode pack open`: a sealed pack, or a part of it, becomes plain files again.
 
 use super::global::Global;
-use super::pack::{identity, of_seal};
+use super::opening::{PassphraseArgs, opener};
+use super::pack::of_seal;
 use super::pack_pull::{Secrets, access, of_object, of_pull};
 use super::table::thousands;
 use crate::failure::{Code, Done, Failure, printable};
@@ -9,7 +10,7 @@ use chrono::NaiveDate;
 use clap::Args;
 use datanode_actors::export::{ExportId, PackManifest, Selection};
 use datanode_actors::pull::{PullPlan, Wanted, open_there};
-use datanode_actors::seal::{self, Identity, OpenReport, PackKey, PackUid};
+use datanode_actors::seal::{self, OpenReport, PackKey, PackUid, Unwraps};
 use datanode_actors::vault::Vault;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -46,6 +47,8 @@ pub struct OpenArgs {
     /// The secret key [default: the configured seal.key_file]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
     /// Of a bucket: which node's packs, where it has several
     #[arg(long)]
     source: Option<String>,
@@ -62,14 +65,16 @@ pub struct OpenArgs {
 /// # Errors
 /// 2 usage, 3 integrity or a wrong key, 4 contract, 5 no such pack, dataset or session.
 pub fn run(g: &Global, a: &OpenArgs) -> Done {
-    let Some(identity) = identity(g, a.key.as_deref())? else {
-        return Err(Failure::usage("no key: name the secret key with --key FILE"));
+    let Some(opener) = opener(g, a.key.as_deref(), &a.passphrase)? else {
+        return Err(Failure::usage(
+            "no key: name the secret key with --key FILE, or a passphrase with --passphrase-file",
+        ));
     };
     let wanted = Selection { dataset: a.dataset.clone(), date: a.date, file: a.file.clone() };
     if a.from.contains("://") {
-        return there(g, a, &identity, &wanted);
+        return there(g, a, opener.as_ref(), &wanted);
     }
-    let (uid, report, elsewhere) = here(Path::new(&a.from), a, &identity, &wanted)?;
+    let (uid, report, elsewhere) = here(Path::new(&a.from), a, opener.as_ref(), &wanted)?;
     tell(g, a, &hex::encode(uid), report, &elsewhere, None);
     Ok(())
 }
@@ -101,7 +106,7 @@ fn tell(g: &Global, a: &OpenArgs, uid: &str, r: OpenReport, elsewhere: &BTreeSet
 }
 
 /// Out of a bucket; what is fetched is what is needed.
-fn there(g: &Global, a: &OpenArgs, identity: &Identity, wanted: &Selection) -> Done {
+fn there(g: &Global, a: &OpenArgs, opener: &dyn Unwraps, wanted: &Selection) -> Done {
     let wanted_pack = match (&a.id, a.latest) {
         (Some(id), _) => Wanted::Id(id.clone()),
         (None, true) => Wanted::Latest,
@@ -120,7 +125,7 @@ fn there(g: &Global, a: &OpenArgs, identity: &Identity, wanted: &Selection) -> D
         dry_run: false,
         identity: None,
     };
-    let done = open_there(&plan, identity, wanted, &|line| eprintln!("{}", printable(line))).map_err(of_pull)?;
+    let done = open_there(&plan, opener, wanted, &|line| eprintln!("{}", printable(line))).map_err(of_pull)?;
     tell(g, a, &done.pack_uid, done.report, &done.elsewhere, Some(done.downloaded_bytes));
     Ok(())
 }
@@ -128,7 +133,7 @@ fn there(g: &Global, a: &OpenArgs, identity: &Identity, wanted: &Selection) -> D
 fn here(
     path: &Path,
     a: &OpenArgs,
-    identity: &Identity,
+    opener: &dyn Unwraps,
     wanted: &Selection,
 ) -> Result<(PackUid, OpenReport, BTreeSet<String>), Failure> {
     if !path.join("descriptors").is_dir() {
@@ -136,7 +141,7 @@ fn here(
         return Err(Failure::new(Code::NotFound, what));
     }
     let vault = Vault::open_shipped(path).map_err(|e| of_seal(&e))?;
-    let (uid, key) = choose(&vault, a, identity)?;
+    let (uid, key) = choose(&vault, a, opener)?;
     if wanted.is_everything() {
         let report = seal::open(&vault, uid, &key, &a.to, None).map_err(|e| of_seal(&e))?;
         return Ok((uid, report, BTreeSet::new()));
@@ -150,8 +155,8 @@ fn here(
 }
 
 /// The sealing that is meant, and its key.
-fn choose(vault: &Vault, a: &OpenArgs, identity: &Identity) -> Result<(PackUid, PackKey), Failure> {
-    let unwrap = |uid: &PackUid| seal::unwrap_key(vault, *uid, identity).map_err(|e| of_seal(&e));
+fn choose(vault: &Vault, a: &OpenArgs, opener: &dyn Unwraps) -> Result<(PackUid, PackKey), Failure> {
+    let unwrap = |uid: &PackUid| seal::unwrap_key(vault, *uid, opener).map_err(|e| of_seal(&e));
     let uids = vault.descriptors().map_err(|e| of_seal(&e))?;
     let by_export = a.latest || a.id.as_ref().is_some_and(|i| ExportId::parse(i).is_some());
     if by_export {

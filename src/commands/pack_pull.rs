@@ -1,13 +1,14 @@
 //! `datanode pack pull`: no state, no configuration; a machine that has only this program.
 
 use super::global::Global;
+use super::opening::PassphraseArgs;
 use super::table::thousands;
 use crate::failure::{Code, Done, Failure, printable};
 use crate::secrets;
 use datanode_actors::objects::pointer::{MAX_POINTER, Pointer};
 use datanode_actors::objects::{Access, Fault, ObjectError};
 use datanode_actors::pull::{PullError, PullFault, PullPlan, Pulled, Wanted, pull};
-use datanode_actors::seal::Identity;
+use datanode_actors::seal::{Identity, Unwraps};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -52,11 +53,13 @@ pub struct PullArgs {
     #[arg(long, value_name = "REF")]
     token: Option<String>,
     /// The sealed pack instead of the plain one; implied by a URL of …/sealed/SOURCE
-    #[arg(long, requires = "identity")]
+    #[arg(long)]
     sealed: bool,
     /// The secret key that opens sealed packs
     #[arg(long, value_name = "KEYFILE")]
     identity: Option<PathBuf>,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
     /// Downloads at once
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     parallel: u16,
@@ -94,10 +97,15 @@ pub fn run(g: &Global, a: PullArgs) -> Done {
     let bucket = access.open_for(Duration::from_secs(a.timeout.into())).map_err(of_object)?;
     let above = url.trim_end_matches('/').rsplit('/').nth(1);
     let is_sealed = a.sealed || above == Some("sealed");
-    let identity = match (is_sealed, &a.identity) {
-        (false, _) => None,
-        (true, Some(file)) => Some(Identity::read(file).map_err(|e| super::pack::of_seal(&e))?),
-        (true, None) => return Err(Failure::usage("sealed packs need the key that opens them: --identity KEYFILE")),
+    let identity: Option<Box<dyn Unwraps>> = match (is_sealed, &a.identity, a.passphrase.read()?) {
+        (false, ..) => None,
+        (true, Some(_), Some(_)) => return Err(Failure::usage("a key and a passphrase: name one of them")),
+        (true, Some(file), None) => Some(Box::new(Identity::read(file).map_err(|e| super::pack::of_seal(&e))?)),
+        (true, None, Some(passphrase)) => Some(Box::new(passphrase)),
+        (true, None, None) => {
+            let what = "sealed packs need the key that opens them: --identity KEYFILE, or --passphrase-file FILE";
+            return Err(Failure::usage(what));
+        }
     };
     let wanted = match (pointer, a.id) {
         (Some(p), _) => Wanted::Id(p.export_id),

@@ -14,9 +14,9 @@ pub enum TokenCommand {
     New {
         /// What it is called: letters, digits, `-`, `_`, `.`
         name: String,
-        /// What it may do: packs:read or metrics:read
-        #[arg(long, default_value = PACKS_READ, value_parser = SCOPES)]
-        scope: String,
+        /// What it may do: packs:read, metrics:read, proofs:read; several with commas between
+        #[arg(long, default_value = PACKS_READ, value_delimiter = ',', value_parser = SCOPES)]
+        scope: Vec<String>,
         /// Void after so many days [default: never]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3650))]
         days: Option<u32>,
@@ -44,13 +44,17 @@ pub fn token(g: &Global, t: &TokenCommand) -> Done {
     let tokens = Tokens::new(&data);
     match t {
         TokenCommand::New { name, scope, days } => {
+            let mut scope = scope.clone();
+            scope.sort();
+            scope.dedup();
+            let scope = scope.join(",");
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
             if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
                 return Err(Failure::usage(format!(
                     "{name:?}: a token's name has 1 to 64 letters, digits, `-`, `_`, `.`"
                 )));
             }
-            let token = tokens.add(name, scope, g.clock().now(), *days).map_err(Failure::failed)?;
+            let token = tokens.add(name, &scope, g.clock().now(), *days).map_err(Failure::failed)?;
             if g.json {
                 println!("{}", serde_json::json!({"name": name, "scope": scope, "token": token}));
             } else {

@@ -150,7 +150,7 @@ OffloadSettings {
     kib_per_second: u64 = 0,
 } }
 section! { /// `[serve]`
-ServeSettings { listen: String = String::new() } }
+ServeSettings { listen: String = String::new(), requests_per_minute: u32 = 600 } }
 section! { /// `[log]`
 LogSettings { level: String = "info".into(), format: String = "human".into() } }
 

@@ -1,7 +1,7 @@
-//! The node's own HTTP: health, metrics, and packs for a training box in the same network. Off by default, read-only, bounded.
+//! The node's own HTTP: health, metrics, packs for a training box in the same network, and proofs for who may not read them. Off by default, read-only, bounded.
 //!
 //! It runs on a thread of its own, so that neither the arbiter waits for a slow reader nor a reader for the arbiter. Nothing but standing
-//! packs' own files can be read, and none of it without a token; a token is not enough for anything else, because there is nothing else.
+//! packs' own files and public records can be read, and none of it without a token; a token is not enough for anything else, because there is nothing else.
 //!
 //! | file | owns |
 //! |---|---|
@@ -11,11 +11,16 @@
 //! | `origin` | where a request comes from, and how it names the node |
 //! | `packs` | which files that are |
 //! | `range`, `metrics` | one header; one page |
+//! | `proofs`, `problem` | what is public of sealings, and the log; how its errors look |
+//! | `limit` | how often a token may ask for that |
 
+mod limit;
 mod listen;
 mod metrics;
 mod origin;
 mod packs;
+mod problem;
+mod proofs;
 mod range;
 mod routes;
 pub mod tokens;

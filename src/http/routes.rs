@@ -5,14 +5,18 @@
 //! /v1/packs?limit=N&before=ID                        the packs that stand, the newest first       packs:read
 //! /v1/packs/latest.pointer                           which is the newest                          packs:read
 //! /v1/packs/exports/<source>/…                       as in a bucket                               packs:read
+//! /v1/sealings … /v1/manifests … /v1/anchors …       see `proofs`                                 proofs:read
 //! ```
 
+use super::limit::Limit;
 use super::listen::Peer;
 use super::metrics;
 use super::origin::{host, near};
 use super::packs::{Packs, Served};
+use super::problem::{nothing, problem};
+use super::proofs;
 use super::range::{Part, part};
-use super::tokens::{METRICS_READ, PACKS_READ, Said, Tokens};
+use super::tokens::{METRICS_READ, PACKS_READ, PROOFS_READ, Said, Tokens};
 use crate::config::Settings;
 use axum::Router;
 use axum::body::Body;
@@ -37,6 +41,7 @@ pub struct Context {
     packs: Packs,
     tokens: Tokens,
     clock: Clock,
+    limit: Limit,
     busy: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
@@ -48,13 +53,24 @@ impl Context {
             packs: Packs::new(node.clone()),
             tokens: Tokens::new(&settings.data_dir),
             clock: node.clock.clone(),
+            limit: Limit::new(settings.serve.requests_per_minute),
             busy: Box::new(busy),
         }
     }
 }
 
-type Shared = State<Arc<Context>>;
-type Answer = Response<Body>;
+impl Context {
+    pub(super) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    pub(super) fn packs(&self) -> &Packs {
+        &self.packs
+    }
+}
+
+pub(super) type Shared = State<Arc<Context>>;
+pub(super) type Answer = Response<Body>;
 
 /// All of it.
 pub fn router(context: Context) -> Router {
@@ -66,7 +82,13 @@ pub fn router(context: Context) -> Router {
         .route("/v1/packs", get(list))
         .route("/v1/packs/latest.pointer", get(newest))
         .route("/v1/packs/exports/{source}/{*path}", get(file))
-        .fallback(|| async { text(StatusCode::NOT_FOUND, "there is nothing here\n") })
+        .merge(proofs::router())
+        .fallback(|request: Request| async move {
+            if proofs::is_ours(request.uri().path()) {
+                return nothing();
+            }
+            text(StatusCode::NOT_FOUND, "there is nothing here\n")
+        })
         .layer(middleware::from_fn_with_state(context.clone(), gate))
         .with_state(context)
 }
@@ -79,7 +101,13 @@ async fn gate(State(c): Shared, ConnectInfo(peer): ConnectInfo<Peer>, request: R
         "/healthz" | "/readyz" | "/metrics" if near => return last(next.run(request).await),
         "/healthz" | "/readyz" => None,
         "/metrics" => Some(METRICS_READ),
+        path if proofs::is_ours(path) => Some(PROOFS_READ),
         _ => Some(PACKS_READ),
+    };
+    // These have one form of errors.
+    let say = |status: StatusCode, why: &str| match scope {
+        Some(PROOFS_READ) => problem(status, why),
+        _ => text(status, &format!("{why}\n")),
     };
     let presented = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
     let presented = presented.and_then(|v| v.split_once(' ')).filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
@@ -87,13 +115,22 @@ async fn gate(State(c): Shared, ConnectInfo(peer): ConnectInfo<Peer>, request: R
     let (tokens, now) = (c.tokens.clone(), c.clock.now());
     let said = tokio::task::spawn_blocking(move || tokens.ask(&token, scope, now)).await.unwrap_or(Said::Unknown);
     match said {
-        Said::Granted if !peer.granted() => {
-            last(text(StatusCode::SERVICE_UNAVAILABLE, "too many are served; ask again later\n"))
+        Said::Granted(_) if !peer.granted() => {
+            last(say(StatusCode::SERVICE_UNAVAILABLE, "too many are served; ask again later"))
         }
-        Said::Granted => next.run(request).await,
-        Said::OtherScope => last(text(StatusCode::FORBIDDEN, "the token has another scope\n")),
+        Said::Granted(name) if scope == Some(PROOFS_READ) => match c.limit.take(&name, tokio::time::Instant::now()) {
+            Ok(()) => next.run(request).await,
+            Err(wait) => {
+                let mut answer = say(StatusCode::TOO_MANY_REQUESTS, "the token has made its requests of this minute");
+                let seconds = header::HeaderValue::from(wait.as_secs().saturating_add(1));
+                answer.headers_mut().insert(header::RETRY_AFTER, seconds);
+                answer
+            }
+        },
+        Said::Granted(_) => next.run(request).await,
+        Said::OtherScope => last(say(StatusCode::FORBIDDEN, "the token has another scope")),
         Said::Unknown => {
-            let mut answer = text(StatusCode::UNAUTHORIZED, "a token is needed: Authorization: Bearer …\n");
+            let mut answer = say(StatusCode::UNAUTHORIZED, "a token is needed: Authorization: Bearer …");
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
             last(answer)
         }
@@ -248,7 +285,7 @@ fn text(status: StatusCode, body: &str) -> Answer {
     answer(status, &[(header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned())], Body::from(body.to_owned()))
 }
 
-fn answer(status: StatusCode, headers: &[(HeaderName, String)], body: Body) -> Answer {
+pub(super) fn answer(status: StatusCode, headers: &[(HeaderName, String)], body: Body) -> Answer {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     for (name, value) in headers {

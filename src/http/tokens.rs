@@ -15,8 +15,10 @@ use std::path::{Path, PathBuf};
 pub const PACKS_READ: &str = "packs:read";
 /// May read `/metrics` from another machine.
 pub const METRICS_READ: &str = "metrics:read";
+/// May read what is public of sealings, and the anchor log.
+pub const PROOFS_READ: &str = "proofs:read";
 /// Every scope.
-pub const SCOPES: [&str; 2] = [PACKS_READ, METRICS_READ];
+pub const SCOPES: [&str; 3] = [PACKS_READ, METRICS_READ, PROOFS_READ];
 /// The longest file of tokens that is read, bytes.
 const MAX_FILE: u64 = 1 << 20;
 /// What a token begins with, so that a leaked one is recognised.
@@ -28,7 +30,7 @@ const PREFIX: &str = "dnt_";
 pub struct Token {
     /// What it is called.
     pub name: String,
-    /// What it may do.
+    /// What it may do: scopes with commas between.
     pub scope: String,
     /// Hex SHA-256 of it.
     pub sha256: String,
@@ -39,10 +41,10 @@ pub struct Token {
 }
 
 /// What a presented token may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// What was asked.
-    Granted,
+    /// What was asked; the token's name.
+    Granted(String),
     /// Other things.
     OtherScope,
     /// Nothing: there is none, it is unknown, revoked or void.
@@ -129,7 +131,8 @@ impl Tokens {
             let mut kept = [0u8; 32];
             let known = hex::decode_to_slice(&t.sha256, &mut kept).is_ok() && same(&kept, &hash);
             if known && t.expires_at.is_none_or(|e| now < e) {
-                said = if scope.is_none_or(|s| t.scope == s) { Said::Granted } else { Said::OtherScope };
+                let may = scope.is_none_or(|s| t.scope.split(',').any(|t| t == s));
+                said = if may { Said::Granted(t.name.clone()) } else { Said::OtherScope };
             }
         }
         said
@@ -203,9 +206,14 @@ mod tests {
         let now: DateTime<Utc> = "2026-03-01T00:00:00Z".parse().unwrap();
         let box_ = tokens.add("box", PACKS_READ, now, Some(1)).unwrap();
         let graphs = tokens.add("graphs", METRICS_READ, now, None).unwrap();
+        let both = tokens.add("both", "packs:read,proofs:read", now, None).unwrap();
         assert!(tokens.add("box", PACKS_READ, now, None).is_err());
         let ask = |t: &str, at: DateTime<Utc>| tokens.ask(t, Some(PACKS_READ), at);
-        assert_eq!((ask(&box_, now), ask(&graphs, now)), (Said::Granted, Said::OtherScope));
+        assert_eq!((ask(&box_, now), ask(&graphs, now)), (Said::Granted("box".into()), Said::OtherScope));
+        assert_eq!(ask(&both, now), Said::Granted("both".into()));
+        assert_eq!(tokens.ask(&both, Some(PROOFS_READ), now), Said::Granted("both".into()));
+        assert_eq!(tokens.ask(&both, Some("packs"), now), Said::OtherScope);
+        assert_eq!(tokens.ask(&box_, Some(PROOFS_READ), now), Said::OtherScope);
         assert_eq!(ask(&box_, now + chrono::Duration::days(1)), Said::Unknown);
         assert_eq!((ask("", now), ask(&box_[..20], now)), (Said::Unknown, Said::Unknown));
         let file = dir.path().join("keys/tokens.json");

@@ -294,6 +294,20 @@ pub const COMMANDS: &[Command] = &[
         args: &[needed("export_id", Kind::ExportId), flag("why", Kind::Text)],
     },
     Command {
+        name: "vault",
+        words: "vault",
+        summary: "the vault: sealings, objects, when it was read through, what is wrong, what waits for deletion, the replica",
+        example: "vault",
+        args: &[],
+    },
+    Command {
+        name: "anchor",
+        words: "anchor",
+        summary: "the log that sealings are anchored in: size, root, last checkpoint, sealings that are not in it",
+        example: "anchor",
+        args: &[],
+    },
+    Command {
         name: "ship.status",
         words: "ship",
         summary: "destinations: what they were seen to do, what arrived last, what waits, what is on its way, what failed",

@@ -3,6 +3,7 @@
 //! On the wire a day is `YYYY-MM-DD`, a time RFC 3339 in UTC, a hash hex, an absent thing null. Lists come as pages:
 //! `total` (matches), `offset`, `limit`, `rows`.
 
+mod anchor;
 mod books;
 mod coverage;
 mod desk;
@@ -17,6 +18,7 @@ mod retention;
 mod runs;
 mod ship;
 mod status;
+mod vault;
 mod vendors;
 mod work;
 
@@ -34,6 +36,7 @@ pub use retention::{Pinned, Retention};
 pub use runs::{RunDetails, RunRow, StageRow};
 pub use ship::{DestinationRow, ShipStatus, Shipped};
 pub use status::{Counted, Status};
+pub use vault::VaultStatus;
 pub use vendors::{CapabilityRow, DemotionRow, VendorDetails, VendorRow, Vendors};
 pub use work::{AnswerRow, BookmarkRow, LeaseRow, QueueList, TaskRow, WindowRow};
 
@@ -102,9 +105,11 @@ fn dispatch(ctx: &AdminContext, name: &str, a: &Args, uid: u32) -> Result<Value,
         "runs.show" => value(runs::show(ctx, a)?),
         "packs" => value(packs::list(ctx, a)?),
         "packs.show" => value(packs::show(ctx, a)?),
+        "vault" => value(vault::show(ctx)?),
         "retention.plan" => value(retention::show(ctx, a)?),
         "retention.pin" => value(retention::pin(ctx, a, uid)?),
         "retention.unpin" => value(retention::unpin(ctx, a, uid)?),
+        "anchor" => value(anchor::anchor(ctx)?),
         "ship.status" => value(ship::status(ctx)?),
         "ship.reload" => value(ship::reload(ctx, uid)?),
         "ship.now" => value(ship::now(ctx)?),

@@ -118,6 +118,15 @@ const SHIP: &[Block] = &[
     ),
 ];
 
+const ANCHOR: &[Block] = &[Block::Fields(&[
+    f("log", "/name", Plain),
+    f("entries", "/size", Number),
+    f("root", "/root", Plain),
+    f("signed", "/signed_at", Plain),
+    f("waiting", "/waiting", Number),
+    o("error", "/error", Plain),
+])];
+
 const REDIRECTED: &[Block] = &[Block::Fields(&[
     f("destinations", "/destinations", Plain),
     f("added", "/added", Plain),
@@ -137,6 +146,7 @@ pub(super) fn blocks(cmd: &str) -> &'static [Block] {
         "demotions" => DEMOTIONS,
         "config" => CONFIG,
         "config.reload" => RELOADED,
+        "anchor" => ANCHOR,
         "ship.status" => SHIP,
         "ship.reload" => REDIRECTED,
         "ship.now" => BEGUN,

@@ -202,6 +202,7 @@ pub(super) fn blocks(cmd: &str) -> &'static [Block] {
         "qc.explain" => EXPLAIN,
         "incident.list" => INCIDENTS,
         "incident.show" | "incident.open" | "incident.close" => INCIDENT,
+        "vault" => retention::VAULT,
         _ => retention::blocks(cmd),
     }
 }
