@@ -62,7 +62,7 @@ pub fn open(dir: &Path, plan: &Plan<'_>) -> Fallible<Arc<Node>> {
         source: "bench".into(),
         config_sha256: String::new(),
         threads: 2,
-        publishing: Publishing::for_key(Identity::generate(), LogKey::generate("test").unwrap()),
+        publishing: Publishing::for_key(Identity::generate(), LogKey::generate("test")?),
         registry: Registry::parse(&sources)?,
     })))
 }

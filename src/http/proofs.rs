@@ -179,7 +179,7 @@ async fn sealings(State(c): Shared, headers: HeaderMap, q: Asked<Sealings>) -> A
 /// A page of sealings; the cursor is the place in the order, so that a sealing that went in between does not end it.
 fn listed(c: &Context, q: &Sealings, limit: usize) -> Result<Value, String> {
     let store = &c.node().store;
-    let vault = vault(c)?;
+    let Some(vault) = vault(c)? else { return Ok(json!({"sealings": [], "next_before": null})) };
     let standing = vault.descriptors().map_err(|e| e.to_string())?;
     let records: BTreeMap<String, SealingRecord> =
         store.load_all(&SEALINGS, &[]).map_err(|e| e.to_string())?.into_iter().collect();
@@ -218,7 +218,8 @@ fn listed(c: &Context, q: &Sealings, limit: usize) -> Result<Value, String> {
 
 async fn descriptor(State(c): Shared, headers: HeaderMap, name: Named, q: Asked<Empty>) -> Answer {
     of_sealing(c, headers, name, q, |c, uid| {
-        let text = match vault(c)?.descriptor(&uid) {
+        let Some(vault) = vault(c)? else { return Ok(Found::Nothing) };
+        let text = match vault.descriptor(&uid) {
             Ok(d) => d.encode().map_err(|e| e.to_string())?,
             Err(SealError::NotFound { .. }) => return Ok(Found::Nothing),
             Err(e) => return Err(e.to_string()),
@@ -345,8 +346,11 @@ fn head(c: &Context) -> Result<Option<Head>, String> {
     log(c).head(c.node().publishing.anchor.key.public()).map_err(|e| e.to_string())
 }
 
-fn vault(c: &Context) -> Result<Vault, String> {
-    Vault::open(&c.node().data.vault()).map_err(|e| e.to_string())
+/// None before anything was sealed: reading makes no folders.
+fn vault(c: &Context) -> Result<Option<Vault>, String> {
+    let folder = c.node().data.vault();
+    let there = folder.join("descriptors").is_dir();
+    there.then(|| Vault::open(&folder)).transpose().map_err(|e| e.to_string())
 }
 
 fn read(path: &std::path::Path, most: u64) -> Result<Option<Vec<u8>>, String> {
