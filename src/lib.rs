@@ -9,6 +9,7 @@ pub mod commands;
 pub mod config;
 pub mod failure;
 pub mod http;
+mod keyfiles;
 pub mod panic;
 pub mod places;
 pub mod reload;

@@ -2,16 +2,15 @@
 
 use crate::config::{FRED_KEY, Settings, VendorSettings};
 use crate::failure::{Code, Failure};
+pub use crate::keyfiles::{key_file, keys_of, log_key_file, make_private, write_new_key};
+use crate::keyfiles::{log_key, standing_keys};
 use crate::{places, secrets};
-use datanode_actors::anchor::LogKey;
-use datanode_actors::keyring::Keys;
 use datanode_actors::node::{Node, NodeParts, RunCaps};
 use datanode_actors::objects::Access;
 use datanode_actors::publishing::{
     AnchorRules, Destination, Destinations, ExportRules, Keep, OffloadRules, Publishing, Replica, VaultRules,
 };
 use datanode_actors::queue::Purse;
-use datanode_actors::seal::{Identity, Recipient};
 use datanode_actors::vendor::fetch::Fetcher;
 use datanode_actors::vendor::{Endpoint, Http};
 use datanode_schema::clock::Clock;
@@ -22,7 +21,7 @@ use datanode_schema::registry::{Registry, Sources, check_adjustment, check_feed,
 use datanode_schema::store::{Store, StoreError, StoreOptions};
 use datanode_schema::trees;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -188,19 +187,6 @@ fn warn_unserved(registry: &Registry, enabled: &BTreeSet<Vendor>) {
     }
 }
 
-/// Makes a folder that only its owner may enter.
-///
-/// # Errors
-/// It cannot be made.
-pub fn make_private(dir: &Path) -> Result<(), Failure> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|e| Failure::failed(format!("{}: cannot be made: {e}; check data_dir", dir.display())))
-}
-
 /// Opens the state with its lock.
 ///
 /// # Errors
@@ -230,34 +216,8 @@ pub fn of_store(e: StoreError) -> Failure {
     Failure::new(code, e.to_string())
 }
 
-/// Where the node's key is.
-pub fn key_file(settings: &Settings) -> PathBuf {
-    if settings.seal.key_file.as_os_str().is_empty() {
-        settings.data_dir.join("keys/node.key")
-    } else {
-        settings.seal.key_file.clone()
-    }
-}
-
 fn publishing(settings: &Settings) -> Result<Publishing, Failure> {
-    let path = key_file(settings);
-    if !path.is_file() {
-        let stanzas = std::fs::read_dir(settings.data_dir.join("vault/stanzas")).is_ok_and(|mut d| d.next().is_some());
-        if stanzas {
-            return Err(Failure::usage(format!(
-                "{}: the node's key is gone, and the vault has packs that were sealed with it; put the key back, or point seal.key_file at it",
-                path.display()
-            )));
-        }
-        write_new_key(&path)?;
-        tracing::warn!(path = %path.display(), "a new key was made; keep a copy elsewhere: without it no sealed pack opens");
-    }
-    let keys = keys_of(settings)?;
-    // What is wrong with a key or a list is said at the start, not when the night is over.
-    keys.read().map_err(Failure::usage)?;
-    if datanode_actors::keyring::is_under_way(&path) {
-        tracing::warn!("a rotation of the node's key was begun and not ended; run `datanode key rotate` again");
-    }
+    let keys = standing_keys(settings)?;
     let (e, r) = (&settings.export, &settings.retention);
     Ok(Publishing {
         keys,
@@ -272,51 +232,7 @@ fn publishing(settings: &Settings) -> Result<Publishing, Failure> {
     })
 }
 
-/// The node's keys: the file, the lists beside it, and the recipients of the settings.
-///
-/// # Errors
-/// Exit 2: the settings name what is no recipient.
-pub fn keys_of(settings: &Settings) -> Result<Keys, Failure> {
-    let named = settings.seal.recipients.split(',').map(str::trim).filter(|r| !r.is_empty());
-    let recipients = named.map(|r| r.parse::<Recipient>().map_err(|e| Failure::usage(format!("seal.recipients: {e}"))));
-    Ok(Keys::of_file(&key_file(settings), recipients.collect::<Result<_, _>>()?))
-}
-
-/// Where the log's key is.
-pub fn log_key_file(settings: &Settings) -> PathBuf {
-    if settings.anchor.key_file.as_os_str().is_empty() {
-        settings.data_dir.join("keys/anchor.key")
-    } else {
-        settings.anchor.key_file.clone()
-    }
-}
-
-/// The log's key; made where there is neither key nor log.
-fn log_key(settings: &Settings) -> Result<LogKey, Failure> {
-    let path = log_key_file(settings);
-    if path.is_file() {
-        return LogKey::read(&path).map_err(Failure::usage);
-    }
-    let log = DataDir::new(settings.data_dir.clone()).anchors().join("checkpoint");
-    if log.exists() {
-        return Err(Failure::usage(format!(
-            "{}: the key of the anchor log is gone, and the log goes on under no other; put it back, or point anchor.key_file at it",
-            path.display()
-        )));
-    }
-    let name = match settings.anchor.name.as_str() {
-        "" => format!("{}/{}", host_id(settings).replace([' ', '+'], "-"), settings.node.source),
-        name => name.to_owned(),
-    };
-    let key = LogKey::generate(&name).map_err(Failure::usage)?;
-    if let Some(folder) = path.parent() {
-        make_private(folder)?;
-    }
-    key.write_new(&path).map_err(Failure::failed)?;
-    Ok(key)
-}
-
-/// How the vault is looked after, with the secrets of its replica.
+/// How the vault is looked after, secrets resolved.
 ///
 /// # Errors
 /// A reference that leads to nothing.
@@ -422,20 +338,8 @@ fn check_destination(d: &Destination) -> Result<(), Failure> {
     opened.map_err(|e| Failure::usage(format!("ship.destinations.{}: {e}", d.name)))
 }
 
-/// Makes a key and writes it, 0600; an existing file is never replaced.
-///
-/// # Errors
-/// It exists, or cannot be written.
-pub fn write_new_key(path: &Path) -> Result<Identity, Failure> {
-    if let Some(parent) = path.parent() {
-        make_private(parent)?;
-    }
-    let identity = Identity::generate();
-    identity.write_new(path).map_err(Failure::failed)?;
-    Ok(identity)
-}
-
-fn host_id(settings: &Settings) -> String {
+/// The producer's name: of the settings, else of the machine.
+pub fn host_id(settings: &Settings) -> String {
     if !settings.node.host_id.is_empty() {
         return settings.node.host_id.clone();
     }

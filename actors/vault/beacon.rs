@@ -154,7 +154,7 @@ fn lines(text: &str) -> Option<Beacon> {
     if lines.next()? != FIRST {
         return None;
     }
-    let node = lines.next()?.strip_prefix("node ")?.to_owned();
+    let node = lines.next()?.strip_prefix("node ").filter(|name| is_name(name))?.to_owned();
     let at = when(lines.next()?.strip_prefix("time ")?)?;
     let checkpoint = match lines.next()?.strip_prefix("checkpoint ")? {
         "none" => None,
@@ -185,6 +185,12 @@ fn lines(text: &str) -> Option<Beacon> {
         }
     }
     (held.len() as u64 <= sealings).then_some(Beacon { node, at, checkpoint, scrubbed_at, sealings, held, answers })
+}
+
+/// Whether a log may be called so (C2SP signed-note).
+fn is_name(name: &str) -> bool {
+    let odd = |c: char| c.is_whitespace() || c.is_control() || c == '+';
+    !name.is_empty() && name.chars().count() <= 200 && !name.chars().any(odd)
 }
 
 fn held_of(line: &str) -> Option<Held> {

@@ -40,6 +40,8 @@ mod check;
 #[cfg(feature = "node")]
 mod costs;
 mod finding;
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "node")]
 mod index;
 mod inventory;
