@@ -377,7 +377,8 @@ fn a_sealing_stays_in_the_bucket_while_a_kept_one_names_its_chunks() {
         let d: Value = serde_json::from_slice(&text).unwrap();
         requires
             .push(d["requires"].as_array().unwrap().iter().map(|r| r.as_str().unwrap().to_owned()).collect::<Vec<_>>());
-        let objects = d["data_objects"].as_array().unwrap().iter().chain(d["manifest_objects"].as_array().unwrap());
+        let lists = [&d["data_objects"], &d["manifest_objects"], &d["parity"]["objects"]];
+        let objects = lists.into_iter().flat_map(|list| list.as_array().unwrap());
         let chunks = objects.map(|o| o["object_blake3"].as_str().unwrap()).map(|h| format!("chunks/{}/{h}", &h[..2]));
         for path in chunks.chain([
             format!("stanzas/{uid}.age"),

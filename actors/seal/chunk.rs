@@ -260,7 +260,7 @@ pub enum Opener<'a> {
     Chunk(&'a ChunkSecret),
 }
 
-/// Seals in place: `object` holds room for a header, and then the payload. Gives the payload's BLAKE3.
+/// Seals in place: `object` holds room for a header, and then the payload.
 pub(super) fn assemble(
     backend: Backend,
     keys: &ChunkKeys,
@@ -268,21 +268,20 @@ pub(super) fn assemble(
     codec: Codec,
     plaintext_len: usize,
     object: &mut Vec<u8>,
-) -> Result<blake3::Hash, Diagnosis> {
+) -> Result<(), Diagnosis> {
     let limits = || Diagnosis::Header("length beyond the limits");
     let (head, payload) = object.split_at_mut_checked(HEADER).ok_or_else(limits)?;
     let plaintext_len = u32::try_from(plaintext_len).map_err(|_| limits())?;
     let payload_len = u32::try_from(payload.len()).map_err(|_| limits())?;
     let aad = Header::aad(place, codec, plaintext_len, payload_len);
-    let hash = blake3::hash(payload);
-    let salt = keys.salt(&aad, &hash);
+    let salt = keys.salt(&aad, &blake3::hash(payload));
     let secret = keys.expand(&salt, &aad).ok_or(Diagnosis::Commitment)?;
     for (to, from) in head.iter_mut().zip(aad.iter().chain(&salt).chain(&secret.commitment)) {
         *to = *from;
     }
     let tag = backend.seal(&secret.key, &secret.nonce, &aad, payload).map_err(|_| Diagnosis::Aead)?;
     object.extend_from_slice(&tag);
-    Ok(hash)
+    Ok(())
 }
 
 /// Checks that an object is the chunk of this place, without any key.

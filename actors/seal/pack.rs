@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 use sha2::{Digest, Sha256};
 
-use super::chunk::{HEADER, PAD, TAIL};
+use super::chunk::PAD;
 use super::error::SealError;
 use super::manifest::MAX_MANIFEST;
 use super::paths::{self, MANIFEST, SUMS, Sum};
@@ -132,16 +132,14 @@ impl StreamReader {
         Self { dir: dir.to_path_buf(), ahead: files.into_iter().collect(), current: None, next: 0 }
     }
 
-    /// Fills `buffer` with room for a header and the next chunk of at most `size` bytes; the last one is padded with zeros. Gives its
-    /// index, or nothing at the end of the stream. Every file that ends in it has been compared with its sum.
+    /// Fills `buffer` with the next chunk of at most `size` bytes; the last one is padded with zeros. Gives its index,
+    /// or nothing at the end of the stream. Every file that ends in it has been compared with its sum.
     pub(crate) fn next_chunk(&mut self, size: usize, buffer: &mut Vec<u8>) -> Result<Option<u32>, SealError> {
         buffer.clear();
-        buffer.resize(HEADER, 0);
-        let full = size.saturating_add(HEADER);
-        buffer.reserve(size.saturating_add(TAIL));
-        while buffer.len() < full {
+        buffer.reserve(size.saturating_add(1));
+        while buffer.len() < size {
             let Some(mut current) = self.take_current()? else { break };
-            let want = current.left.min(full.saturating_sub(buffer.len()) as u64);
+            let want = current.left.min(size.saturating_sub(buffer.len()) as u64);
             let before = buffer.len();
             let read =
                 (&current.file).take(want).read_to_end(buffer).map_err(SealError::io("read", &current.path))? as u64;
@@ -152,11 +150,10 @@ impl StreamReader {
             }
             if current.left == 0 { current.finish()? } else { self.current = Some(current) }
         }
-        if buffer.len() == HEADER && self.current.is_none() && self.ahead.is_empty() {
+        if buffer.is_empty() && self.current.is_none() && self.ahead.is_empty() {
             return Ok(None);
         }
-        let plaintext = buffer.len().saturating_sub(HEADER);
-        buffer.resize(HEADER.saturating_add(plaintext.next_multiple_of(PAD)), 0);
+        buffer.resize(buffer.len().next_multiple_of(PAD), 0);
         let index = self.next;
         self.next = index.checked_add(1).ok_or_else(|| SealError::internal("too many chunks"))?;
         Ok(Some(index))

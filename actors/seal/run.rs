@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
 use super::ObjectRef;
-use super::chunk::{ChunkKeys, ChunkType, HEADER, Place, Sealer};
+use super::chunk::{ChunkKeys, ChunkType, Place, Sealer};
 use super::error::SealError;
 use super::pack::StreamReader;
 use super::parity::{GROUP, Shard};
@@ -46,7 +46,6 @@ impl<'a> Source<'a> {
         } else {
             let (head, tail) = self.text.split_at_checked(size).unwrap_or((self.text, &[]));
             buffer.clear();
-            buffer.resize(HEADER, 0);
             buffer.extend_from_slice(head);
             self.text = tail;
             ChunkType::Manifest
@@ -138,10 +137,10 @@ impl Run<'_> {
         if self.reference {
             sealer = sealer.by_reference();
         }
-        let mut chunk = Vec::new();
+        let mut plaintext = Vec::new();
         while !self.failed() {
             let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-            let turn = source.next(self.plan.chunk_size, &mut chunk)?;
+            let turn = source.next(self.plan.chunk_size, &mut plaintext)?;
             drop(source);
             let Some((kind, index)) = turn else { break };
             let (pack_uid, generation, count) = (self.plan.pack_uid, self.plan.generation, self.count);
@@ -152,7 +151,7 @@ impl Run<'_> {
                 self.write(&place, object)
             };
             let made =
-                sealer.seal_with(&self.keys, &place, &mut chunk, hand).map_err(|diagnosis| SealError::Object {
+                sealer.seal_with(&self.keys, &place, &plaintext, hand).map_err(|diagnosis| SealError::Object {
                     pack: hex::encode(pack_uid),
                     object: "(not stored: it failed its check from memory)".to_owned(),
                     index,

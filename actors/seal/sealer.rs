@@ -10,11 +10,10 @@ const ZSTD_LEVEL: i32 = 1;
 pub struct Sealer {
     backend: Backend,
     compressor: zstd::bulk::Compressor<'static>,
-    /// Room for a header, then what zstd made of a plaintext.
-    small: Vec<u8>,
+    /// Room for a header, then what zstd made of a plaintext; in the end the object.
+    made: Vec<u8>,
     /// What zstd made of that again.
     check: Vec<u8>,
-    chunk: Vec<u8>,
     object: Vec<u8>,
 }
 
@@ -24,9 +23,8 @@ impl Sealer {
         Ok(Self {
             backend: Backend::chosen(),
             compressor: zstd::bulk::Compressor::new(ZSTD_LEVEL)?,
-            small: Vec::new(),
+            made: Vec::new(),
             check: Vec::new(),
-            chunk: Vec::new(),
             object: Vec::new(),
         })
     }
@@ -40,54 +38,46 @@ impl Sealer {
 
     /// The object of this plaintext at this place, opened again from memory and compared. The same arguments make the same bytes.
     pub fn seal(&mut self, keys: &ChunkKeys, place: &Place, plaintext: &[u8]) -> Result<&[u8], Diagnosis> {
-        let (mut chunk, mut object) = (std::mem::take(&mut self.chunk), std::mem::take(&mut self.object));
-        chunk.clear();
-        chunk.resize(HEADER, 0);
-        chunk.extend_from_slice(plaintext);
-        let done = self.seal_with(keys, place, &mut chunk, |made| {
+        let mut object = std::mem::take(&mut self.object);
+        let done = self.seal_with(keys, place, plaintext, |made| {
             object.clear();
             object.extend_from_slice(made);
         });
-        (self.chunk, self.object) = (chunk, object);
+        self.object = object;
         done.map(|()| self.object.as_slice())
     }
 
-    /// Seals a chunk without copying it: `chunk` holds room for a header and then the plaintext, and is used up. The object goes to
-    /// `hand`; then it is opened again from memory and compared with the plaintext, because what a bad compressor or memory did
-    /// to it must not reach the vault. What `hand` made of it is given only where it held.
-    ///
-    /// A raw chunk is compared by the BLAKE3 that its salt was made from: the plaintext itself was encrypted in its place.
+    /// Hands the object of this plaintext at this place to `hand`; then it is opened again from memory and compared with the
+    /// plaintext, because what a bad compressor or memory did to it must not reach the vault. What `hand` made of it is given
+    /// only where it held.
     pub(super) fn seal_with<T>(
         &mut self,
         keys: &ChunkKeys,
         place: &Place,
-        chunk: &mut Vec<u8>,
+        plaintext: &[u8],
         hand: impl FnOnce(&[u8]) -> T,
     ) -> Result<T, Diagnosis> {
-        let plaintext = chunk.get(HEADER..).unwrap_or_default();
         let len = plaintext.len();
         if len == 0 || len > MAX_PLAINTEXT {
             return Err(Diagnosis::Header("length beyond the limits"));
         }
         let bound = HEADER.saturating_add(zstd::zstd_safe::compress_bound(len));
-        if self.small.len() < bound {
-            self.small.resize(bound, 0);
+        if self.made.len() < bound {
+            self.made.resize(bound, 0);
         }
-        let room = self.small.get_mut(HEADER..).unwrap_or_default();
+        let room = self.made.get_mut(HEADER..).unwrap_or_default();
         let size = self.compressor.compress_to_buffer(plaintext, room).map_err(|_| Diagnosis::Codec)?;
-        let held;
-        let made;
-        if size.saturating_mul(100) <= len.saturating_mul(95) {
-            self.small.truncate(HEADER.saturating_add(size));
-            assemble(self.backend, keys, place, Codec::Zstd, len, &mut self.small)?;
-            made = hand(&self.small);
-            held = open(self.backend, &mut self.small, place, Opener::Pack(keys), &mut self.check)? == plaintext;
+        let codec = if size.saturating_mul(100) <= len.saturating_mul(95) {
+            self.made.truncate(HEADER.saturating_add(size));
+            Codec::Zstd
         } else {
-            let hash = assemble(self.backend, keys, place, Codec::Raw, len, chunk)?;
-            made = hand(chunk);
-            let opened = open(self.backend, chunk, place, Opener::Pack(keys), &mut self.check)?;
-            held = opened.len() == len && blake3::hash(opened) == hash;
-        }
-        if held { Ok(made) } else { Err(Diagnosis::Codec) }
+            self.made.truncate(HEADER);
+            self.made.extend_from_slice(plaintext);
+            Codec::Raw
+        };
+        assemble(self.backend, keys, place, codec, len, &mut self.made)?;
+        let handed = hand(&self.made);
+        let opened = open(self.backend, &mut self.made, place, Opener::Pack(keys), &mut self.check)?;
+        if opened == plaintext { Ok(handed) } else { Err(Diagnosis::Codec) }
     }
 }

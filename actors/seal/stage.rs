@@ -57,8 +57,8 @@ pub struct SealCounters {
 /// Sealings that a new one may borrow from, beside what they borrow from themselves.
 const BASES: usize = 3;
 
-/// The stage of the nightly cycle: what earlier nights left unsealed, oldest first; `export_id`; and what borrows from a
-/// sealing that was replaced. What is not tonight's pack is logged where it fails, and the night is none the worse for it.
+/// The stage of the nightly cycle: what earlier nights left unsealed, oldest first; what borrows from a sealing
+/// that was replaced; then `export_id`. What is not tonight's pack is logged where it fails, and the night is none the worse for it.
 ///
 /// # Errors
 /// [`SealStageError`] of tonight's pack, and the store's; doing it again goes on.
@@ -87,8 +87,9 @@ pub fn seal_night(node: &Node, export_id: &str) -> Result<SealCounters, SealStag
             }
         }
     }
-    let counters = seal_pack(node, export_id)?;
+    // Before tonight's pack, which then builds on what is to stay.
     let repacked = repack(node, &vault)?;
+    let counters = seal_pack(node, export_id)?;
     Ok(SealCounters { caught_up, failed, repacked, ..counters })
 }
 
