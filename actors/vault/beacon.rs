@@ -20,6 +20,7 @@ use super::base64;
 use super::challenge::Challenge;
 use super::{Vault, challenge};
 use crate::anchor::{Head, LogKey, verify_note};
+#[cfg(feature = "node")]
 use crate::node::Node;
 use crate::seal::{PackUid, SealError, chunk::MAX_OBJECT};
 use chrono::{DateTime, Utc};
@@ -315,6 +316,7 @@ pub fn said_of_scrub(anchors: &Path, public: &str) -> Option<DateTime<Utc>> {
     Beacon::read("the beacon", &note, public).ok()?.scrubbed_at
 }
 
+#[cfg(feature = "node")]
 /// Writes the beacon of a node, `anchors/beacon`; at every moment it is a whole one. `scrubbed_at` is when the last whole scrub ended.
 ///
 /// # Errors

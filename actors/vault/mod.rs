@@ -36,16 +36,20 @@ mod base64;
 mod batch;
 pub mod beacon;
 pub mod challenge;
+#[cfg(feature = "node")]
 mod check;
 #[cfg(feature = "node")]
 mod costs;
+#[cfg(feature = "node")]
 mod finding;
 #[doc(hidden)]
 pub mod fuzzing;
 #[cfg(feature = "node")]
 mod index;
+#[cfg(feature = "node")]
 mod inventory;
 mod publish;
+#[cfg(feature = "node")]
 mod reading;
 #[cfg(feature = "node")]
 mod records;
@@ -64,11 +68,15 @@ mod tombstones;
 pub mod upkeep;
 
 pub(crate) use batch::{Adding, Written};
+#[cfg(feature = "node")]
 pub use check::{ALL_PARTS, CheckPlan, CheckReport, Share, check_vault};
+#[cfg(feature = "node")]
 pub use finding::{Class, Finding, Subject};
 #[cfg(feature = "node")]
 pub use index::{IndexMade, rebuild_index};
+#[cfg(feature = "node")]
 pub use inventory::{Inventory, Log, Logged, Named, log_of};
+#[cfg(feature = "node")]
 pub use reading::Depth;
 #[cfg(feature = "node")]
 pub use repair::{RepairPlan, Repaired, repair_vault};
