@@ -104,13 +104,16 @@ fn lost_chunks_are_sealed_again_from_the_plain_pack_even_without_the_sealed_mani
         [3]
     );
 
-    // A file that was altered, one that was cut and one that is gone cost the chunks that they lie in, and no others.
+    // A file that was altered and one that is gone cost the chunks that these bytes lie in, and no others.
     let copy = fixture.dir.path().join("copy");
     for (path, bytes) in tree(&fixture.pack()) {
         fs::create_dir_all(copy.join(&path).parent().unwrap()).unwrap();
         fs::write(copy.join(path), bytes).unwrap();
     }
     fs::remove_file(copy.join("data/c/exact.parquet")).unwrap();
+    let mut altered = fs::read(copy.join("data/e/more.parquet")).unwrap();
+    altered[20 * CHUNK] ^= 1;
+    fs::write(copy.join("data/e/more.parquet"), altered).unwrap();
     let made = remade(&fixture, descriptor, &copy, &all);
     assert!(made.len() < whole.len() && made.len() + 3 >= whole.len(), "{}", made.len());
     assert!(made.iter().all(|(index, object)| whole[index] == *object));
