@@ -71,8 +71,11 @@ impl Inventory {
             match vault.descriptor(&uid) {
                 Ok(d) => {
                     if let Some(why) = log.get(&uid).and_then(|l| contradiction(&d, l)) {
-                        let (s, c) = (Subject::Descriptor(uid), Class::FailedAuthentication);
-                        inv.findings.push(Finding::bad(s, c, why));
+                        // The same root names the same objects: then it is a digit that rotted. Another root is another sealing.
+                        let same =
+                            log.get(&uid).is_some_and(|l| (l.root, l.generation) == (d.merkle_root, d.generation));
+                        let class = if same { Class::StorageRot } else { Class::FailedAuthentication };
+                        inv.findings.push(Finding::bad(Subject::Descriptor(uid), class, why));
                     }
                     inv.descriptors.push(d);
                 }
