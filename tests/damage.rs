@@ -271,7 +271,9 @@ fn a_wrong_key_exits_3_and_opens_nothing() {
 fn a_damaged_chunk_opens_nothing_and_what_was_half_written_does_not_look_like_a_pack() {
     let c = Copy::new();
     let vault = c.data.join("vault");
-    let chunk = tree(&vault.join("chunks")).into_keys().next().unwrap();
+    // Of these parity is not read where nothing is lost.
+    let of_a_chunk = |name: &String| std::fs::read(vault.join("chunks").join(name)).unwrap()[6] != 2;
+    let chunk = tree(&vault.join("chunks")).into_keys().find(of_a_chunk).unwrap();
     let file = vault.join("chunks").join(&chunk);
     let mut bytes = std::fs::read(&file).unwrap();
     let middle = bytes.len() / 2;

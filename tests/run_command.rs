@@ -257,7 +257,8 @@ fn init_writes_what_a_first_night_needs_and_never_overwrites() {
     let list = n.run(&["pack", "list", "--config", config.to_str().unwrap()]).exits(0);
     assert!(list.out.contains(id), "{}", list.out);
     n.run(&["doctor", "--config", config.to_str().unwrap()]).exits(0);
-    assert!(!dir.join("data/keys").exists(), "the configured key is the one that is used");
+    assert!(!dir.join("data/keys").exists(), "the configured keys are those that are used");
+    assert!(dir.join("keys/anchor.key").is_file());
 }
 
 // --- rebuild ---

@@ -52,6 +52,19 @@ impl Log {
         self.dir.join("proofs").join(proof_name(uid))
     }
 
+    /// Held by whoever writes a checkpoint, until it is dropped; waits for the other one.
+    ///
+    /// # Errors
+    /// The lock file cannot be made.
+    pub fn lock(&self) -> Result<File, AnchorError> {
+        let path = self.dir.join(".lock");
+        let made = std::fs::create_dir_all(&self.dir)
+            .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path));
+        let file = made.map_err(AnchorError::io("open", &path))?;
+        file.lock().map_err(AnchorError::io("lock", &path))?;
+        Ok(file)
+    }
+
     /// The newest checkpoint as it was signed; None where there is no log yet.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The log's key and the texts that it signs (C2SP signed-note: a text, an empty line, a line a signature).
 
 use super::AnchorError;
+use super::log::MAX_CHECKPOINT;
 use rand_core::{OsRng, RngCore};
 use signed_note::{Note, StandardSigner, StandardVerifier, VerifierList};
 use std::fmt;
@@ -151,6 +152,9 @@ pub fn with_signatures(note: &[u8], other: &[u8], public: &str) -> Result<Vec<u8
     let mut all = String::from_utf8_lossy(note).into_owned();
     for line in more.lines().filter(|l| own.lines().all(|o| o != *l)) {
         all += &format!("{line}\n");
+    }
+    if all.len() as u64 > MAX_CHECKPOINT {
+        return Err(bad(format!("would make the checkpoint longer than {MAX_CHECKPOINT} bytes")));
     }
     verify_note(what, all.as_bytes(), public)?;
     Ok(all.into_bytes())

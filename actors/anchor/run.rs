@@ -10,12 +10,13 @@
 
 use super::checkpoint::Head;
 use super::log::{Book, Log, read};
-use super::proof::Proof;
+use super::proof::{MAX_PROOF, Proof};
 use super::tiles::{FULL, Grow, TilePath};
 use super::{AnchorError, Entry, entry};
 use crate::node::Node;
 use crate::seal::{Descriptor, Kind, PackUid, SealError};
 use crate::vault::Vault;
+use crate::vault::beacon::{self, Beacon};
 use datanode_schema::clock::Clock;
 use datanode_schema::failpoint;
 use datanode_schema::files;
@@ -48,8 +49,13 @@ pub struct AnchorCounters {
 pub fn anchor(node: &Node) -> Result<AnchorCounters, AnchorError> {
     let log = Log::at(node.data.anchors());
     let key = &node.publishing.anchor.key;
+    let _one_at_a_time = log.lock()?;
     let signed = log.head(key.public())?;
-    let last = node.store.load(&LOG_HEADS, &key.public().to_owned())?;
+    let last = match node.store.load(&LOG_HEADS, &key.public().to_owned())? {
+        Some(last) => Some(last),
+        // The state is new or was lost: what was signed before lies in what was given out.
+        None => given_out(&log, key.public()),
+    };
     let mut out = AnchorCounters::default();
     let mut batch = Publish::new(node.data.root())?;
     let (mut tree, mut book) = standing(&log, signed, last.as_ref(), &mut batch)?;
@@ -93,6 +99,19 @@ pub fn anchor(node: &Node) -> Result<AnchorCounters, AnchorError> {
         sweep(&log, before, head.size);
     }
     Ok(out)
+}
+
+/// The newest head in the proofs and the beacon that lie beside the log, as far as this key signed them.
+fn given_out(log: &Log, public: &str) -> Option<LogHead> {
+    let proofs = std::fs::read_dir(log.dir().join("proofs")).into_iter().flatten().flatten();
+    let of_proof = |path: &Path| {
+        let proof = Proof::decode("a proof", &read(path, MAX_PROOF).ok()??).ok()?;
+        Head::verify("a proof", &proof.checkpoint, public).ok()
+    };
+    let beacon = read(&beacon::path(log.dir()), beacon::MAX_NOTE).ok().flatten();
+    let of_beacon = beacon.and_then(|note| Beacon::read("the beacon", &note, public).ok()?.checkpoint);
+    let all = proofs.filter_map(|e| of_proof(&e.path())).chain(of_beacon);
+    all.max_by_key(|h| h.size).map(|h| LogHead { size: h.size, root: h.root, at: 0 })
 }
 
 /// Reads the log up to its checkpoint: the tree, the sealings in it. Tiles that are not what they should be are put into `mend`.

@@ -124,6 +124,12 @@ impl Keys {
         let ring = self.read()?;
         let (key, stanza) = match vault.stanza(&uid)? {
             Some(stanza) => (ring.unwrap_stanza(vault, &uid, &stanza)?, stanza),
+            // Another key than that of its chunks would open nothing, and look right.
+            None if vault.shredded(&uid)?.is_some() || vault.descriptor_path(&uid).exists() => {
+                let what = format!("stanza of sealing {}", hex::encode(uid));
+                let why = "is gone, and the sealing is complete; `datanode vault repair` looks for a copy";
+                return Err(SealError::integrity(what, why));
+            }
             None => {
                 let key = PackKey::generate()?;
                 vault.put_passphrases(&uid, &ring.passphrases_of(&uid))?;

@@ -1,8 +1,9 @@
 //! Wrapping keys anew: to other recipients, and nothing else changes. No object, descriptor or proof knows of it.
 
 use super::Ring;
-use crate::seal::{PackUid, SealError, Unwraps, unwrap, wrap};
-use crate::vault::Vault;
+use crate::seal::chunk::ChunkKeys;
+use crate::seal::{PackKey, PackUid, SealError, Unwraps, unwrap, wrap};
+use crate::vault::{Vault, fits};
 use datanode_schema::failpoint;
 
 /// What was done.
@@ -35,6 +36,10 @@ pub fn rewrap_all(vault: &Vault, ring: &Ring, only_missing: bool) -> Result<Rewr
             continue;
         }
         match ring.unwrap_stanza(vault, &uid, &stanza) {
+            Ok(key) if !is_of(vault, &uid, &key) => {
+                let why = "its stanza is another sealing's; `datanode vault repair` looks for its own";
+                done.unopened.push((uid, why.to_owned()));
+            }
             Ok(key) => {
                 let new = wrap(&key, &ring.recipients_of(&uid)?)?;
                 vault.put_passphrases(&uid, &ring.passphrases_of(&uid))?;
@@ -47,4 +52,10 @@ pub fn rewrap_all(vault: &Vault, ring: &Ring, only_missing: bool) -> Result<Rewr
         }
     }
     Ok(done)
+}
+
+/// Whether this key is that of the sealing, as far as its chunks tell: age unwraps any stanza of the same recipient.
+fn is_of(vault: &Vault, uid: &PackUid, key: &PackKey) -> bool {
+    let keys = ChunkKeys::new(key).zip(vault.descriptor(uid).ok());
+    keys.is_none_or(|(keys, d)| fits(vault, &d, &keys) != Some(false))
 }

@@ -15,7 +15,7 @@
 //! | `fetch` | one object, streaming, never longer than it may be |
 //! | `place` | DIR: who may fill it, its partial folder, the swap |
 //! | `reuse` | what earlier pulls left that is still right |
-//! | `plain`, `sealed` | the two ways of a pack |
+//! | `plain`, `sealed`, `sealings` | the two ways of a pack; where sealings are |
 //! | `some` | a sealed pack opened, or a part of it, without the rest |
 
 mod error;
@@ -26,6 +26,7 @@ mod place;
 mod plain;
 mod reuse;
 mod sealed;
+mod sealings;
 mod some;
 
 pub use error::{PullError, PullFault};
@@ -62,6 +63,8 @@ pub struct PullPlan {
     pub dry_run: bool,
     /// What opens sealed packs; None: the plain one is pulled.
     pub identity: Option<Box<dyn Unwraps>>,
+    /// The public key of the log that sealings must be anchored in; None: it is not asked.
+    pub log_key: Option<String>,
 }
 
 /// What was done.

@@ -7,7 +7,9 @@ use super::paper::{MAX_PAPER, Paper, manifest_of};
 use super::place::{Place, files, open_folder, remove};
 use super::plain::{not_back, room, standing, whole, write};
 use super::reuse;
+use super::sealings::{sealings, uid_of};
 use super::{PullError, PullFault, PullPlan, Pulled, Wanted};
+use crate::anchor::{MAX_PROOF, Proof, proof_name};
 use crate::export::{ExportId, PackManifest, SUMS_FILE};
 use crate::objects::BucketKind;
 use crate::seal::{self, Descriptor, MAX_DESCRIPTOR, PackKey, PackUid, SealedManifest, Unwraps};
@@ -102,7 +104,7 @@ pub(super) fn on_the_way<T>(
 
 impl Way<'_> {
     fn pull(&self, place: &Place, uids: &[PackUid], say: &(dyn Fn(&str) + Sync)) -> Result<Pulled, PullError> {
-        let (chosen, others) = self.choose(uids, say)?;
+        let (chosen, others) = self.choose(uids, true, say)?;
         let id = chosen.manifest.export_id.clone();
         not_back(place, self.plan, &id)?;
         let mut done = Pulled { export_id: id.clone(), pack_uid: Some(hex::encode(chosen.uid)), ..Pulled::default() };
@@ -127,13 +129,18 @@ impl Way<'_> {
     }
 
     /// The sealing that is meant, and the others whose manifests were read on the way.
-    pub(super) fn choose(&self, uids: &[PackUid], say: &(dyn Fn(&str) + Sync)) -> Result<(Opened, ById), PullError> {
+    pub(super) fn choose(
+        &self,
+        uids: &[PackUid],
+        with_others: bool,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<(Opened, ById), PullError> {
         if let Wanted::Id(id) = &self.plan.wanted
             && let Some(uid) = uid_of(id)
         {
             let opened = self.manifest(uid)?;
             let opened = opened.ok_or_else(|| self.none(&format!("there is no complete sealing {id}")))?;
-            let others = match opened.manifest.files.iter().any(|f| f.held_by.is_some()) {
+            let others = match with_others && opened.manifest.files.iter().any(|f| f.held_by.is_some()) {
                 true => self.all(uids, say)?,
                 false => BTreeMap::new(),
             };
@@ -181,6 +188,7 @@ impl Way<'_> {
     /// Descriptor, stanza and sealed manifest of a sealing; None where it is not complete.
     fn manifest(&self, uid: PackUid) -> Result<Option<Opened>, PullError> {
         let Some(descriptor) = self.records(uid)? else { return Ok(None) };
+        self.proved(uid, &descriptor)?;
         // Before anything is fetched that another key, or no key, opens.
         let key = self.key(uid)?;
         let objects: BTreeSet<_> =
@@ -196,6 +204,17 @@ impl Way<'_> {
             .map_err(|e| PullError::contract(format!("sealing {}: manifest.json: {e}", hex::encode(uid))))?;
         let manifest = manifest_of(sealed.manifest_json.as_bytes(), &id.export_id)?;
         Ok(Some(Opened { uid, descriptor, sealed, manifest }))
+    }
+
+    /// Sees that a sealing stands in the log whose key was named: whoever knows a recipient could make another.
+    fn proved(&self, uid: PackUid, descriptor: &Descriptor) -> Result<(), PullError> {
+        let Some(public) = &self.plan.log_key else { return Ok(()) };
+        let name = format!("{}{}/{}", self.base, hex::encode(uid), proof_name(&uid));
+        let text = self.runtime.block_on(self.counted.small(&self.plan.bucket, &name, MAX_PROOF))?;
+        let text =
+            text.ok_or_else(|| PullError::integrity(format!("{name}: no proof that it is anchored is there")))?;
+        let proved = Proof::decode(&name, &text).and_then(|p| p.verify(&name, descriptor, public));
+        proved.map(|_| ()).map_err(|e| PullError::integrity(e.to_string()))
     }
 
     /// Fetches descriptor, stanza and its sum; None where there is no descriptor.
@@ -369,44 +388,4 @@ impl Way<'_> {
 #[derive(serde::Deserialize)]
 struct Named {
     export_id: String,
-}
-
-fn uid_of(name: &str) -> Option<PackUid> {
-    let mut uid = PackUid::default();
-    hex::decode_to_slice(name, &mut uid).ok().map(|()| uid)
-}
-
-/// Where the sealings are, and their ids. Where nothing can be listed: where they must be.
-async fn sealings(plan: &PullPlan) -> Result<(String, Vec<PackUid>), PullError> {
-    let uids = |names: &[String]| names.iter().filter_map(|n| uid_of(n)).collect::<Vec<_>>();
-    if plan.bucket.kind == BucketKind::Http {
-        let base = plan.source.as_ref().map(|s| format!("sealed/{s}/")).unwrap_or_default();
-        return Ok((base, Vec::new()));
-    }
-    let top = plan.bucket.folders("").await?;
-    let here = uids(&top);
-    if !here.is_empty() {
-        return Ok((String::new(), here));
-    }
-    let sources = plan.bucket.folders("sealed").await?;
-    let sources: Vec<&String> = sources.iter().filter(|s| plan.source.as_ref().is_none_or(|w| w == *s)).collect();
-    match sources.as_slice() {
-        [one] => {
-            let base = format!("sealed/{one}/");
-            let found = uids(&plan.bucket.folders(&base).await?);
-            Ok((base, found))
-        }
-        [] => Err(PullError::not_found(format!(
-            "{}: there is no sealed pack; check the URL, and whether the node ships them",
-            plan.bucket.url
-        ))),
-        all => {
-            let names: Vec<&str> = all.iter().map(|s| s.as_str()).collect();
-            Err(PullError::usage(format!(
-                "{}: several sources; choose with --source: {}",
-                plan.bucket.url,
-                names.join(", ").escape_debug()
-            )))
-        }
-    }
 }

@@ -42,7 +42,7 @@ pub fn open_there(
     }
     let runtime = runtime()?;
     on_the_way(plan, identity, &runtime, |way, _, uids| {
-        let (chosen, _) = way.choose(uids, say)?;
+        let (chosen, _) = way.choose(uids, false, say)?;
         let selected = wanted.of(&chosen.manifest).map_err(|e| PullError::not_found(e.to_string()))?;
         let report = some(way, &chosen, &selected, say)?;
         Ok(OpenedThere {

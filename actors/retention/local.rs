@@ -20,7 +20,7 @@ use datanode_schema::clock::date_of;
 use datanode_schema::failpoint;
 use datanode_schema::records::PackRecord;
 use datanode_schema::store::{Batch, StoreError};
-use datanode_schema::trees::{CHUNKS, NEEDS, PACKS, PINS};
+use datanode_schema::trees::{CHUNKS, NEEDS, PACKS, PINS, SEALINGS};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -115,7 +115,10 @@ pub fn apply(node: &Node, plan: &Plan, expected: Option<&str>) -> Result<Retenti
         if went { c.removed += 1 } else { c.kept += 1 }
     }
     sweep_folders(node)?;
-    c.objects = sweep_vault(node)?;
+    // By a wrong clock nothing is due, or everything.
+    if plan.clock.is_none() {
+        c.objects = sweep_vault(node)?;
+    }
     for d in destinations.iter() {
         let places: Vec<Place> = FORMS.iter().map(|f| place(&d.name, f)).collect();
         let rows = places.iter().flat_map(|p| plan.gone(p)).collect::<Vec<_>>();
@@ -207,13 +210,19 @@ fn sweep_vault(node: &Node) -> Result<u64, RetentionError> {
         hex::decode_to_slice(hex_uid, &mut uid).ok().map(|()| uid)
     };
     let standing = node.standing_packs()?;
-    let keep: BTreeSet<PackUid> = standing.iter().filter_map(|(_, p)| of(&p.pack_uid)).collect();
+    let mut keep: BTreeSet<PackUid> = standing.iter().filter_map(|(_, p)| of(&p.pack_uid)).collect();
+    // What the state knows nothing of is no garbage: it may be the state that was lost.
+    for uid in vault.descriptors().unwrap_or_default() {
+        if !was_let_go(node, &uid)? {
+            keep.insert(uid);
+        }
+    }
     let begun: BTreeSet<PackUid> = unfinished(node)?.into_iter().collect();
     let log = match head(&node.data.anchors(), node.publishing.anchor.key.public()) {
         Ok(head) => head.map(|h| h.size),
         Err(e) => {
-            tracing::error!(error = %e, "nothing of the vault is deleted while the anchor log cannot be read");
-            None
+            tracing::error!(error = %e, "nothing of the vault is collected while the anchor log cannot be read");
+            return Ok(0);
         }
     };
     let now = node.clock.now();
@@ -234,6 +243,14 @@ fn sweep_vault(node: &Node) -> Result<u64, RetentionError> {
         forget_chunks(node, &vault)?;
     }
     Ok(collected.objects as u64)
+}
+
+/// Whether the state knows that a sealing is needed no more: its pack was removed here, or is sealed as another by now.
+fn was_let_go(node: &Node, uid: &PackUid) -> Result<bool, StoreError> {
+    let uid = hex::encode(uid);
+    let Some(sealing) = node.store.load(&SEALINGS, &uid)? else { return Ok(false) };
+    let Some(pack) = node.store.load(&PACKS, &sealing.export_id)? else { return Ok(false) };
+    Ok(pack.removed_at != 0 || (!pack.pack_uid.is_empty() && pack.pack_uid != uid))
 }
 
 fn forget_chunks(node: &Node, vault: &Vault) -> Result<(), StoreError> {

@@ -51,7 +51,7 @@ impl std::str::FromStr for Recipient {
         let parsed = text.trim().parse().map_err(|why| {
             SealError::contract(
                 "recipient",
-                format!("`{text}` is no age X25519 recipient ({why}); it begins with age1"),
+                format!("what was given is no age X25519 recipient ({why}); a public key begins with age1"),
             )
         })?;
         Ok(Self(parsed))

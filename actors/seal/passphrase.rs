@@ -34,6 +34,10 @@ pub const LANES: u32 = 1;
 pub const MAX_MEMORY_KIB: u32 = 1 << 20;
 /// The most passes that a record may ask for.
 pub const MAX_PASSES: u32 = 64;
+/// As many passes over all the memory that is allowed are tried.
+const WORK: u64 = 6;
+/// As many records are tried by one command.
+const MOST_DERIVED: usize = 64;
 /// The most lanes.
 pub const MAX_LANES: u32 = 16;
 /// The most records of one sealing.
@@ -203,6 +207,11 @@ impl Passphrase {
                 "asks for {} MiB of memory, more than is allowed here; raise --passphrase-memory-mib if you trust it",
                 record.memory_kib / 1024
             );
+            return Err(SealError::contract(format!("passphrase recipient {:?}", record.name), why));
+        }
+        let work = u64::from(record.memory_kib).saturating_mul(record.passes.into());
+        if work > u64::from(self.limit_kib).saturating_mul(WORK) || derived.len() >= MOST_DERIVED {
+            let why = "asks for more work than is reasonable, or is one of too many; raise --passphrase-memory-mib if you trust it";
             return Err(SealError::contract(format!("passphrase recipient {:?}", record.name), why));
         }
         let identity = derive(record, self.text.as_bytes())?;

@@ -14,7 +14,7 @@ use crate::vault::Vault;
 use datanode_schema::failpoint;
 use datanode_schema::records::{ChunkRecord, PackRecord, SealingRecord};
 use datanode_schema::store::{Batch, StoreError};
-use datanode_schema::trees::{CHUNKS, GENERATIONS, INCIDENTS, PACKS, SEALINGS};
+use datanode_schema::trees::{CHUNKS, GENERATIONS, INCIDENTS, PACKS, RECEIPTS, SEALINGS, SHIPMENTS};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -171,7 +171,7 @@ fn one(
     bases: &[(PackUid, PackKey)],
     avoid: &BTreeSet<PackUid>,
 ) -> Result<SealCounters, SealStageError> {
-    let (uid, generation) = begin(node, export_id, replaces)?;
+    let (uid, generation) = begin(node, vault, export_id, replaces)?;
     let hex_uid = hex::encode(uid);
     failpoint::pass("seal.begun");
     let key = node.publishing.keys.prepare(vault, uid)?;
@@ -207,6 +207,9 @@ fn one(
     }
     let record = SealingRecord { export_id: export_id.to_owned(), generation, done: 1 };
     batch.put(&SEALINGS, &hex_uid, &record)?;
+    if replaces.is_some() {
+        not_shipped(node, export_id, &mut batch)?;
+    }
     node.store.commit(batch)?;
     failpoint::pass("seal.recorded");
     Ok(SealCounters {
@@ -218,6 +221,24 @@ fn one(
         stored_bytes: sealed.stored_bytes,
         ..SealCounters::default()
     })
+}
+
+/// What says that a pack's sealing is at a destination speaks of an earlier one: it is due again.
+fn not_shipped(node: &Node, export_id: &str, batch: &mut Batch) -> Result<(), StoreError> {
+    let end = format!("/sealed/{export_id}");
+    for (key, _) in node.store.load_all(&SHIPMENTS, &[])? {
+        let Some(destination) = key.strip_suffix(&end) else { continue };
+        batch.delete(&SHIPMENTS, &key);
+        let prefix = format!("{destination}/{export_id}/");
+        for (receipt, _) in node.store.load_all(&RECEIPTS, prefix.as_bytes())? {
+            let path = receipt.strip_prefix(&prefix).unwrap_or_default();
+            let is_sealed = ["chunks/", "stanzas/", "descriptors/"].iter().any(|f| path.starts_with(f));
+            if is_sealed || path.ends_with(".tlog-proof") {
+                batch.delete(&RECEIPTS, &receipt);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A sealing whose descriptor stands already, as sealing it would have given it. It must be of this very pack.
@@ -266,6 +287,9 @@ fn last_sealings(node: &Node, vault: &Vault, packs: &[(String, PackRecord)]) -> 
             }
         }
     }
+    // A destination may have let go of what the newest one does not require: on that nothing is built again.
+    let newest = bases.first().and_then(|(uid, _)| vault.descriptor(uid).ok());
+    bases.retain(|(uid, _)| newest.as_ref().is_none_or(|d| d.pack_uid == *uid || d.requires.contains(uid)));
     bases
 }
 
@@ -277,14 +301,21 @@ fn suspect(node: &Node) -> Result<BTreeSet<PackUid>, StoreError> {
 }
 
 /// Uid and generation of the sealing: those of one that was begun, else new ones, written before anything is sealed under them.
-fn begin(node: &Node, export_id: &str, replaces: Option<&str>) -> Result<(PackUid, u32), SealStageError> {
+fn begin(
+    node: &Node,
+    vault: &Vault,
+    export_id: &str,
+    replaces: Option<&str>,
+) -> Result<(PackUid, u32), SealStageError> {
     let mut next = 0;
     for (uid, s) in node.store.load_all(&SEALINGS, &[])? {
         let mut bytes = PackUid::default();
         if s.export_id != export_id || hex::decode_to_slice(&uid, &mut bytes).is_err() {
             continue;
         }
-        if s.done == 0 && node.store.load(&GENERATIONS, &uid)?.as_deref() == replaces {
+        // One whose key was dropped meanwhile is never gone on with.
+        let goes_on = s.done == 0 && vault.shredded(&bytes)?.is_none();
+        if goes_on && node.store.load(&GENERATIONS, &uid)?.as_deref() == replaces {
             return Ok((bytes, s.generation));
         }
         if replaces.is_some() {

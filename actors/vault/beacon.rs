@@ -274,7 +274,8 @@ impl Maker<'_> {
         };
         let mut size = beacon.text().len().saturating_add(SPARE);
         for uid in uids {
-            let held = self.held(uid)?;
+            // One that is damaged is not held, and is no reason to say nothing of the others.
+            let Ok(held) = self.held(uid) else { continue };
             size = size.saturating_add(line_of(&held).len() + 1);
             if size > MAX_TEXT {
                 tracing::warn!(

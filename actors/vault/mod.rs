@@ -76,8 +76,9 @@ pub use finding::{Class, Finding, Subject};
 pub use index::{IndexMade, rebuild_index};
 #[cfg(feature = "node")]
 pub use inventory::{Inventory, Log, Logged, Named, log_of};
-#[cfg(feature = "node")]
 pub use reading::Depth;
+#[cfg(feature = "node")]
+pub(crate) use records::fits;
 #[cfg(feature = "node")]
 pub use repair::{RepairPlan, Repaired, repair_vault};
 pub use retention::{Collect, Collected, Emptied};

@@ -91,9 +91,10 @@ impl Vault {
     /// An empty file in `tmp/`.
     pub(super) fn new_temp(&self) -> Result<(PathBuf, File), SealError> {
         let number = NEXT_TEMP.fetch_add(1, Ordering::Relaxed);
-        let temp = self.root().join("tmp").join(format!("{}-{number}", std::process::id()));
-        // A temp of this name can only be a dead process's: ours count up.
-        let file = File::create(&temp).map_err(SealError::io("create", &temp))?;
+        // A dead process's temp may be a second name of what it published: it is never opened again.
+        let random: u64 = rand::random();
+        let temp = self.root().join("tmp").join(format!("{}-{number}-{random:016x}", std::process::id()));
+        let file = File::create_new(&temp).map_err(SealError::io("create", &temp))?;
         Ok((temp, file))
     }
 

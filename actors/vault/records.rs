@@ -5,6 +5,7 @@ use super::finding::Subject;
 use super::repair::Repair;
 use super::stanza::sum_line;
 use crate::seal::chunk::{ChunkKeys, HEADER, Header, Place};
+use crate::seal::passphrase::decode_records;
 use crate::seal::{Descriptor, ObjectRef, PackKey, PackUid, SealError, unwrap_key};
 use std::fs::File;
 use std::io::Read;
@@ -16,7 +17,7 @@ const MAX_STANZA: u64 = 64 << 10;
 const HEADS: usize = 4;
 
 /// Whether these are the keys of a sealing, by the commitments of its first chunks whose headers can be read; None where none can.
-pub(super) fn fits(vault: &Vault, d: &Descriptor, keys: &ChunkKeys) -> Option<bool> {
+pub(crate) fn fits(vault: &Vault, d: &Descriptor, keys: &ChunkKeys) -> Option<bool> {
     let of = |(place, o): (Place, &ObjectRef)| {
         let mut head = [0u8; HEADER];
         let read = File::open(vault.object_path(&o.object_blake3)).and_then(|mut f| f.read_exact(&mut head));
@@ -65,8 +66,18 @@ pub(super) fn mend_record(r: &mut Repair<'_>, uid: &PackUid) -> Result<bool, Sea
             r.note(&name, &step, "this node's key does not open it")?;
             continue;
         }
+        let local = |name: &str| std::fs::read(r.vault.root().join(name)).ok();
+        let vouched = local(&name).is_none_or(|s| s == stanza) || local(&sum_name).is_some_and(|s| s == sum);
+        if identity.is_none() && !vouched {
+            r.note(&name, &step, "whether it is right only the key can say")?;
+            continue;
+        }
         let passphrases = format!("stanzas/{}.passphrases.json", hex::encode(uid));
-        if let Ok(Some(text)) = fetch(&passphrases) {
+        let none_here = !r.vault.passphrases(uid).is_ok_and(|p| !p.is_empty());
+        if let Ok(Some(text)) = fetch(&passphrases)
+            && none_here
+            && decode_records(&passphrases, &text).is_ok()
+        {
             r.place(&passphrases, &step, &text)?;
         }
         r.place(&name, &step, &stanza)?;

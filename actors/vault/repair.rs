@@ -178,6 +178,10 @@ impl Repair<'_> {
             let told = Descriptor::decode(&step, &text).map_err(|e| e.to_string());
             let told = told.and_then(|d| match self.plan.log.get(uid).and_then(|l| contradiction(&d, l)) {
                 _ if d.pack_uid != *uid => Err("is of another pack".to_owned()),
+                // One that nobody signed for could name anything.
+                _ if !self.plan.log.is_empty() && !self.plan.log.contains_key(uid) => {
+                    Err("is not in the anchor log, so nothing vouches for it".to_owned())
+                }
                 Some(why) => Err(why.to_owned()),
                 None => Ok(()),
             });

@@ -8,7 +8,7 @@
 use super::inventory::Inventory;
 use super::stanza::stanza_names;
 use super::tombstones::{Mark, removed};
-use super::{Log, Vault};
+use super::{Vault, log_of};
 use crate::node::Node;
 use crate::objects::{Bucket, BucketKind, ObjectError};
 use crate::publishing::{Destination, Replica, ShipMode};
@@ -146,7 +146,7 @@ impl<'a> Step<'a> {
 
     async fn go(mut self, done: &mut Replicated) -> Result<(), ReplicaError> {
         self.same_place().await?;
-        let inv = Inventory::read(self.vault, &Log::new())?;
+        let inv = Inventory::read(self.vault, &log_of(&self.node.data.anchors()).0)?;
         let there = self.listing().await?;
         let mut wanted = BTreeSet::new();
         let mut incomplete = BTreeSet::new();
@@ -165,7 +165,14 @@ impl<'a> Step<'a> {
                 whole &= self.bring(&item, &there, done).await?;
                 wanted.insert(name);
             }
-            for name in stanza_names(&d.pack_uid) {
+            // What is damaged here must not take the place of what is sound there.
+            let sound = self.vault.shredded(&d.pack_uid)?.is_some()
+                || (self.vault.stanza_problem(&d.pack_uid)?.is_none() && self.vault.passphrases(&d.pack_uid).is_ok());
+            if !sound {
+                wanted.extend(stanza_names(&d.pack_uid));
+                whole = false;
+            }
+            for name in stanza_names(&d.pack_uid).into_iter().filter(|_| sound) {
                 let from = self.vault.root().join(&name);
                 if from.is_file() {
                     let item = Item { changes: true, ..Item::as_it_is(&name, from)? };

@@ -13,12 +13,12 @@ use super::{Copies, Mark, Remote, Vault, tombstones};
 use crate::node::Node;
 use crate::quarantine::seen;
 use crate::seal::stage::{SealStageError, regenerate};
-use crate::seal::{Descriptor, SealedManifest, Unwraps};
+use crate::seal::{Descriptor, PackUid, SealedManifest, Unwraps};
 use crate::ship::Pace;
 use datanode_schema::names::IncidentKind;
 use datanode_schema::records::ScrubRecord;
 use datanode_schema::store::{Batch, Store, StoreError};
-use datanode_schema::trees::{INCIDENTS, SCRUB, SEALINGS};
+use datanode_schema::trees::{INCIDENTS, PACKS, SCRUB, SEALINGS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -222,7 +222,7 @@ fn mend(
 
 /// Seals anew the packs that lost something for good and stand here in plain. One that cannot be is an incident that stays.
 fn anew(node: &Node, left: &[Finding]) -> BTreeSet<String> {
-    let lost = left.iter().filter(|f| f.class.is_some_and(|c| c != Class::WrongKey));
+    let lost = left.iter().filter(|f| f.class == Some(Class::StorageRot));
     let users = |f: &Finding| -> Vec<String> {
         let named = f.files.iter().filter_map(|p| p.get(..32).map(str::to_owned));
         named.chain(f.subject.pack().map(hex::encode)).collect()
@@ -231,19 +231,28 @@ fn anew(node: &Node, left: &[Finding]) -> BTreeSet<String> {
     let mut made = BTreeSet::new();
     for uid in uids {
         let Ok(Some(of)) = node.store.load(&SEALINGS, &uid) else { continue };
-        if !node.data.pack(&node.source, &of.export_id).is_dir() {
+        // An earlier sealing of its pack is let go of; one whose key was dropped stays dropped.
+        let current = node.store.load(&PACKS, &of.export_id).ok().flatten().is_some_and(|p| p.pack_uid == uid);
+        if !current || is_shredded(node, &uid) || !node.data.pack(&node.source, &of.export_id).is_dir() {
             continue;
         }
         match regenerate(node, &of.export_id) {
             Ok(c) => {
                 let why = format!("its pack was sealed anew as {}", c.pack_uid);
-                KINDS.iter().for_each(|(_, kind)| seen::vault_whole(&node.acts, &uid, *kind, &why));
+                let rot = KINDS.iter().filter(|(class, _)| *class == Class::StorageRot);
+                rot.for_each(|(_, kind)| seen::vault_whole(&node.acts, &uid, *kind, &why));
                 made.insert(uid);
             }
             Err(e) => tracing::error!(pack_uid = uid, error = %e, "it cannot be sealed anew"),
         }
     }
     made
+}
+
+fn is_shredded(node: &Node, uid: &str) -> bool {
+    let mut bytes = PackUid::default();
+    let vault = hex::decode_to_slice(uid, &mut bytes).ok().and_then(|()| Vault::open(&node.data.vault()).ok());
+    vault.is_some_and(|v| v.shredded(&bytes).is_ok_and(|s| s.is_some()))
 }
 
 /// Closes the incidents of what is whole again.

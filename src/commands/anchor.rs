@@ -221,9 +221,17 @@ fn say(g: &Global, p: &Proved) {
 fn checkpoint(g: &Global, whole: bool, add: Option<&Path>, key: Option<&str>) -> Done {
     let (log, mut note, head, public) = own_log(g, key)?;
     if let Some(file) = add {
-        let other = read(file, MAX_CHECKPOINT)?;
+        let (other, before) = (read(file, MAX_CHECKPOINT)?, note.clone());
         note = datanode_actors::anchor::with_signatures(&note, &other, &public).map_err(|e| of_anchor(&e))?;
+        // A night may have signed the next one while the copy was waited for.
+        let _one_at_a_time = log.lock().map_err(|e| of_anchor(&e))?;
         let path = log.checkpoint_path();
+        let (_, now, ..) = own_log(g, key)?;
+        if !now.starts_with(&before) {
+            return Err(Failure::failed(
+                "the log has a newer checkpoint by now: have that one cosigned; nothing was changed",
+            ));
+        }
         replace(&path, &note).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
     }
     let mut sealings = None;

@@ -56,7 +56,8 @@ pub fn public_key(g: &Global, given: Option<&str>) -> Result<Option<String>, Fai
         let line = line.strip_prefix("# public key: ").unwrap_or(line).trim();
         if line.split('+').count() < 3 || line.starts_with("PRIVATE") {
             let why = "is no public key of a log, <name>+<id>+<base64>, and no file with one; copy the node's anchors/key.pub";
-            return Err(Failure::usage(format!("--key {text}: {why}")));
+            // What was given may be a secret key: it is not repeated.
+            return Err(Failure::usage(format!("the log's key: what was given {why}")));
         }
         return Ok(Some(line.to_owned()));
     }

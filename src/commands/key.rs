@@ -167,9 +167,33 @@ fn row(what: &str, name: &str, public: &Recipient, place: String) -> Vec<String>
     vec![what.to_owned(), name.to_owned(), public.to_string(), place]
 }
 
+/// Sealings that the log knows and that have no stanza here: what destinations have of them is never wrapped anew.
+fn only_elsewhere(g: &Global, vault: &Vault) -> Result<Vec<String>, Failure> {
+    let anchors = DataDir::new(g.settings()?.data_dir).anchors();
+    let known = datanode_actors::anchor::book(&anchors).map_err(|e| super::anchored::of_anchor(&e))?;
+    let here = vault.stanzas().map_err(|e| of_seal(&e))?;
+    let mut out = Vec::new();
+    for uid in known.into_keys().filter(|uid| !here.contains(uid)) {
+        if vault.shredded(&uid).map_err(|e| of_seal(&e))?.is_none() {
+            out.push(hex::encode(uid));
+        }
+    }
+    Ok(out)
+}
+
 fn rotate(g: &Global, discard: bool) -> Done {
     let (keys, vault) = keys_and_vault(g)?;
     let day = g.clock().now().date_naive().to_string();
+    let elsewhere = if discard { only_elsewhere(g, &vault)? } else { Vec::new() };
+    if !elsewhere.is_empty() {
+        eprintln!(
+            "the key of before is kept: {} sealings have no stanza here any more, and a copy of them may open with that key alone: {}; \
+             remove its file yourself once none is needed",
+            elsewhere.len(),
+            elsewhere.join(", ")
+        );
+    }
+    let discard = discard && elsewhere.is_empty();
     let done = keyring::rotate(&keys, &vault, &day, discard).map_err(|e| of_seal(&e))?;
     if g.json {
         println!(

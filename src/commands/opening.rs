@@ -20,7 +20,7 @@ pub struct PassphraseArgs {
     #[arg(long, value_name = "FILE|-")]
     pub passphrase_file: Option<String>,
     /// Refuse a passphrase recipient that asks for more memory
-    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "MIB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub passphrase_memory_mib: u32,
 }
 
@@ -99,7 +99,8 @@ fn ask(prompt: &str) -> Result<Zeroizing<String>, Failure> {
     let mut tty = std::fs::File::options().read(true).write(true).open("/dev/tty").map_err(|e| none(e.to_string()))?;
     let before = tcgetattr(&tty).map_err(|e| none(e.to_string()))?;
     let mut silent = before.clone();
-    silent.local_flags.remove(LocalFlags::ECHO);
+    // Without signals: one that ended the process now would leave the terminal mute.
+    silent.local_flags.remove(LocalFlags::ECHO | LocalFlags::ISIG);
     silent.local_flags.insert(LocalFlags::ECHONL | LocalFlags::ICANON);
     write!(tty, "{prompt}").map_err(|e| none(e.to_string()))?;
     tcsetattr(&tty, SetArg::TCSAFLUSH, &silent).map_err(|e| none(e.to_string()))?;
@@ -108,5 +109,8 @@ fn ask(prompt: &str) -> Result<Zeroizing<String>, Failure> {
         tty.try_clone().map(|t| std::io::BufReader::with_capacity(1024, t.take(MAX_FILE)).read_line(&mut line));
     tcsetattr(&tty, SetArg::TCSAFLUSH, &before).map_err(|e| none(e.to_string()))?;
     answer.and_then(|read| read).map_err(|e| none(e.to_string()))?;
+    if line.contains(['\u{3}', '\u{1a}', '\u{1c}']) {
+        return Err(Failure::failed("nothing was changed"));
+    }
     Ok(Zeroizing::new(line.trim().to_owned()))
 }

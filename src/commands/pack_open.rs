@@ -1,9 +1,10 @@
 //! `datanode pack open`: a sealed pack, or a part of it, becomes plain files again.
 
+use super::anchored::Anchored;
 use super::global::Global;
 use super::opening::{PassphraseArgs, opener};
 use super::pack::of_seal;
-use super::pack_pull::{Secrets, access, of_object, of_pull};
+use super::pack_pull::{Secrets, access, given_key, of_object, of_pull};
 use super::table::thousands;
 use crate::failure::{Code, Done, Failure, printable};
 use chrono::NaiveDate;
@@ -12,6 +13,7 @@ use datanode_actors::export::{ExportId, PackManifest, Selection};
 use datanode_actors::pull::{PullPlan, Wanted, open_there};
 use datanode_actors::seal::{self, OpenReport, PackKey, PackUid, Unwraps};
 use datanode_actors::vault::Vault;
+use datanode_schema::files::sha256_hex;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -47,6 +49,9 @@ pub struct OpenArgs {
     /// The secret key [default: the configured seal.key_file]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// Open only what stands in the anchor log of this public key, which may be in a file (the node's anchors/key.pub)
+    #[arg(long, value_name = "PUBKEY|FILE")]
+    log_key: Option<String>,
     #[command(flatten)]
     passphrase: PassphraseArgs,
     /// Of a bucket: which node's packs, where it has several
@@ -74,7 +79,8 @@ pub fn run(g: &Global, a: &OpenArgs) -> Done {
     if a.from.contains("://") {
         return there(g, a, opener.as_ref(), &wanted);
     }
-    let (uid, report, elsewhere) = here(Path::new(&a.from), a, opener.as_ref(), &wanted)?;
+    let log_key = given_key(g, a.log_key.as_deref())?;
+    let (uid, report, elsewhere) = here(Path::new(&a.from), a, opener.as_ref(), log_key.as_deref(), &wanted)?;
     tell(g, a, &hex::encode(uid), report, &elsewhere, None);
     Ok(())
 }
@@ -123,6 +129,7 @@ fn there(g: &Global, a: &OpenArgs, opener: &dyn Unwraps, wanted: &Selection) -> 
         parallel: 8,
         trust_local: false,
         dry_run: false,
+        log_key: given_key(g, a.log_key.as_deref())?,
         identity: None,
     };
     let done = open_there(&plan, opener, wanted, &|line| eprintln!("{}", printable(line))).map_err(of_pull)?;
@@ -134,6 +141,7 @@ fn here(
     path: &Path,
     a: &OpenArgs,
     opener: &dyn Unwraps,
+    log_key: Option<&str>,
     wanted: &Selection,
 ) -> Result<(PackUid, OpenReport, BTreeSet<String>), Failure> {
     if !path.join("descriptors").is_dir() {
@@ -142,6 +150,14 @@ fn here(
     }
     let vault = Vault::open_shipped(path).map_err(|e| of_seal(&e))?;
     let (uid, key) = choose(&vault, a, opener)?;
+    if let Some(public) = log_key {
+        let descriptor = vault.descriptor(&uid).map_err(|e| of_seal(&e))?;
+        let anchored = Anchored::of(path, &descriptor, Some(public))?;
+        if anchored.index().is_none() {
+            let what = format!("sealing {}: {}; nothing was opened", hex::encode(uid), anchored.in_words());
+            return Err(Failure::new(Code::Integrity, what));
+        }
+    }
     if wanted.is_everything() {
         let report = seal::open(&vault, uid, &key, &a.to, None).map_err(|e| of_seal(&e))?;
         return Ok((uid, report, BTreeSet::new()));
@@ -166,13 +182,29 @@ fn choose(vault: &Vault, a: &OpenArgs, opener: &dyn Unwraps) -> Result<(PackUid,
             let Ok(key) = unwrap(uid) else { continue };
             let (Ok(d), Ok(m)) = (vault.descriptor(uid), manifest(vault, *uid, &key)) else { continue };
             if a.id.as_ref().is_none_or(|i| *i == m.export_id) {
-                found.push(((m.export_id, d.generation), *uid, key));
+                let sum = sha256_hex(m.to_text().as_bytes());
+                found.push(((m.export_id, d.generation), sum, *uid, key));
             }
         }
-        // Of several sealings of a pack the last one.
+        // Of several sealings of a pack the last one, where they hold the same.
         found.sort_by(|a, b| a.0.cmp(&b.0));
+        if let [.., (a, one, x, _), (b, other, y, _)] = found.as_slice()
+            && a.0 == b.0
+            && one != other
+        {
+            let what = format!(
+                "{} was sealed several times, with other contents: {}, {}",
+                a.0,
+                hex::encode(x),
+                hex::encode(y)
+            );
+            return Err(Failure::new(
+                Code::Integrity,
+                format!("{what}; find out which is right, and name it with --id"),
+            ));
+        }
         let none = || Failure::new(Code::NotFound, format!("{}: no such pack that this key opens", a.from));
-        return found.pop().map(|(_, uid, key)| (uid, key)).ok_or_else(none);
+        return found.pop().map(|(.., uid, key)| (uid, key)).ok_or_else(none);
     }
     let chosen: Vec<&PackUid> =
         uids.iter().filter(|u| a.id.as_ref().is_none_or(|i| hex::encode(u).starts_with(i.as_str()))).collect();

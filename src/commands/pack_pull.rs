@@ -1,5 +1,6 @@
 //! `datanode pack pull`: no state, no configuration; a machine that has only this program.
 
+use super::anchored::public_key;
 use super::global::Global;
 use super::opening::PassphraseArgs;
 use super::table::thousands;
@@ -55,6 +56,9 @@ pub struct PullArgs {
     /// The sealed pack instead of the plain one; implied by a URL of …/sealed/SOURCE
     #[arg(long)]
     sealed: bool,
+    /// Sealed: take only what stands in the anchor log of this public key, which may be in a file (the node's anchors/key.pub)
+    #[arg(long, value_name = "PUBKEY|FILE")]
+    log_key: Option<String>,
     /// The secret key that opens sealed packs
     #[arg(long, value_name = "KEYFILE")]
     identity: Option<PathBuf>,
@@ -120,6 +124,7 @@ pub fn run(g: &Global, a: PullArgs) -> Done {
         parallel: a.parallel.into(),
         trust_local: a.trust_local,
         dry_run: a.dry_run,
+        log_key: given_key(g, a.log_key.as_deref())?,
         identity,
     };
     let only_pointed_at = a.url.is_none();
@@ -190,6 +195,11 @@ fn secret(option: &str, reference: Option<&String>, variable: &str) -> Result<Ze
     let set = |v: &&str| std::env::var_os(v).is_some_and(|v| !v.is_empty());
     let default = || Some(variable).filter(set).map(|v| format!("env:{v}")).unwrap_or_default();
     secrets::resolve(option, &reference.cloned().unwrap_or_else(default)).map_err(Failure::usage)
+}
+
+/// The public key of a log, where one was named.
+pub(super) fn given_key(g: &Global, given: Option<&str>) -> Result<Option<String>, Failure> {
+    given.map_or(Ok(None), |text| public_key(g, Some(text)))
 }
 
 /// How one gets into a bucket: references to its secrets; those that are not given are taken from the environment where `may_default`.

@@ -238,6 +238,7 @@ mod tests {
         defaults.capabilities.clone_from(&from_file.capabilities);
         defaults.calendars.clone_from(&from_file.calendars);
         defaults.seal.key_file.clone_from(&from_file.seal.key_file);
+        defaults.anchor.key_file.clone_from(&from_file.anchor.key_file);
         let known = serde_json::to_value(&defaults).unwrap();
         assert_eq!(serde_json::to_value(&from_file).unwrap(), known, "the file's values are the defaults");
         let keys =

@@ -20,7 +20,7 @@ use axum::routing::{MethodRouter, get};
 use chrono::{DateTime, Utc};
 use datanode_actors::anchor::{AnchorError, Consistency, Head, Log};
 use datanode_actors::seal::{PackUid, SealError};
-use datanode_actors::vault::Vault;
+use datanode_actors::vault::{Vault, beacon};
 use datanode_schema::clock::rfc3339_of;
 use datanode_schema::files::sha256_hex;
 use datanode_schema::records::{AnchorRecord, PackRecord, SealingRecord};
@@ -35,8 +35,6 @@ use std::sync::Arc;
 const DOCUMENT: &str = include_str!("openapi.json");
 /// Most rows of a page; each costs the reading of a descriptor.
 const MOST: usize = 500;
-/// Room for a beacon, bytes.
-const MAX_BEACON: u64 = 64 << 10;
 /// What never changes.
 const FOR_EVER: &str = "private, max-age=31536000, immutable";
 /// What is to be asked for again.
@@ -279,11 +277,11 @@ async fn manifest(State(c): Shared, headers: HeaderMap, id: Named, q: Asked<Empt
     found(c, headers, one).await
 }
 
-/// What of a pack may be told to who may not read it.
+/// What of a pack may be told to who may not read it: market data is guessable, so no length and no hash of plaintext.
 fn public(c: &Context, id: &str, r: &PackRecord) -> Value {
     let uid = Some(&r.pack_uid).filter(|u| !u.is_empty());
     json!({"export_id": id, "source": c.packs().source(), "created_at_utc": rfc3339_of(r.created_at), "files": r.files,
-        "bytes": r.bytes, "rows": r.rows, "manifest_sha256": hex::encode(r.manifest_sha256), "pack_uid": uid})
+        "pack_uid": uid})
 }
 
 async fn checkpoint(State(c): Shared, headers: HeaderMap, q: Asked<Empty>) -> Answer {
@@ -309,8 +307,9 @@ async fn consistency(State(c): Shared, headers: HeaderMap, q: Asked<Old>) -> Ans
         if q.old == 0 {
             return Ok(Found::Wrong("old is the size of an older log, 1 or more"));
         }
-        let Some(head) = head(c)? else { return Ok(Found::Nothing) };
-        let note = log(c).checkpoint().map_err(|e| e.to_string())?.unwrap_or_default();
+        let Some(note) = log(c).checkpoint().map_err(|e| e.to_string())? else { return Ok(Found::Nothing) };
+        let public = c.node().publishing.anchor.key.public();
+        let head = Head::verify("the newest checkpoint", &note, public).map_err(|e| e.to_string())?;
         let proof = match Consistency::make(&log(c), head, q.old) {
             Ok(p) => p,
             Err(AnchorError::NotFound { .. }) => return Ok(Found::Nothing),
@@ -328,7 +327,7 @@ async fn beacon(State(c): Shared, headers: HeaderMap, q: Asked<Empty>) -> Answer
     if q.is_err() {
         return wrong(QUERY);
     }
-    found(c, headers, |c| Ok(Found::text(read(&log(c).dir().join("beacon"), MAX_BEACON)?, TEXT, EACH_TIME))).await
+    found(c, headers, |c| Ok(Found::text(read(&beacon::path(log(c).dir()), beacon::MAX_NOTE)?, TEXT, EACH_TIME))).await
 }
 
 async fn document(State(c): Shared, headers: HeaderMap, q: Asked<Empty>) -> Answer {
@@ -361,7 +360,10 @@ fn read(path: &std::path::Path, most: u64) -> Result<Option<Vec<u8>>, String> {
         Err(e) => return Err(bad(e)),
     };
     let mut bytes = Vec::new();
-    file.take(most).read_to_end(&mut bytes).map_err(bad)?;
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(bad)?;
+    if bytes.len() as u64 > most {
+        return Err(format!("{}: is longer than {most} bytes", path.display()));
+    }
     Ok(Some(bytes))
 }
 
