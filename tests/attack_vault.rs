@@ -65,7 +65,7 @@ fn a_pack_that_is_sealed_anew_is_brought_again() {
     h.seal(&first);
     h.ship(&first).unwrap();
     let mut more = files(8, 40_000, 1);
-    more.extend(files(1, 30_000, 99).into_iter().map(|(_, b)| ("equities_bars/part=x/data.parquet".to_owned(), b)));
+    more.extend(files(1, 30_000, 99).into_values().map(|b| ("equities_bars/part=x/data.parquet".to_owned(), b)));
     let second = h.full(2, &more);
     let old = h.seal(&second);
     h.ship(&second).unwrap();
@@ -99,7 +99,8 @@ fn a_stanza_that_is_another_sealings_is_not_wrapped_anew_as_if_it_were_right() {
     let ran = rotate(&["--discard"]);
     assert!(ran.out.contains(&a) && !ran.out.contains(&format!("\"{b}\"")), "{} {}", ran.out, ran.err);
     let check = || run(Command::new(DATANODE).args(["vault", "check"]).arg(h.data().join("vault")));
-    check().exits(3).says(&[&a]);
+    let found = check().exits(3);
+    assert!(found.out.contains(&a), "{}", found.out);
     // Its own comes back, and the key of before is still there to open it.
     std::fs::write(stanza(&a), right).unwrap();
     rotate(&[]).exits(0);

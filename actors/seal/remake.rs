@@ -20,6 +20,9 @@ use super::write::lay_out;
 use super::{DEFAULT_CHUNK, Descriptor};
 use crate::vault::Vault;
 
+/// Takes a chunk's index and its object.
+pub type Put<'a> = &'a mut dyn FnMut(u32, &[u8]) -> Result<(), SealError>;
+
 /// Seals the `wanted` chunks (data, then sealed manifest; parity is no chunk) of a committed sealing again from the plain pack
 /// in `pack_dir`, and hands out those that are what the descriptor names. A chunk whose files are gone or altered is left out. Where
 /// the sealed manifest itself is lost, the arrangement is found again for a sealing that borrows from none.
@@ -32,7 +35,7 @@ pub fn remake(
     key: &PackKey,
     pack_dir: &Path,
     wanted: &BTreeSet<u32>,
-    put: &mut dyn FnMut(u32, &[u8]) -> Result<(), SealError>,
+    put: Put<'_>,
 ) -> Result<(), SealError> {
     let mut left: BTreeSet<u32> = wanted.iter().copied().filter(|index| *index < descriptor.chunk_count).collect();
     let mut maker = Maker {
@@ -113,12 +116,7 @@ struct Maker<'a> {
 
 impl Maker<'_> {
     /// Makes what is left by this arrangement; what came out as it should is left no more.
-    fn make(
-        &mut self,
-        manifest: &SealedManifest,
-        left: &mut BTreeSet<u32>,
-        put: &mut dyn FnMut(u32, &[u8]) -> Result<(), SealError>,
-    ) -> Result<(), SealError> {
+    fn make(&mut self, manifest: &SealedManifest, left: &mut BTreeSet<u32>, put: Put<'_>) -> Result<(), SealError> {
         let text = Zeroizing::new(manifest.encode_padded()?);
         let jobs = manifest.jobs(self.descriptor)?;
         let size = usize::try_from(manifest.chunk_size).unwrap_or(MAX_PLAINTEXT);

@@ -30,7 +30,8 @@ fn bundle(vault: &Vault, uid: &PackUid) -> Result<Option<Bundle>, ShipError> {
     let is_shredded = vault.shredded(uid)?.is_some();
     let has_stanza = vault.stanza(uid)?.is_some();
     let is_sound = vault.stanza_problem(uid)?.is_none() && vault.passphrases(uid).is_ok();
-    if !is_shredded && !(has_stanza && is_sound) {
+    let may_go = is_shredded || (has_stanza && is_sound);
+    if !may_go {
         // Retention took it, or it is damaged: neither is to be spread.
         return Ok(None);
     }

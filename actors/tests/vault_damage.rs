@@ -324,7 +324,7 @@ fn case(w: &World, n: u64) -> (bool, bool) {
     for (name, bytes) in after.iter().filter(|(n, _)| w.sound.contains_key(*n)) {
         assert!(harmed.contains(name) || w.sound[name] == *bytes, "{told}: {name} was touched");
     }
-    if n % 10 == 0 || !wrong.is_empty() && n % 3 == 0 {
+    if n.is_multiple_of(10) || !wrong.is_empty() && n.is_multiple_of(3) {
         opens_alike_or_not(w, &told, wrong.is_empty());
     }
     w.restore();
