@@ -103,9 +103,17 @@ impl Job {
 
 /// Seal, check and open of one program.
 #[derive(Default)]
-struct Jobs([Job; 3]);
+struct Jobs {
+    seal: Job,
+    check: Job,
+    open: Job,
+}
 
-const NAMES: [&str; 3] = ["seal", "check", "open"];
+impl Jobs {
+    fn each(&self) -> [(&'static str, &Job); 3] {
+        [("seal", &self.seal), ("check", &self.check), ("open", &self.open)]
+    }
+}
 
 fn size(datanode: &Path, dir: &Path, megabytes: u64, reps: usize, peers: &[(&str, PathBuf)]) -> Fallible<()> {
     // Each repetition seals a pack of its own night; two more for the small change.
@@ -129,10 +137,10 @@ fn size(datanode: &Path, dir: &Path, megabytes: u64, reps: usize, peers: &[(&str
         warm(&pack)?;
         let (m, summary) = night::stages(datanode, dir, "seal", as_of, &[])?;
         firsts.push(summary.pointer("/stages/0/millis").and_then(Value::as_f64).unwrap_or(0.0));
-        ours.0[0].0.push(m);
+        ours.seal.0.push(m);
         let (vault, key, out) = (dir.join("data/vault"), dir.join("data/keys/node.key"), dir.join("out"));
         let words: Vec<OsString> = vec!["vault".into(), "check".into(), vault.clone().into(), "--read-data".into()];
-        ours.0[1].0.push(measured(datanode, &words, &[], &out)?);
+        ours.check.0.push(measured(datanode, &words, &[], &out)?);
         let words: Vec<OsString> = vec![
             "pack".into(),
             "open".into(),
@@ -142,7 +150,7 @@ fn size(datanode: &Path, dir: &Path, megabytes: u64, reps: usize, peers: &[(&str
             "--key".into(),
             key.into(),
         ];
-        ours.0[2].0.push(measured(datanode, &words, &[], &out)?);
+        ours.open.0.push(measured(datanode, &words, &[], &out)?);
         same_bytes(&pack, &dir.join("opened"))?;
         std::fs::remove_dir_all(dir.join("opened"))?;
         for ((name, program), jobs) in peers.iter().zip(&mut others) {
@@ -150,7 +158,14 @@ fn size(datanode: &Path, dir: &Path, megabytes: u64, reps: usize, peers: &[(&str
         }
     }
     report(&part, &ours, peers, &others, filled.bytes);
-    small_change(datanode, dir, &filled, &filled.nights[reps - 1..], &part, &firsts)?;
+    small_change(
+        datanode,
+        dir,
+        &filled,
+        filled.nights.get(reps.saturating_sub(1)..).unwrap_or_default(),
+        &part,
+        &firsts,
+    )?;
     drop(pack);
     Ok(())
 }
@@ -222,13 +237,13 @@ fn peer(name: &str, program: &Path, pack: &Path, dir: &Path, jobs: &mut Jobs) ->
     };
     let (pack, target) = (pack.display().to_string(), to.display().to_string());
     run(&["init"])?;
-    jobs.0[0].0.push(run(&["backup", &pack])?);
-    jobs.0[1].0.push(run(&["check", "--read-data"])?);
+    jobs.seal.0.push(run(&["backup", &pack])?);
+    jobs.check.0.push(run(&["check", "--read-data"])?);
     let restored = match name {
         "rustic" => run(&["restore", &format!("latest:{pack}"), &target])?,
         _ => run(&["restore", "latest", "--target", &target])?,
     };
-    jobs.0[2].0.push(restored);
+    jobs.open.0.push(restored);
     let inside = if name == "rustic" { to.clone() } else { to.join(pack.trim_start_matches('/')) };
     same_bytes(Path::new(&pack), &inside)?;
     std::fs::remove_dir_all(&to)?;
@@ -237,16 +252,17 @@ fn peer(name: &str, program: &Path, pack: &Path, dir: &Path, jobs: &mut Jobs) ->
 }
 
 fn report(part: &str, ours: &Jobs, peers: &[(&str, PathBuf)], others: &[Jobs], bytes: u64) {
-    for (i, job) in NAMES.iter().enumerate() {
+    for (job, of) in ours.each() {
         let say = |who: &str, j: &Job| {
             print(Figure::of(part, &format!("{job}: {who}"), "MB/CPU-s", &j.rates(bytes, Job::cpu)));
             print(Figure::of(part, &format!("{job}: {who}, wall"), "MB/s", &j.rates(bytes, |m| m.wall)));
             print(Figure::of(part, &format!("{job}: {who}, peak memory"), "MB", &j.peak()));
         };
-        say("datanode", &ours.0[i]);
+        say("datanode", of);
         for ((name, _), jobs) in peers.iter().zip(others) {
-            say(name, &jobs.0[i]);
-            let pairs = || ours.0[i].0.iter().zip(&jobs.0[i].0);
+            let Some((_, theirs)) = jobs.each().into_iter().find(|(j, _)| *j == job) else { continue };
+            say(name, theirs);
+            let pairs = || of.0.iter().zip(&theirs.0);
             let cpu: Vec<f64> = pairs().map(|(a, b)| Job::cpu(b) / Job::cpu(a).max(0.001)).collect();
             let wall: Vec<f64> = pairs().map(|(a, b)| b.wall / a.wall.max(0.001)).collect();
             print(Figure::of(part, &format!("{job}: datanode ÷ {name}, by CPU"), "", &cpu));
