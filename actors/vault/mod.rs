@@ -76,6 +76,7 @@ pub use finding::{Class, Finding, Subject};
 pub use index::{IndexMade, rebuild_index};
 #[cfg(feature = "node")]
 pub use inventory::{Inventory, Log, Logged, Named, log_of};
+#[cfg(feature = "node")]
 pub use reading::Depth;
 #[cfg(feature = "node")]
 pub(crate) use records::fits;
