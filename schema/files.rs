@@ -160,7 +160,7 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
 /// # Errors
 /// The first step that failed.
 pub fn replace(target: &Path, bytes: &[u8]) -> io::Result<()> {
-    let parent = target.parent().unwrap_or(Path::new("."));
+    let parent = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent)?;
     let temp = parent.join(format!(".tmp-{}-{}", std::process::id(), temp_number()));
     let mut f = File::create(&temp)?;

@@ -74,6 +74,8 @@ fn a_sealing_is_proved_to_an_outsider_and_what_was_altered_is_not() {
     // By id, by its beginning, by the pack's id; the newest checkpoint each time.
     let proof = out.join("it.tlog-proof");
     s.node.run(&["anchor", "prove", &uids[1], "--out", text(&proof)]).exits(0);
+    s.node.run(&["anchor", "prove", &uids[1], "--out", "here.tlog-proof"]).exits(0);
+    assert_eq!(std::fs::read(s.node.root.path().join("here.tlog-proof")).unwrap(), std::fs::read(&proof).unwrap());
     for id in [&uids[1][..8], export_id] {
         assert_eq!(s.node.run(&["anchor", "prove", id]).exits(0).out, std::fs::read_to_string(&proof).unwrap());
     }

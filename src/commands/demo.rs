@@ -82,6 +82,7 @@ fn settings_for(root: &Path, universe: &Path, url: &str) -> Result<Settings, Fai
     s.log.level = "warn".to_owned();
     // The key is written before the node starts, so that it does not warn of having made one.
     s.seal.key_file = root.join("keys/node.key");
+    s.anchor.key_file = root.join("keys/anchor.key");
     if !s.seal.key_file.is_file() {
         crate::wiring::write_new_key(&s.seal.key_file)?;
     }
