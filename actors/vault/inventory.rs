@@ -22,13 +22,20 @@ pub struct Logged {
 /// What the anchor log knows; empty where there is none.
 pub type Log = BTreeMap<PackUid, Logged>;
 
-/// What the log in this folder knows. One that cannot be read is no reason to look at nothing: it is told, and counts for nothing.
-pub fn log_of(anchors: &Path) -> (Log, Option<String>) {
+/// What the log in this folder knows; with its public key, where its newest checkpoint is signed by it. One that cannot be read, or has
+/// lost its checkpoint, is no reason to look at nothing: it is told, and counts for nothing.
+pub fn log_of(anchors: &Path, public: Option<&str>) -> (Log, Option<String>) {
     let of = |e: crate::anchor::Entry| {
         let (generation, root, descriptor_sha256) = (e.generation, e.blake3_root, e.descriptor_sha256);
         (e.pack_uid, Logged { generation, root, descriptor_sha256 })
     };
-    match crate::anchor::book(anchors) {
+    let log = crate::anchor::Log::at(anchors);
+    let signed = public.map_or(Ok(None), |key| log.head(key));
+    match signed.and_then(|_| crate::anchor::book(anchors)) {
+        Ok(book) if book.is_empty() && anchors.join("tile").is_dir() && !log.checkpoint_path().exists() => {
+            let what = log.checkpoint_path().display().to_string();
+            (Log::new(), Some(format!("{what} is gone; bring it back from the replica, a bucket or a backup")))
+        }
         Ok(book) => (book.into_values().map(|(_, e)| of(e)).collect(), None),
         Err(e) => (Log::new(), Some(e.to_string())),
     }

@@ -146,7 +146,10 @@ impl<'a> Step<'a> {
 
     async fn go(mut self, done: &mut Replicated) -> Result<(), ReplicaError> {
         self.same_place().await?;
-        let inv = Inventory::read(self.vault, &log_of(&self.node.data.anchors()).0)?;
+        let inv = Inventory::read(
+            self.vault,
+            &log_of(&self.node.data.anchors(), Some(self.node.publishing.anchor.key.public())).0,
+        )?;
         let there = self.listing().await?;
         let mut wanted = BTreeSet::new();
         let mut incomplete = BTreeSet::new();

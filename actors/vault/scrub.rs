@@ -87,7 +87,7 @@ pub fn scrub(node: &Node, vault: &Vault) -> Result<Scrubbed, SealStageError> {
     if days == 0 {
         return Ok(Scrubbed::default());
     }
-    let (log, unread) = log_of(&node.data.anchors());
+    let (log, unread) = log_of(&node.data.anchors(), Some(node.publishing.anchor.key.public()));
     if let Some(why) = unread {
         tracing::error!("the vault is not compared with the anchor log: {why}");
     }

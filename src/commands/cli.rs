@@ -97,7 +97,7 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
-    /// The vault: check, repair, scrub, challenge
+    /// The vault: check, repair, beacon, challenge
     #[command(subcommand)]
     Vault(vault::VaultCommand),
     /// The anchor log: prove, verify, checkpoint, consistency

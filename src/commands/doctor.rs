@@ -40,7 +40,7 @@ pub fn doctor(g: &Global) -> Done {
     ];
     checks.push(Check { name: "buckets", result: super::buckets::check(&settings, &g.clock()) });
     checks.extend(state(&settings));
-    checks.push(Check { name: "vault", result: vault(&data) });
+    checks.push(Check { name: "vault", result: vault(&data, super::anchored::own_key(&settings)) });
     checks.push(Check { name: "anchor log", result: super::anchored::checkpoint_verifies(&settings) });
     checks.push(Check { name: "last pack", result: last_pack(&data, settings.node.threads) });
     for c in &checks {
@@ -214,9 +214,9 @@ fn last_export(runs: &[(String, RunRecord)]) -> Result<String, String> {
 }
 
 /// A look at every object of the vault, and at what incidents say of it.
-fn vault(data: &DataDir) -> Result<String, String> {
+fn vault(data: &DataDir, own: Option<String>) -> Result<String, String> {
     let Ok(vault) = Vault::at(&data.vault()) else { return Ok("none yet".into()) };
-    let (log, unread) = log_of(&data.anchors());
+    let (log, unread) = log_of(&data.anchors(), own.as_deref());
     if let Some(why) = unread {
         return Err(why);
     }

@@ -60,3 +60,11 @@ pub(super) fn open(path: &Path) -> Result<Vault, Failure> {
 pub(super) fn key(path: Option<&Path>) -> Result<Option<Identity>, Failure> {
     path.map(|p| Identity::read(p).map_err(|e| super::pack::of_seal(&e))).transpose()
 }
+
+/// The key that the log beside a vault is verified with: the one that was named, else this node's for its own vault.
+pub(super) fn log_key(g: &Global, path: Option<&Path>, given: Option<&str>) -> Result<Option<String>, Failure> {
+    if given.is_none() && path.is_some() {
+        return Ok(None);
+    }
+    super::anchored::public_key(g, given)
+}

@@ -2,7 +2,7 @@
 
 use super::global::Global;
 use super::table::thousands;
-use super::vault::{key, open, place};
+use super::vault::{key, log_key, open, place};
 use crate::failure::{Code, Done, Failure, printable_line};
 use datanode_actors::seal::Unwraps;
 use datanode_actors::vault::{ALL_PARTS, CheckPlan, CheckReport, Depth, Share, check_vault, log_of};
@@ -16,6 +16,9 @@ use std::path::PathBuf;
 pub struct CheckArgs {
     /// The vault, a data folder, a replica, or a sealing as it was shipped [default: that of the node]
     path: Option<PathBuf>,
+    /// The public key of the anchor log, or a file that holds it [default: this node's, for its own vault]
+    #[arg(long, value_name = "PUBKEY|FILE")]
+    log_key: Option<String>,
     /// Read every byte and compare it with its name
     #[arg(long, conflicts_with = "sample")]
     read_data: bool,
@@ -50,7 +53,10 @@ fn percent(text: &str) -> Result<u32, String> {
 pub fn run(g: &Global, a: &CheckArgs) -> Done {
     let (root, beside) = place(g, a.path.as_deref())?;
     let vault = open(&root)?;
-    let (log, unread) = log_of(a.anchors.as_deref().unwrap_or(&beside));
+    let (log, unread) = log_of(
+        a.anchors.as_deref().unwrap_or(&beside),
+        log_key(g, a.path.as_deref(), a.log_key.as_deref())?.as_deref(),
+    );
     let key = key(a.key.as_deref())?;
     let day = g.clock().now().timestamp().div_euclid(86_400);
     let plan = CheckPlan {

@@ -2,7 +2,7 @@
 
 use super::global::Global;
 use super::pack::of_seal;
-use super::vault::{key, open, place};
+use super::vault::{key, log_key, open, place};
 use crate::config::Settings;
 use crate::failure::{Code, Done, Failure, printable_line};
 use crate::secrets;
@@ -26,6 +26,9 @@ was bad lies in vault/quarantine."
 pub struct RepairArgs {
     /// The vault, or a data folder [default: that of the node]
     path: Option<PathBuf>,
+    /// The public key of the anchor log, or a file that holds it [default: this node's, for its own vault]
+    #[arg(long, value_name = "PUBKEY|FILE")]
+    log_key: Option<String>,
     /// The secret key [default: the node's, for its own vault]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -50,7 +53,7 @@ pub fn run(g: &Global, a: &RepairArgs) -> Done {
     let own = if a.path.is_none() { Some(g.settings()?) } else { None };
     let own_key = own.as_ref().map(key_file).filter(|p| p.is_file());
     let key = key(a.key.as_deref().or(own_key.as_deref()))?;
-    let (log, unread) = log_of(&beside);
+    let (log, unread) = log_of(&beside, log_key(g, a.path.as_deref(), a.log_key.as_deref())?.as_deref());
     if let Some(why) = unread {
         eprintln!("the anchor log was not compared: {}", printable_line(&why));
     }
