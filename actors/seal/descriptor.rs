@@ -18,8 +18,8 @@ use super::{PackUid, merkle};
 pub const FORMAT: &str = "datanode-pack-descriptor";
 /// Version that this software writes and reads.
 pub const VERSION: u32 = 1;
-/// A longer descriptor is refused before it is read, bytes.
-pub const MAX_DESCRIPTOR: u64 = 64 << 20;
+/// A longer descriptor is refused before it is read, bytes: this is room for a terabyte, and what grows while it is read stays below 32 MiB.
+pub const MAX_DESCRIPTOR: u64 = 16 << 20;
 const NO_PARITY: &str = "none";
 
 /// One stored object.
