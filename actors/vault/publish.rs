@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Vault;
-use crate::seal::{Descriptor, SealError};
+use crate::seal::{Descriptor, MAX_DESCRIPTOR, SealError};
 
 /// Folders whose entries are not yet durable.
 pub(crate) type Dirty = BTreeSet<PathBuf>;
@@ -53,7 +53,14 @@ impl Vault {
     pub(crate) fn put_descriptor(&self, descriptor: &Descriptor) -> Result<bool, SealError> {
         let mut dirty = Dirty::new();
         let path = self.descriptor_path(&descriptor.pack_uid);
-        let new = self.publish(&path, &descriptor.encode()?, &mut dirty)?;
+        let text = descriptor.encode()?;
+        if text.len() as u64 > MAX_DESCRIPTOR {
+            return Err(SealError::contract(
+                "pack",
+                "has more chunks than a descriptor can list; set seal.chunk_mib to 16",
+            ));
+        }
+        let new = self.publish(&path, &text, &mut dirty)?;
         sync_folders(&dirty)?;
         Ok(new)
     }
