@@ -120,12 +120,13 @@ impl Inventory {
 
     /// Sealings that the log or another sealing knows, and that are not there.
     fn absent(&mut self, log: &Log) {
-        let bad = self.findings.iter().filter_map(|f| f.subject.pack());
-        let have: BTreeSet<PackUid> = self.descriptors.iter().map(|d| d.pack_uid).chain(bad).collect();
+        let bad: BTreeSet<PackUid> = self.findings.iter().filter_map(|f| f.subject.pack()).collect();
+        let have: BTreeSet<PackUid> = self.descriptors.iter().map(|d| d.pack_uid).chain(bad.iter().copied()).collect();
         let gone = |u: &&PackUid| !have.contains(*u) && !self.removed.contains_key(*u);
         let by_log = "the anchor log knows it, retention did not let it go, and its descriptor is not here: fetch it from a replica";
         let mut missing: BTreeMap<PackUid, String> = log.keys().filter(gone).map(|u| (*u, by_log.to_owned())).collect();
-        for d in &self.descriptors {
+        // What a damaged one requires nobody knows.
+        for d in self.descriptors.iter().filter(|d| !bad.contains(&d.pack_uid)) {
             for u in d.requires.iter().filter(|u| !have.contains(*u)) {
                 let why = format!(
                     "pack {} builds on it, and its descriptor is not here: fetch it from a replica",

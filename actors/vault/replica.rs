@@ -13,7 +13,7 @@ use crate::node::Node;
 use crate::objects::{Bucket, BucketKind, ObjectError};
 use crate::publishing::{Destination, Replica, ShipMode};
 use crate::quarantine::seen;
-use crate::seal::SealError;
+use crate::seal::{PackUid, SealError};
 use crate::ship::{Item, Made, Seen, ShipError, Sum, Target};
 use datanode_schema::failpoint;
 use datanode_schema::names::IncidentKind;
@@ -153,7 +153,10 @@ impl<'a> Step<'a> {
         let there = self.listing().await?;
         let mut wanted = BTreeSet::new();
         let mut incomplete = BTreeSet::new();
-        for d in &inv.descriptors {
+        // What the log contradicts is not spread.
+        let bad: BTreeSet<PackUid> = inv.findings.iter().filter_map(|f| f.subject.pack()).collect();
+        incomplete.extend(bad.iter().copied());
+        for d in inv.descriptors.iter().filter(|d| !bad.contains(&d.pack_uid)) {
             let mut whole = true;
             for o in d.leaves() {
                 let name = super::finding::object_name(&o.object_blake3);
