@@ -77,6 +77,11 @@ fn a_pack_that_is_sealed_anew_is_brought_again() {
     assert_eq!(shipped.shipped, 1, "{shipped:?}");
     opens_to(&h, &below(&s3).join("sealed/datanode").join(&new), &second);
     assert_eq!(h.ship(&second).unwrap().shipped, 0);
+    // Also where it is not tonight's pack, and arrived long ago.
+    regenerate(&h.node(), &first).unwrap();
+    let new = h.node().store.load(&PACKS, &first).unwrap().unwrap().pack_uid;
+    assert_eq!(h.ship(&second).unwrap().shipped, 1);
+    opens_to(&h, &below(&s3).join("sealed/datanode").join(&new), &first);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::node::Node;
 use crate::offload::offload;
 use crate::publishing::OffloadRules;
 use crate::seal::stage::unfinished;
-use crate::seal::{Kind, PackUid};
+use crate::seal::{Kind, PackUid, SealError};
 use crate::vault::{Collect, Vault};
 use datanode_schema::clock::date_of;
 use datanode_schema::failpoint;
@@ -212,7 +212,11 @@ fn sweep_vault(node: &Node) -> Result<u64, RetentionError> {
     let standing = node.standing_packs()?;
     let mut keep: BTreeSet<PackUid> = standing.iter().filter_map(|(_, p)| of(&p.pack_uid)).collect();
     // What the state knows nothing of is no garbage: it may be the state that was lost.
-    for uid in vault.descriptors().unwrap_or_default() {
+    let listed = match vault.descriptors() {
+        Ok(listed) => listed,
+        Err(e) => return not_collected(e),
+    };
+    for uid in listed {
         if !was_let_go(node, &uid)? {
             keep.insert(uid);
         }
@@ -232,17 +236,22 @@ fn sweep_vault(node: &Node) -> Result<u64, RetentionError> {
     failpoint::pass("retention.swept");
     let collected = match collected {
         Ok(c) => c,
-        Err(e) if matches!(e.kind(), Kind::Integrity | Kind::Contract | Kind::Busy) => {
-            tracing::error!(error = %e, "nothing of the vault is collected");
-            return Ok(0);
-        }
-        Err(e) => return Err(e.into()),
+        Err(e) => return not_collected(e),
     };
     vault.empty_trash(&(now.date_naive() - wait).to_string())?;
     if collected.packs > 0 || collected.objects > 0 {
         forget_chunks(node, &vault)?;
     }
     Ok(collected.objects as u64)
+}
+
+/// What is wrong with the vault is told, and the night is none the worse for it; what the system refuses ends the stage.
+fn not_collected(e: SealError) -> Result<u64, RetentionError> {
+    if !matches!(e.kind(), Kind::Integrity | Kind::Contract | Kind::Busy) {
+        return Err(e.into());
+    }
+    tracing::error!(error = %e, "nothing of the vault is collected");
+    Ok(0)
 }
 
 /// Whether the state knows that a sealing is needed no more: its pack was removed here, or is sealed as another by now.

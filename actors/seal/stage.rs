@@ -6,15 +6,17 @@
 use super::paths::MANIFEST;
 use super::repack::repack;
 use crate::node::Node;
+use crate::retention::brought_key;
 use crate::seal::{
     Base, Bases, Descriptor, Kind, PackKey, PackUid, SealError, SealPlan, Sealed, new_uid, read_manifest, seal_upon,
     unwrap_key,
 };
+use crate::ship::{Form, forget_receipts};
 use crate::vault::Vault;
 use datanode_schema::failpoint;
 use datanode_schema::records::{ChunkRecord, PackRecord, SealingRecord};
 use datanode_schema::store::{Batch, StoreError};
-use datanode_schema::trees::{CHUNKS, GENERATIONS, INCIDENTS, PACKS, RECEIPTS, SEALINGS, SHIPMENTS};
+use datanode_schema::trees::{CHUNKS, COUNTERS, GENERATIONS, INCIDENTS, PACKS, SEALINGS, SHIPMENTS};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -223,20 +225,15 @@ fn one(
     })
 }
 
-/// What says that a pack's sealing is at a destination speaks of an earlier one: it is due again.
+/// What says that a pack's sealing is at a destination, or once was, speaks of an earlier one: it is due again.
 fn not_shipped(node: &Node, export_id: &str, batch: &mut Batch) -> Result<(), StoreError> {
-    let end = format!("/sealed/{export_id}");
+    let sealed = Form::Sealed.name();
+    let end = format!("/{sealed}/{export_id}");
     for (key, _) in node.store.load_all(&SHIPMENTS, &[])? {
         let Some(destination) = key.strip_suffix(&end) else { continue };
+        forget_receipts(&node.store, destination, export_id, true)?;
         batch.delete(&SHIPMENTS, &key);
-        let prefix = format!("{destination}/{export_id}/");
-        for (receipt, _) in node.store.load_all(&RECEIPTS, prefix.as_bytes())? {
-            let path = receipt.strip_prefix(&prefix).unwrap_or_default();
-            let is_sealed = ["chunks/", "stanzas/", "descriptors/"].iter().any(|f| path.starts_with(f));
-            if is_sealed || path.ends_with(".tlog-proof") {
-                batch.delete(&RECEIPTS, &receipt);
-            }
-        }
+        batch.delete(&COUNTERS, &brought_key(destination, sealed, export_id));
     }
     Ok(())
 }

@@ -271,6 +271,15 @@ fn report(part: &str, ours: &Jobs, peers: &[(&str, PathBuf)], others: &[Jobs], b
     }
 }
 
+/// Bytes of the parity objects of the night's sealing.
+fn parity_of(dir: &Path, summary: &Value) -> Fallible<f64> {
+    let uid = summary.pointer("/stages/0/counters/pack_uid").and_then(Value::as_str).ok_or("nothing was sealed")?;
+    let text = std::fs::read(dir.join("data/vault/descriptors").join(format!("{uid}.json")))?;
+    let descriptor: Value = serde_json::from_slice(&text)?;
+    let objects = descriptor.pointer("/parity/objects").and_then(Value::as_array).ok_or("no parity")?;
+    Ok(objects.iter().filter_map(|o| o.get("object_len")?.as_f64()).sum())
+}
+
 /// A night that changed one file in a hundred, beside the first; and one that changed nothing.
 fn small_change(
     datanode: &Path,
@@ -289,7 +298,7 @@ fn small_change(
     let (_, summary) = night::stages(datanode, dir, "seal", second, &[])?;
     let millis = summary.pointer("/stages/0/millis").and_then(Value::as_f64).unwrap_or(0.0);
     let new = bytes_below(&dir.join("data/vault/chunks"))? - before;
-    let parity = summary.pointer("/stages/0/counters/parity_bytes").and_then(Value::as_f64).unwrap_or(0.0);
+    let parity = parity_of(dir, &summary)?;
     let share = changed as f64 / filled.files as f64 * 100.0;
     let say = |what: &str, unit: &str, v: f64, note: String| {
         print(Figure::of(part, what, unit, &[v]).map(|f| f.note(note)));
