@@ -6,6 +6,7 @@
 pub mod acts;
 pub mod calendar;
 pub mod clock;
+pub mod direct;
 pub mod failpoint;
 pub mod files;
 pub mod keys;

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use datanode_schema::direct::Direct;
 use nix::unistd::syncfs;
 use zeroize::Zeroizing;
 
@@ -137,7 +137,7 @@ struct Writer<'a> {
     to: &'a Path,
     staging: Mutex<Staging>,
     /// Files begun and not complete: handle and bytes still to come.
-    handles: Mutex<HashMap<usize, (Arc<File>, u64)>>,
+    handles: Mutex<HashMap<usize, (Arc<Direct>, u64)>>,
     written: AtomicU64,
     wrote: SyncSender<()>,
 }
@@ -148,13 +148,13 @@ impl Writer<'_> {
         (path, self.to.join(path))
     }
 
-    fn handle(&self, file: usize) -> Result<Arc<File>, SealError> {
+    fn handle(&self, file: usize) -> Result<Arc<Direct>, SealError> {
         let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((handle, _)) = handles.get(&file) {
             return Ok(handle.clone());
         }
         let created = self.staging.lock().unwrap_or_else(PoisonError::into_inner).create(self.path(file).0)?;
-        let handle = Arc::new(created);
+        let handle = Arc::new(Direct::new(created));
         let length = self.manifest.files.get(file).map_or(0, |file| file.length);
         handles.insert(file, (handle.clone(), length));
         Ok(handle)

@@ -79,7 +79,8 @@ pub(crate) fn run(vault: &Vault, jobs: &[Job], keys: Option<&ChunkKeys>, sink: &
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..vault.threads().min(jobs.len()) {
+        // One more than there are cores: each waits for the disk now and then.
+        for _ in 1..vault.threads().saturating_add(1).min(jobs.len()) {
             scope.spawn(work);
         }
         work();

@@ -23,6 +23,8 @@ use crate::vault::{Adding, Vault, Written};
 
 /// Objects that one sync makes durable, at most, and as many wait to be stored.
 const BATCH: usize = 8;
+/// Workers beside one a core: each waits for the disk now and then.
+const WAITING: usize = 1;
 /// Bytes that the workers' buffers may take, three chunks each.
 const BUFFERS: usize = 120 << 20;
 
@@ -85,7 +87,7 @@ pub(super) fn run(
         made: Mutex::new(Ok(Vec::new())),
     };
     let room = BUFFERS.checked_div(plan.chunk_size.saturating_mul(3)).unwrap_or(1).max(1);
-    let threads = plan.threads.min(room).min(count as usize);
+    let threads = plan.threads.saturating_add(WAITING).min(room).min(count as usize);
     let adding = vault.adding()?;
     std::thread::scope(|scope| {
         let (to_store, made) = sync_channel(BATCH);

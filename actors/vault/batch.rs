@@ -4,9 +4,10 @@
 //! before its bytes are durable, and the folders are synced before anything refers to the names.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use datanode_schema::direct::Direct;
 use datanode_schema::failpoint;
 use nix::unistd::syncfs;
 
@@ -53,10 +54,12 @@ impl Vault {
             return Ok(None);
         }
         let (temp, file) = self.new_temp()?;
-        let mut written = Written { hash: *hash, temp, file };
-        written.file.write_all(object).map_err(SealError::io("write", &written.temp))?;
+        let file = Direct::new(file);
+        let written = file.write_all_at(object, 0);
+        let object = Written { hash: *hash, temp, file: file.into_file() };
+        written.map_err(SealError::io("write", &object.temp))?;
         failpoint::pass("seal.written");
-        Ok(Some(written))
+        Ok(Some(object))
     }
 }
 

@@ -5,6 +5,7 @@ use super::finding::Class;
 use super::inventory::{Inventory, Named};
 use crate::seal::chunk::{ChunkKeys, HEADER, MAX_OBJECT, Place};
 use crate::seal::{Diagnosis, PackUid, judge, judge_head};
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -22,6 +23,8 @@ pub type Keys = BTreeMap<PackUid, ChunkKeys>;
 pub struct Reader {
     object: Vec<u8>,
     unpacked: Vec<u8>,
+    /// What the page cache holds of an object is dropped before it is read.
+    from_disk: bool,
 }
 
 /// How deep to look.
@@ -31,6 +34,8 @@ pub enum Depth {
     Look,
     /// Every byte.
     Read,
+    /// Every byte as the disk has it, whatever the page cache holds.
+    Disk,
 }
 
 impl Reader {
@@ -38,6 +43,10 @@ impl Reader {
     /// the first do.
     pub fn read(&mut self, vault: &Vault, hash: &[u8; 32], len: u64, keep: bool) -> Result<(), Diagnosis> {
         let mut file = open(vault, hash, len)?;
+        if self.from_disk {
+            // Advice: a file system that does not take it gives what it has.
+            _ = posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+        }
         let whole = usize::try_from(len).ok().filter(|n| *n <= MAX_OBJECT);
         let whole = whole.ok_or(Diagnosis::Header("length beyond the limits"))?;
         let room = if keep { whole } else { whole.min(PIECE) };
@@ -172,7 +181,7 @@ pub fn examine(
     let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
     let all = Mutex::new(Examined::default());
     let work = || {
-        let mut reader = Reader::default();
+        let mut reader = Reader { from_disk: depth == Depth::Disk, ..Reader::default() };
         let mut mine = Examined::default();
         while !stopped.load(Ordering::Relaxed) {
             let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
@@ -183,7 +192,7 @@ pub fn examine(
             }
             mine.bad.extend(reader.diagnose(vault, inv, group, depth, keys));
             mine.objects = mine.objects.saturating_add(1);
-            if depth == Depth::Read {
+            if depth != Depth::Look {
                 mine.bytes = mine.bytes.saturating_add(len);
             }
         }

@@ -112,7 +112,7 @@ pub fn scrub(node: &Node, vault: &Vault) -> Result<Scrubbed, SealStageError> {
     let again = groups.iter().enumerate().filter(|(i, _)| !(begin..end).contains(i)).map(|(_, g)| g).filter(suspect);
     let all: Vec<&[Named]> = part.iter().chain(again).copied().collect();
     let pace = Mutex::new(Pace::new(node.publishing.vault.scrub_bytes_per_second));
-    let e = examine(vault, &inv, &all, Depth::Read, &keys, &|bytes| turn(node, &pace, bytes));
+    let e = examine(vault, &inv, &all, Depth::Disk, &keys, &|bytes| turn(node, &pace, bytes));
     let whole = e.objects == all.len() as u64;
     report.findings.extend(e.bad.iter().filter_map(|(n, d)| of_object(vault, &inv, n, d)));
     // What is to go anyway is not missed.
