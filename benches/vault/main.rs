@@ -130,8 +130,8 @@ fn size(datanode: &Path, dir: &Path, megabytes: u64, reps: usize, peers: &[(&str
     let mut firsts = Vec::new();
     let mut pack = PathBuf::new();
     for (turn, as_of) in filled.nights.iter().take(reps).enumerate() {
-        // Everything anew each time: nothing to borrow from, no object there.
-        for gone in ["data/vault", "data/anchors", "opened"] {
+        // Everything anew each time: nothing to borrow from, no object there. Only the log goes on: it never goes back.
+        for gone in ["data/vault", "opened"] {
             let _ = std::fs::remove_dir_all(dir.join(gone));
         }
         if turn > 0 {
@@ -207,7 +207,7 @@ fn same_bytes(a: &Path, b: &Path) -> Fallible<()> {
 fn forget_sealings(dir: &Path) -> Fallible<()> {
     use datanode_schema::records::PackRecord;
     use datanode_schema::store::{Batch, Store, StoreOptions};
-    use datanode_schema::trees::{self, ANCHORS, CHUNKS, PACKS, SEALINGS};
+    use datanode_schema::trees::{self, CHUNKS, PACKS, SEALINGS};
     let store = Store::open(&dir.join("data/state"), &trees::all(), &StoreOptions::default())?;
     let mut batch = Batch::new();
     for (id, p) in store.load_all(&PACKS, &[])? {
@@ -215,9 +215,6 @@ fn forget_sealings(dir: &Path) -> Fallible<()> {
     }
     for (uid, _) in store.load_all(&SEALINGS, &[])? {
         batch.delete(&SEALINGS, &uid);
-    }
-    for (uid, _) in store.load_all(&ANCHORS, &[])? {
-        batch.delete(&ANCHORS, &uid);
     }
     for (hash, _) in store.load_all(&CHUNKS, &[])? {
         batch.delete(&CHUNKS, &hash);
