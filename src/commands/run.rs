@@ -63,7 +63,7 @@ async fn serve(g: Global, settings: Settings, clock: Clock, wired: Wired) -> Don
     // Beside everything else: a bucket that is down must not keep the node from collecting.
     let looking = tokio::task::spawn_blocking(move || trust_all(&looked));
     let turning = appliance.clone();
-    let http = web.map(|socket| http::start(socket, &settings, &node, move || turning.busy())).transpose()?;
+    let http = web.map(|socket| http::start(socket, &settings, &context, move || turning.busy())).transpose()?;
     let reloading = tokio::spawn(reload_on(hangups, reloader));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(admin::serve(listener, context, async move {

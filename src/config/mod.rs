@@ -6,9 +6,10 @@
 mod settings;
 
 pub use settings::{
-    AnchorSettings, BooksSettings, Cadence, DestinationSettings, ExportSettings, FRED_KEY, HttpSettings, LogSettings,
-    NodeSettings, OffloadSettings, QueueSettings, ReplicaSettings, RetentionSettings, ScheduleSettings, SealSettings,
-    ServeSettings, Settings, ShipSettings, StoreSettings, VaultSettings, VendorSettings, VendorsSettings,
+    AlertSettings, AnchorSettings, BackupSettings, BooksSettings, Cadence, DestinationSettings, ExportSettings,
+    FRED_KEY, HttpSettings, LogSettings, NodeSettings, OffloadSettings, QueueSettings, ReplicaSettings,
+    RetentionSettings, ScheduleSettings, SealSettings, ServeSettings, Settings, ShipSettings, StoreSettings,
+    TelemetrySettings, VaultSettings, VendorSettings, VendorsSettings,
 };
 
 use serde_json::Value;
@@ -144,7 +145,11 @@ fn check(s: &Settings) -> Result<(), ConfigError> {
     if !(1..=16).contains(&s.seal.chunk_mib) {
         return wrong("seal.chunk_mib: from 1 to 16");
     }
-    let ranges: [(&str, u64, u64, u64); 18] = [
+    let ranges: [(&str, u64, u64, u64); 22] = [
+        ("alerts.repeat_minutes", u64::from(s.alerts.repeat_minutes), 1, 43_200),
+        ("alerts.per_hour", u64::from(s.alerts.per_hour), 1, 3_600),
+        ("alerts.pack_late_hours", u64::from(s.alerts.pack_late_hours), 1, 8_760),
+        ("backup.every_hours", u64::from(s.backup.every_hours), 1, 168),
         ("vault.scrub_days", u64::from(s.vault.scrub_days), 0, 3_650),
         ("books.top", s.books.top as u64, 0, 10_000),
         ("books.cadence_seconds", u64::from(s.books.cadence_seconds), 1, 3_600),

@@ -32,6 +32,9 @@ pub struct Settings {
     pub retention: RetentionSettings,
     pub offload: OffloadSettings,
     pub serve: ServeSettings,
+    pub alerts: AlertSettings,
+    pub backup: BackupSettings,
+    pub telemetry: TelemetrySettings,
     pub log: LogSettings,
 }
 
@@ -58,6 +61,9 @@ impl Default for Settings {
             retention: RetentionSettings::default(),
             offload: OffloadSettings::default(),
             serve: ServeSettings::default(),
+            alerts: AlertSettings::default(),
+            backup: BackupSettings::default(),
+            telemetry: TelemetrySettings::default(),
             log: LogSettings::default(),
         }
     }
@@ -150,7 +156,31 @@ OffloadSettings {
     kib_per_second: u64 = 0,
 } }
 section! { /// `[serve]`
-ServeSettings { listen: String = String::new(), requests_per_minute: u32 = 600 } }
+ServeSettings { listen: String = String::new(), page: bool = false, requests_per_minute: u32 = 600 } }
+section! { /// `[alerts]`
+AlertSettings {
+    webhook: String = String::new(),
+    ntfy: String = String::new(),
+    dead_man: String = String::new(),
+    repeat_minutes: u32 = 720,
+    per_hour: u32 = 20,
+    pack_late_hours: u32 = 30,
+} }
+section! { /// `[backup]`
+BackupSettings {
+    url: String = String::new(),
+    endpoint: String = String::new(),
+    region: String = String::new(),
+    key: String = String::new(),
+    secret: String = String::new(),
+    token: String = String::new(),
+    every_hours: u32 = 1,
+    keep_hourly: usize = 24,
+    keep_daily: usize = 30,
+    keep_weekly: usize = 8,
+} }
+section! { /// `[telemetry]`
+TelemetrySettings { otlp: String = String::new() } }
 section! { /// `[log]`
 LogSettings { level: String = "info".into(), format: String = "human".into() } }
 

@@ -25,9 +25,9 @@ mod range;
 mod routes;
 pub mod tokens;
 
+use crate::admin::AdminContext;
 use crate::config::Settings;
 use crate::failure::Failure;
-use datanode_actors::node::Node;
 use listen::{Bounded, Peer};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -68,19 +68,19 @@ pub fn bind(settings: &Settings) -> Result<Option<TcpListener>, Failure> {
     Ok(Some(socket))
 }
 
-/// Serves on a socket of [`bind`]. `busy` says whether a cycle is under way.
+/// Serves on a socket of [`bind`], what `admin` knows too. `busy` says whether a cycle is under way.
 ///
 /// # Errors
 /// No thread or runtime can be made.
 pub fn start(
     socket: TcpListener,
     settings: &Settings,
-    node: &Arc<Node>,
+    admin: &Arc<AdminContext>,
     busy: impl Fn() -> bool + Send + Sync + 'static,
 ) -> Result<Server, Failure> {
     let address = socket.local_addr().map_err(Failure::failed)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
-    let app = routes::router(routes::Context::new(settings, node, busy));
+    let app = routes::router(routes::Context::new(settings, admin, busy));
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = std::thread::Builder::new().name("http".to_owned()).spawn(move || {
         let ended = runtime.block_on(async {

@@ -17,6 +17,7 @@ use super::problem::{nothing, problem};
 use super::proofs;
 use super::range::{Part, part};
 use super::tokens::{METRICS_READ, PACKS_READ, PROOFS_READ, Said, Tokens};
+use crate::admin::AdminContext;
 use crate::config::Settings;
 use axum::Router;
 use axum::body::Body;
@@ -37,6 +38,7 @@ const MOST: usize = 1000;
 
 /// What the routes share.
 pub struct Context {
+    admin: Arc<AdminContext>,
     node: Arc<Node>,
     packs: Packs,
     tokens: Tokens,
@@ -47,8 +49,14 @@ pub struct Context {
 
 impl Context {
     /// Of a running node.
-    pub fn new(settings: &Settings, node: &Arc<Node>, busy: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+    pub fn new(
+        settings: &Settings,
+        admin: &Arc<AdminContext>,
+        busy: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let node = &admin.desk.node;
         Self {
+            admin: admin.clone(),
             node: node.clone(),
             packs: Packs::new(node.clone()),
             tokens: Tokens::new(&settings.data_dir),
@@ -60,6 +68,11 @@ impl Context {
 }
 
 impl Context {
+    /// What the admin socket answers from: the same numbers are shown wherever they are shown.
+    pub(super) fn admin(&self) -> &Arc<AdminContext> {
+        &self.admin
+    }
+
     pub(super) fn node(&self) -> &Node {
         &self.node
     }
