@@ -14,15 +14,33 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Blocks that go directly begin and end at multiples of this, in the file and in memory. No device asks for more, and no page is
-/// larger: bytes that went through the cache never share a page with bytes that did not.
+/// Blocks of the file that go directly begin and end at multiples of this. No page is larger: bytes that went through the cache never share a page with bytes that did not.
 const BLOCK: usize = 64 << 10;
-/// Bytes of one write, which are copied to where they are aligned.
+/// Bytes of one write where they must be copied first, to where they are aligned.
 const ROOM: usize = 1 << 20;
+/// Where memory must begin to be written directly. No device asks for more.
+const PAGE: usize = 4096;
 
 thread_local! {
     /// Room for a copy, kept between writes.
-    static MEMORY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static MEMORY: RefCell<Aligned> = const { RefCell::new(Aligned { bytes: Vec::new() }) };
+}
+
+/// Memory that begins where a page does: what is written from here needs no copy.
+#[derive(Debug, Default)]
+pub struct Aligned {
+    bytes: Vec<u8>,
+}
+
+impl Aligned {
+    /// The first `len` bytes; what they hold from before, or zeros. Grows and never shrinks.
+    pub fn room(&mut self, len: usize) -> &mut [u8] {
+        if self.bytes.len() < len.saturating_add(PAGE) {
+            self.bytes = vec![0; len.saturating_add(PAGE)];
+        }
+        let start = self.bytes.as_ptr().align_offset(PAGE);
+        self.bytes.get_mut(start..).and_then(|all| all.get_mut(..len)).unwrap_or_default()
+    }
 }
 
 /// A file that is written in large pieces.
@@ -63,34 +81,31 @@ impl Direct {
     }
 
     fn write_blocks(&self, direct: &File, blocks: &[u8], first: u64) -> io::Result<()> {
+        if blocks.as_ptr().align_offset(PAGE) == 0 {
+            return self.write_aligned(direct, blocks, first);
+        }
         MEMORY.with_borrow_mut(|memory| {
-            memory.resize(ROOM.saturating_add(BLOCK), 0);
-            let start = memory.as_ptr().align_offset(BLOCK);
-            self.write_copies(direct, blocks, first, memory.get_mut(start..).unwrap_or_default())
+            let room = memory.room(ROOM);
+            let mut at = first;
+            for piece in blocks.chunks(ROOM) {
+                let Some(copy) = room.get_mut(..piece.len()) else { continue };
+                copy.copy_from_slice(piece);
+                self.write_aligned(direct, copy, at)?;
+                at = at.saturating_add(piece.len() as u64);
+            }
+            Ok(())
         })
     }
 
-    fn write_copies(&self, direct: &File, blocks: &[u8], first: u64, aligned: &mut [u8]) -> io::Result<()> {
-        let mut at = first;
-        for piece in blocks.chunks(ROOM) {
-            let written = match aligned.get_mut(..piece.len()) {
-                Some(copy) if !self.refused.load(Ordering::Relaxed) => {
-                    copy.copy_from_slice(piece);
-                    direct.write_all_at(copy, at)
-                }
-                _ => self.cached.write_all_at(piece, at),
-            };
-            match written {
+    fn write_aligned(&self, direct: &File, blocks: &[u8], at: u64) -> io::Result<()> {
+        if !self.refused.load(Ordering::Relaxed) {
+            match direct.write_all_at(blocks, at) {
                 // It opens such a file and does not write it: what else it refuses, it refuses again.
-                Err(e) if e.kind() == io::ErrorKind::InvalidInput => {
-                    self.refused.store(true, Ordering::Relaxed);
-                    self.cached.write_all_at(piece, at)?;
-                }
-                other => other?,
+                Err(e) if e.kind() == io::ErrorKind::InvalidInput => self.refused.store(true, Ordering::Relaxed),
+                other => return other,
             }
-            at = at.saturating_add(piece.len() as u64);
         }
-        Ok(())
+        self.cached.write_all_at(blocks, at)
     }
 
     fn direct(&self) -> Option<&File> {
@@ -115,7 +130,10 @@ mod tests {
     fn pieces_of_any_offset_and_length_make_the_same_file_in_the_cache_and_past_it() {
         for folder in [std::env::temp_dir(), "/dev/shm".into()] {
             let dir = tempfile::tempdir_in(folder).unwrap();
-            let want = bytes(5 * ROOM + 12_345);
+            let mut memory = Aligned::default();
+            let want = memory.room(5 * ROOM + 12_345);
+            want.copy_from_slice(&bytes(5 * ROOM + 12_345));
+            let want = &*want;
             for cuts in [vec![], vec![1], vec![BLOCK, 2 * BLOCK + 1], vec![BLOCK - 1, ROOM, 3 * ROOM + 777], vec![56]] {
                 let path = dir.path().join("file");
                 let file = Direct::new(File::create(&path).unwrap());

@@ -5,8 +5,10 @@
 #[path = "../fixtures/fuzz/run.rs"]
 mod run;
 
+use std::io::Read;
 use std::path::Path;
 
+/// The seeds, and what fuzzers made of them that reaches something else: `<target>.tar.zst`, minimised.
 #[test]
 fn no_input_of_the_corpus_is_a_finding() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/fuzz/corpus");
@@ -19,5 +21,18 @@ fn no_input_of_the_corpus_is_a_finding() {
             inputs += 1;
         }
         assert!(inputs > 0, "{target} has no corpus");
+        let Ok(bundle) = std::fs::File::open(corpus.join(format!("{target}.tar.zst"))) else { continue };
+        let mut archive = tar::Archive::new(zstd::Decoder::new(bundle).unwrap());
+        for entry in archive.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            if entry.header().entry_type().is_file() {
+                let mut input = Vec::new();
+                entry.read_to_end(&mut input).unwrap();
+                eprintln!("{target}.tar.zst: {}", entry.path().unwrap().display());
+                run::one(target, &input);
+                inputs += 1;
+            }
+        }
+        eprintln!("{target}: {inputs} inputs");
     }
 }

@@ -260,19 +260,21 @@ pub enum Opener<'a> {
     Chunk(&'a ChunkSecret),
 }
 
-/// Seals in place: `object` holds room for a header, and then the payload.
+/// Seals in place: `object` has room for a header, then the payload, then room for the tag.
 pub(super) fn assemble(
     backend: Backend,
     keys: &ChunkKeys,
     place: &Place,
     codec: Codec,
     plaintext_len: usize,
-    object: &mut Vec<u8>,
+    object: &mut [u8],
 ) -> Result<(), Diagnosis> {
     let limits = || Diagnosis::Header("length beyond the limits");
-    let (head, payload) = object.split_at_mut_checked(HEADER).ok_or_else(limits)?;
+    let (head, body) = object.split_at_mut_checked(HEADER).ok_or_else(limits)?;
+    let payload_len = body.len().checked_sub(TAG).ok_or_else(limits)?;
+    let (payload, tail) = body.split_at_mut_checked(payload_len).ok_or_else(limits)?;
     let plaintext_len = u32::try_from(plaintext_len).map_err(|_| limits())?;
-    let payload_len = u32::try_from(payload.len()).map_err(|_| limits())?;
+    let payload_len = u32::try_from(payload_len).map_err(|_| limits())?;
     let aad = Header::aad(place, codec, plaintext_len, payload_len);
     let salt = keys.salt(&aad, &blake3::hash(payload));
     let secret = keys.expand(&salt, &aad).ok_or(Diagnosis::Commitment)?;
@@ -280,7 +282,7 @@ pub(super) fn assemble(
         *to = *from;
     }
     let tag = backend.seal(&secret.key, &secret.nonce, &aad, payload).map_err(|_| Diagnosis::Aead)?;
-    object.extend_from_slice(&tag);
+    tail.copy_from_slice(&tag);
     Ok(())
 }
 

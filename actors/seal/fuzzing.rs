@@ -22,7 +22,7 @@ pub fn payload(bytes: &[u8]) {
     let len = u32::from_le_bytes(*len) as usize % (MAX_PLAINTEXT + 1);
     let place = Place { kind: ChunkType::Data, pack_uid: [1; 16], generation: 0, index: 0, count: 2 };
     let Some(keys) = ChunkKeys::new(&PackKey::from_bytes([7; 32])) else { return };
-    let (mut object, mut unpacked) = ([&[0; chunk::HEADER], payload].concat(), Vec::new());
+    let (mut object, mut unpacked) = ([&[0; chunk::HEADER], payload, &[0; chunk::TAIL]].concat(), Vec::new());
     let sealed = chunk::assemble(Backend::chosen(), &keys, &place, Codec::Zstd, len, &mut object);
     if sealed.is_err() {
         return;

@@ -26,6 +26,12 @@ impl Shard {
         Self::default()
     }
 
+    /// Of no objects yet, in the memory of what was a parity object.
+    pub fn in_place_of(mut object: Vec<u8>) -> Self {
+        object.clear();
+        Self { bytes: object }
+    }
+
     /// Adds an object of the group. The order does not matter; adding one twice takes it out again.
     pub fn add(&mut self, object: &[u8]) {
         if self.bytes.len() < HEADER {
@@ -36,6 +42,8 @@ impl Shard {
         for (sum, byte) in self.bytes.iter_mut().skip(HEADER).zip(shared) {
             *sum ^= *byte;
         }
+        // With what follows, so that the shard is never moved for its last few bytes.
+        self.bytes.reserve_exact(longer.len().saturating_add(TAIL).saturating_add(1));
         self.bytes.extend_from_slice(longer);
         if !self.bytes.len().is_multiple_of(2) {
             self.bytes.push(0);

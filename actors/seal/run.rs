@@ -84,6 +84,7 @@ pub(super) fn run(
         count,
         source: Mutex::new(source),
         shards: Mutex::default(),
+        spare: Mutex::default(),
         made: Mutex::new(Ok(Vec::new())),
     };
     let room = BUFFERS.checked_div(plan.chunk_size.saturating_mul(3)).unwrap_or(1).max(1);
@@ -113,6 +114,8 @@ struct Run<'a> {
     source: Mutex<Source<'a>>,
     /// Parity groups begun and not complete: their sum, and how many objects are in it.
     shards: Mutex<BTreeMap<u32, (Shard, u32)>>,
+    /// Memory of the last parity object that was written, for the next group.
+    spare: Mutex<Vec<u8>>,
     made: Mutex<Result<Vec<Made>, SealError>>,
 }
 
@@ -164,6 +167,7 @@ impl Run<'_> {
             if let Some((place, shard)) = parity {
                 let object = shard.into_object(&place).map_err(|_| SealError::internal("a parity shard"))?;
                 _ = to_store.send(self.write(&place, &object)?);
+                *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = object;
             }
         }
         Ok(())
@@ -181,7 +185,9 @@ impl Run<'_> {
         let group = index / GROUP;
         let full = self.count.saturating_sub(group.saturating_mul(GROUP)).min(GROUP);
         let mut shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
-        let (shard, added) = shards.entry(group).or_default();
+        let spare =
+            || Shard::in_place_of(std::mem::take(&mut *self.spare.lock().unwrap_or_else(PoisonError::into_inner)));
+        let (shard, added) = shards.entry(group).or_insert_with(|| (spare(), 0));
         shard.add(object);
         *added = added.saturating_add(1);
         if *added < full {

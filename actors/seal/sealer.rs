@@ -1,8 +1,9 @@
 //! Making chunk objects, one after another.
 
 use super::aead::Backend;
-use super::chunk::{ChunkKeys, Codec, HEADER, MAX_PLAINTEXT, Opener, Place, assemble, open};
+use super::chunk::{ChunkKeys, Codec, HEADER, MAX_PLAINTEXT, Opener, Place, TAIL, assemble, open};
 use super::error::Diagnosis;
+use datanode_schema::direct::Aligned;
 
 const ZSTD_LEVEL: i32 = 1;
 
@@ -10,8 +11,8 @@ const ZSTD_LEVEL: i32 = 1;
 pub struct Sealer {
     backend: Backend,
     compressor: zstd::bulk::Compressor<'static>,
-    /// Room for a header, then what zstd made of a plaintext; in the end the object.
-    made: Vec<u8>,
+    /// Room for a header, then what zstd made of a plaintext, or that itself; in the end the object.
+    made: Aligned,
     /// What zstd made of that again.
     check: Vec<u8>,
     object: Vec<u8>,
@@ -23,7 +24,7 @@ impl Sealer {
         Ok(Self {
             backend: Backend::chosen(),
             compressor: zstd::bulk::Compressor::new(ZSTD_LEVEL)?,
-            made: Vec::new(),
+            made: Aligned::default(),
             check: Vec::new(),
             object: Vec::new(),
         })
@@ -61,23 +62,20 @@ impl Sealer {
         if len == 0 || len > MAX_PLAINTEXT {
             return Err(Diagnosis::Header("length beyond the limits"));
         }
-        let bound = HEADER.saturating_add(zstd::zstd_safe::compress_bound(len));
-        if self.made.len() < bound {
-            self.made.resize(bound, 0);
+        let bound = HEADER.saturating_add(zstd::zstd_safe::compress_bound(len)).saturating_add(TAIL);
+        let room = self.made.room(bound);
+        let to = room.get_mut(HEADER..).unwrap_or_default();
+        let size = self.compressor.compress_to_buffer(plaintext, to).map_err(|_| Diagnosis::Codec)?;
+        let (codec, size) =
+            if size.saturating_mul(100) <= len.saturating_mul(95) { (Codec::Zstd, size) } else { (Codec::Raw, len) };
+        let whole = HEADER.saturating_add(size).saturating_add(TAIL);
+        let object = room.get_mut(..whole).ok_or(Diagnosis::Codec)?;
+        if let Some(to) = object.get_mut(HEADER..HEADER.saturating_add(len)).filter(|_| codec == Codec::Raw) {
+            to.copy_from_slice(plaintext);
         }
-        let room = self.made.get_mut(HEADER..).unwrap_or_default();
-        let size = self.compressor.compress_to_buffer(plaintext, room).map_err(|_| Diagnosis::Codec)?;
-        let codec = if size.saturating_mul(100) <= len.saturating_mul(95) {
-            self.made.truncate(HEADER.saturating_add(size));
-            Codec::Zstd
-        } else {
-            self.made.truncate(HEADER);
-            self.made.extend_from_slice(plaintext);
-            Codec::Raw
-        };
-        assemble(self.backend, keys, place, codec, len, &mut self.made)?;
-        let handed = hand(&self.made);
-        let opened = open(self.backend, &mut self.made, place, Opener::Pack(keys), &mut self.check)?;
+        assemble(self.backend, keys, place, codec, len, object)?;
+        let handed = hand(object);
+        let opened = open(self.backend, object, place, Opener::Pack(keys), &mut self.check)?;
         if opened == plaintext { Ok(handed) } else { Err(Diagnosis::Codec) }
     }
 }

@@ -1,16 +1,17 @@
 //! Connections, bounded: how many, and how long one may take without taking anything of what it asked for.
 //!
 //! A connection counts for nothing until a token was granted something on it. Until then its time is not prolonged by anything, and it is
-//! the first to go where all places are taken; so who has no token keeps nobody out. Those with a token cannot take every place either.
+//! the first to go where all places are taken; so who has no token keeps nobody out. Those with a token cannot take every place either,
+//! and one token not even half of them.
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -22,6 +23,8 @@ use tokio::time::{Instant, Sleep};
 const AT_ONCE: usize = 64;
 /// Of them those on which a token was granted something; the rest stays for those that ask for it, and for health.
 const GRANTED: usize = 56;
+/// Of those, what one token may have.
+const ONE_TOKEN: usize = 24;
 /// A connection that asks for nothing whole, or takes nothing of its answer, for so long is closed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -30,19 +33,49 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Peer {
     /// From where.
     pub address: SocketAddr,
-    grant: Arc<OnceLock<OwnedSemaphorePermit>>,
-    places: Arc<Semaphore>,
+    grant: Arc<OnceLock<Place>>,
+    places: Arc<Places>,
 }
 
 impl Peer {
-    /// A token was granted something on this connection; false where there are too many such connections.
-    pub fn granted(&self) -> bool {
+    /// The token of this name was granted something on this connection; false where there are too many such connections, or too many of its.
+    pub fn granted(&self, token: &str) -> bool {
         if self.grant.get().is_none() {
-            let Ok(place) = self.places.clone().try_acquire_owned() else { return false };
+            let Some(place) = self.places.take(token) else { return false };
             // Two requests at once on one connection are not possible; were they, one place would do.
             let _ = self.grant.set(place);
         }
         true
+    }
+}
+
+/// A place among those on which something was granted; free again when dropped.
+#[derive(Debug)]
+struct Place {
+    _of_all: OwnedSemaphorePermit,
+    _of_token: OwnedSemaphorePermit,
+}
+
+/// The places on which something may be granted.
+#[derive(Debug)]
+struct Places {
+    all: Arc<Semaphore>,
+    of: Mutex<BTreeMap<String, Arc<Semaphore>>>,
+}
+
+impl Places {
+    fn new() -> Self {
+        Self { all: Arc::new(Semaphore::new(GRANTED)), of: Mutex::default() }
+    }
+
+    fn take(&self, token: &str) -> Option<Place> {
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        // Tokens without a place are forgotten.
+        of.retain(|name, s| name == token || s.available_permits() < ONE_TOKEN);
+        let its = of.entry(token.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(ONE_TOKEN))).clone();
+        drop(of);
+        let of_token = its.try_acquire_owned().ok()?;
+        Some(Place { _of_all: self.all.clone().try_acquire_owned().ok()?, _of_token: of_token })
     }
 }
 
@@ -56,15 +89,15 @@ impl Connected<IncomingStream<'_, Bounded>> for Peer {
 /// A listener with both bounds.
 pub struct Bounded {
     listener: TcpListener,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     /// The connections that are open, the oldest first; dropping the sender ends one.
-    open: VecDeque<(Weak<OnceLock<OwnedSemaphorePermit>>, oneshot::Sender<()>)>,
+    open: VecDeque<(Weak<OnceLock<Place>>, oneshot::Sender<()>)>,
 }
 
 impl Bounded {
     /// Around a bound socket.
     pub fn new(listener: TcpListener) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(GRANTED)), open: VecDeque::new() }
+        Self { listener, places: Arc::new(Places::new()), open: VecDeque::new() }
     }
 
     fn admit(&mut self, stream: TcpStream) -> Watched {
@@ -109,10 +142,10 @@ pub struct Watched {
     stream: TcpStream,
     deadline: Pin<Box<Sleep>>,
     ended: oneshot::Receiver<()>,
-    grant: Arc<OnceLock<OwnedSemaphorePermit>>,
+    grant: Arc<OnceLock<Place>>,
     gone: bool,
     prolonged: bool,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
 }
 
 impl Watched {
@@ -163,5 +196,23 @@ impl AsyncWrite for Watched {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_token_takes_the_places_of_the_others_and_all_of_them_not_all() {
+        let places = Places::new();
+        let mut held: Vec<Place> = std::iter::from_fn(|| places.take("a")).collect();
+        assert_eq!(held.len(), ONE_TOKEN);
+        held.extend(std::iter::from_fn(|| places.take("b")));
+        held.extend(std::iter::from_fn(|| places.take("c")));
+        assert_eq!(held.len(), GRANTED, "what is left goes to the third");
+        assert!(places.take("d").is_none());
+        held.truncate(ONE_TOKEN - 1);
+        assert!(places.take("a").is_some() && places.take("d").is_some(), "a place that was left is free");
     }
 }

@@ -128,19 +128,24 @@ async fn gate(State(c): Shared, ConnectInfo(peer): ConnectInfo<Peer>, request: R
     let (tokens, now) = (c.tokens.clone(), c.clock.now());
     let said = tokio::task::spawn_blocking(move || tokens.ask(&token, scope, now)).await.unwrap_or(Said::Unknown);
     match said {
-        Said::Granted(_) if !peer.granted() => {
-            last(say(StatusCode::SERVICE_UNAVAILABLE, "too many are served; ask again later"))
-        }
-        Said::Granted(name) if scope == Some(PROOFS_READ) => match c.limit.take(&name, tokio::time::Instant::now()) {
-            Ok(()) => next.run(request).await,
-            Err(wait) => {
-                let mut answer = say(StatusCode::TOO_MANY_REQUESTS, "the token has made its requests of this minute");
-                let seconds = header::HeaderValue::from(wait.as_secs().saturating_add(1));
-                answer.headers_mut().insert(header::RETRY_AFTER, seconds);
-                answer
+        Said::Granted(name) => {
+            let limited = scope == Some(PROOFS_READ);
+            let taken = if limited { c.limit.take(&name, tokio::time::Instant::now()) } else { Ok(()) };
+            match taken {
+                // Who has had its share holds no place with it.
+                Err(wait) => {
+                    let mut answer =
+                        say(StatusCode::TOO_MANY_REQUESTS, "the token has made its requests of this minute");
+                    let seconds = header::HeaderValue::from(wait.as_secs().saturating_add(1));
+                    answer.headers_mut().insert(header::RETRY_AFTER, seconds);
+                    last(answer)
+                }
+                Ok(()) if !peer.granted(&name) => {
+                    last(say(StatusCode::SERVICE_UNAVAILABLE, "too many are served; ask again later"))
+                }
+                Ok(()) => next.run(request).await,
             }
-        },
-        Said::Granted(_) => next.run(request).await,
+        }
         Said::OtherScope => last(say(StatusCode::FORBIDDEN, "the token has another scope")),
         Said::Unknown => {
             let mut answer = say(StatusCode::UNAUTHORIZED, "a token is needed: Authorization: Bearer …");
