@@ -137,6 +137,22 @@ fn a_rotation_changes_every_stanza_and_nothing_else_and_the_key_of_before_opens_
 }
 
 #[test]
+fn the_key_of_before_is_kept_while_a_sealing_that_only_it_opens_may_lie_elsewhere() {
+    let mut h = Home::new();
+    let both = sealed(&mut h);
+    datanode_actors::anchor::anchor(&h.node()).unwrap();
+    h.close();
+    let old = std::fs::read(key_file(&h)).unwrap();
+    // Let go of here; a destination still has it, and no rotation here reaches its stanza there.
+    for name in [format!("descriptors/{}.json", both[0].1), format!("stanzas/{}.age", both[0].1)] {
+        std::fs::remove_file(h.data().join("vault").join(name)).unwrap();
+    }
+    let done = datanode(&h, &["key", "rotate", "--discard"]).exits(0);
+    assert!(done.err.contains(&both[0].1) && done.err.contains("kept"), "{}", done.err);
+    assert_eq!(std::fs::read(h.data().join("keys/node.key.2026-03-06-retired")).unwrap(), old);
+}
+
+#[test]
 fn a_rotation_killed_anywhere_leaves_every_sealing_open_and_the_next_one_ends_it() {
     let mut h = Home::new();
     let both = sealed(&mut h);
@@ -200,6 +216,12 @@ fn whoever_knows_the_passphrase_opens_what_is_sealed_and_nobody_else() {
         stays_shut(&h, &of.1, &["--passphrase-file", wrong], 3).says(&["passphrase of none of desk"]);
     }
     stays_shut(&h, &both[0].1, &["--passphrase-file", right, "--passphrase-memory-mib", "32"], 4);
+    // What says so is no secret, and damaged it opens nothing: it is named, and written anew.
+    let record = h.data().join(format!("vault/stanzas/{}.passphrases.json", both[0].1));
+    std::fs::write(&record, "[{}]").unwrap();
+    let checked = datanode(&h, &["vault", "check"]).exits(0);
+    assert!(checked.out.contains("passphrases.json") && checked.out.contains("datanode key rotate"), "{}", checked.out);
+    stays_shut(&h, &both[0].1, &["--passphrase-file", right], 3);
     // The destination has it too, once it was brought; a rotation keeps it.
     datanode(&h, &["key", "rotate"]).exits(0);
     assert!(h.ship(&both[1].0).is_ok());

@@ -220,6 +220,13 @@ fn orphans(vault: &Vault, inv: &Inventory) -> Result<Vec<Finding>, SealError> {
         let (uid, rest) = name.split_at_checked(32).unwrap_or((&name, ""));
         if ![".age", ".age.sha256", ".shredded", ".passphrases.json"].contains(&rest) {
             out.push(stray(format!("stanzas/{name}")));
+        } else if rest == ".passphrases.json" {
+            let mut of = PackUid::default();
+            let read = hex::decode_to_slice(uid, &mut of).map(|()| vault.passphrases(&of));
+            if let Ok(Err(e)) = read {
+                let why = format!("no passphrase opens its sealing: {e}; `datanode key rotate` writes it anew");
+                out.push(Finding::notice(Subject::Stray(format!("stanzas/{name}")), why));
+            }
         } else if rest == ".age" && !known.contains(uid) {
             let mut of = PackUid::default();
             if hex::decode_to_slice(uid, &mut of).is_ok() && !inv.findings.iter().any(|f| f.subject.pack() == Some(of))
