@@ -2,9 +2,9 @@
 # Everything in benches/, and one table of it. See benches/README.md.
 #
 #   benches/run.sh [--data DIR] [--reps N] [--only PARTS] [--vendors LIST] [--seeds N] [--work DIR] [--out DIR] [--name NAME]
-#                  [--markdown] [--ship] [--strace] [--no-peers]
+#                  [--soak-minutes N] [--markdown] [--ship] [--strace] [--no-peers]
 #
-# PARTS: nightly,store,seal,chaos,queue,scale,ledger,packs,vault,truth, all of them by default
+# PARTS: nightly,store,seal,chaos,queue,scale,ledger,packs,vault,truth, all of them by default; and soak, where it is asked for
 #
 # --data DIR   CSV laid out as equities_bars/SYM.csv, equities_bars_minute/SYM/DATE.csv, macro_treasury/ID.csv, universe.yaml;
 #              without it, a market made from seed 7
@@ -13,6 +13,7 @@
 # --name NAME  pi4 and pi5 fill the columns of that name from then on [default: by the machine]
 # --vendors L  vendors of the chaos part [default: alpaca,massive,tiingo,files]
 # --seeds N    markets of the truth part [default: 20]
+# --soak-minutes N   how long the soak part takes [default: 60]
 # --no-peers   install nothing: neither dlt (which brings what compares the rows of the chaos part) nor graphile-worker,
 #              nautilus_trader and DuckDB
 # --markdown   print the table as markdown, as it is written
@@ -27,12 +28,13 @@ set -euo pipefail
 export LC_ALL=C.UTF-8
 
 here=$(cd "$(dirname "$0")" && pwd)
-data='' reps=3 seeds=20 only=nightly,store,seal,chaos,queue,scale,ledger,packs,vault,truth vendors=alpaca,massive,tiingo,files
+data='' reps=3 seeds=20 soak_minutes=60 only=nightly,store,seal,chaos,queue,scale,ledger,packs,vault,truth vendors=alpaca,massive,tiingo,files
 work=/var/tmp out=$here/results name='' markdown='' peers=1
 nightly_flags=()
 die() { echo "run.sh: $*" >&2; exit 2; }
 while [ $# -gt 0 ]; do
   case $1 in
+    --soak-minutes) [ $# -ge 2 ] || die "$1 needs a value"; soak_minutes=$2; shift 2 ;;
     --data|--reps|--seeds|--only|--vendors|--work|--out|--name) [ $# -ge 2 ] || die "$1 needs a value"; declare "${1#--}=$2"; shift 2 ;;
     --markdown) markdown=--markdown; shift ;;
     --ship|--strace) nightly_flags+=("$1"); shift ;;
@@ -41,7 +43,7 @@ while [ $# -gt 0 ]; do
     *) die "$1: no such option; --help tells them" ;;
   esac
 done
-for n in reps seeds; do case ${!n} in ''|*[!0-9]*|0) die "--$n ${!n}: a number from 1" ;; esac; done
+for n in reps seeds soak_minutes; do case ${!n} in ''|*[!0-9]*|0) die "--$n ${!n}: a number from 1" ;; esac; done
 wants() { case ,$only, in *,"$1",*) true ;; *) false ;; esac; }
 say() { echo "── $*" >&2; }
 
@@ -51,7 +53,7 @@ built=''
 if [ -z "${DATANODE_BIN_DIR:-}" ]; then
   say "building"
   benches=(--bench report)
-  for b in nightly store chaos queue scale ledger packs vault truth; do if wants $b; then benches+=(--bench $b); fi; done
+  for b in nightly store chaos queue scale ledger packs vault truth soak; do if wants $b; then benches+=(--bench $b); fi; done
   built=$(cd "$here/.." && cargo build --release --bin datanode "${benches[@]}" --message-format=json-render-diagnostics)
   if wants seal; then
     # Where it does not build, the rest is still measured.
@@ -201,6 +203,14 @@ if wants truth; then
   fi
   say "truth, $seeds markets"
   run "$(program truth)" --datanode "$datanode" --work "$temp" --seeds "$seeds" --table "$temp/truth.md" "${truth_flags[@]}" >>"$figures"
+fi
+if wants soak; then
+  if python=$(peer dlt 2>"$temp/peer.err"); then
+    say "soak, $soak_minutes minutes"
+    run "$(program soak)" --datanode "$datanode" --work "$temp" --minutes "$soak_minutes" --fixtures "$here/../fixtures" --python "$python" >>"$figures"
+  else
+    missing+=("soak: $(said_of)")
+  fi
 fi
 [ -z "$heat" ] || echo "- heat: $heat before, $(celsius) after" >>"$temp/head.md"
 
