@@ -17,6 +17,7 @@ pub const RUNNER: &str = "DATANODE_RUNNER";
 
 /// What one program used.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[allow(dead_code, reason = "not every harness needs it")]
 pub struct Measured {
     /// Seconds from before its start to after its end.
     pub wall: f64,
@@ -48,6 +49,7 @@ pub fn command(program: &Path) -> Command {
 ///
 /// # Errors
 /// It cannot be started, or did not end with 0; then its last words are in the message.
+#[allow(dead_code, reason = "not every harness needs it")]
 pub fn measured(
     program: &Path,
     args: &[OsString],
@@ -77,6 +79,7 @@ pub fn measured(
 ///
 /// # Errors
 /// The program cannot be started.
+#[allow(dead_code, reason = "not every harness needs it")]
 pub fn measure(mut args: impl Iterator<Item = OsString>) -> Result<(), Box<dyn Error>> {
     let (Some(report), Some(program)) = (args.next(), args.next()) else {
         return Err("measure REPORT PROGRAM …".into());

@@ -169,7 +169,7 @@ fn tell(args: &Args, seen: &Seen) {
     let count = |n: usize| format!("{n} looks in {hours:.2} h");
     say("killed and started again", "", seen.kills as f64, format!("each {} minutes", args.kill_minutes));
     say("ended by itself", "", seen.ended as f64, String::new());
-    say("cycles since the last start", "", seen.cycles, format!("{} packs", seen.packs));
+    say("cycles that are on record", "", seen.cycles, format!("{} packs", seen.packs));
     say("snapshots of order books that were due", "", seen.expected, format!("each {} s", args.cadence));
     say("snapshots that were missed", "", seen.expected - seen.got, "refused, late, or under way at a kill".to_owned());
     print(Figure::of(PART, "from a start to the first answer", "ms", &seen.ready));
