@@ -23,7 +23,7 @@ pub fn audit(g: &Global, with_files: bool) -> Done {
     let as_of = last_session(&wired.node.registry(), clock.now());
     let report = if with_files { Some(deep(&wired.node).map_err(of_audit)?) } else { None };
     let plan = CyclePlan { as_of, window: None, only: vec![Stage::Audit], caps: wired.node.caps };
-    let summary = system::run_cycle(wired, &plan, progress)?;
+    let summary = system::run_cycle(wired, &plan, progress, |_| {})?;
     if g.json {
         println!("{}", json!({"audit": summary, "deep": report}));
     } else {

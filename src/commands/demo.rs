@@ -49,7 +49,7 @@ pub fn demo(g: &Global, keep: Option<PathBuf>, seed: u64) -> Done {
     let as_of = last.unwrap_or_else(|| clock.now().date_naive());
     let plan = CyclePlan { as_of, window: None, only: Vec::new(), caps: datanode_actors::node::RunCaps::default() };
     let node = wired.node.clone();
-    let summary = system::run_cycle(wired, &plan, progress)?;
+    let summary = system::run_cycle(wired, &plan, progress, |_| {})?;
     runtime.block_on(simulator.shutdown());
     print_summary(&summary);
     let data = DataDir::new(settings.data_dir.clone());

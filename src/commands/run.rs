@@ -2,6 +2,7 @@
 
 use super::global::{Global, start_logging};
 use crate::admin;
+use crate::alerts::{Alerter, Alerts};
 use crate::collecting;
 use crate::config::{Cadence, Settings};
 use crate::failure::{Done, Failure};
@@ -46,6 +47,8 @@ async fn serve(g: Global, settings: Settings, clock: Clock, wired: Wired) -> Don
     let rhythm = rhythm(&settings)?;
     let minutes = u64::from(settings.schedule.ingest_every_minutes);
     let every = (minutes > 0).then(|| Duration::from_secs(minutes * 60));
+    // Before anything is started: a reference that leads to nothing is told now.
+    let alerter = Alerter::new(&settings, clock.now().timestamp())?;
     let web = http::bind(&settings)?;
     let socket = node.data.admin_socket();
     let listener = admin::bind(&socket).map_err(Failure::failed)?;
@@ -64,6 +67,7 @@ async fn serve(g: Global, settings: Settings, clock: Clock, wired: Wired) -> Don
     let looking = tokio::task::spawn_blocking(move || trust_all(&looked));
     let turning = appliance.clone();
     let http = web.map(|socket| http::start(socket, &settings, &context, move || turning.busy())).transpose()?;
+    let alerts = Alerts::start(context.clone(), alerter)?;
     let reloading = tokio::spawn(reload_on(hangups, reloader));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(admin::serve(listener, context, async move {
@@ -88,6 +92,7 @@ async fn serve(g: Global, settings: Settings, clock: Clock, wired: Wired) -> Don
     watchdog.abort();
     looking.abort();
     reloading.abort();
+    let _ = tokio::task::spawn_blocking(move || alerts.stop()).await;
     if let Some(http) = http {
         let _ = tokio::task::spawn_blocking(move || http.stop()).await;
     }

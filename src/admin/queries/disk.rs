@@ -1,7 +1,9 @@
 //! The disk: what is free, and how long it lasts.
 
-use super::facts::DiskFact;
-use crate::admin::AdminContext;
+use super::facts::{DiskFact, Facts, Seen};
+use datanode_actors::node::Node;
+use datanode_schema::store::{Batch, StoreError};
+use datanode_schema::trees::COUNTERS;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -11,10 +13,10 @@ pub const FREE: &str = "disk/free/";
 pub const DAYS: i32 = 14;
 
 /// The disk of the data folder.
-pub(super) fn disk(ctx: &AdminContext, counters: &BTreeMap<String, u64>, today: i32) -> Option<DiskFact> {
-    let s = nix::sys::statvfs::statvfs(ctx.data.root()).ok()?;
+pub(super) fn disk(ctx: &Seen<'_>, counters: &BTreeMap<String, u64>, today: i32) -> Option<DiskFact> {
+    let s = nix::sys::statvfs::statvfs(ctx.node.data.root()).ok()?;
     // A test may give other figures for what is free.
-    let free_bytes = (ctx.disk_free)()?;
+    let free_bytes = ctx.disk_free?;
     let (blocks, size, inodes): (u64, u64, u64) = (s.blocks(), s.fragment_size(), s.files());
     let mut seen: Vec<(f64, f64)> = evenings(counters)
         .filter(|(day, _)| *day < today && today - day <= DAYS)
@@ -26,7 +28,7 @@ pub(super) fn disk(ctx: &AdminContext, counters: &BTreeMap<String, u64>, today: 
         size_bytes: blocks.saturating_mul(size),
         free_inodes: if inodes == 0 { 0 } else { s.files_available() },
         inodes,
-        floor_bytes: ctx.desk.node.store.free_space_floor(),
+        floor_bytes: ctx.node.store.free_space_floor(),
         days_until_full: days_until_full(&seen),
     })
 }
@@ -34,6 +36,26 @@ pub(super) fn disk(ctx: &AdminContext, counters: &BTreeMap<String, u64>, today: 
 /// Day numbers and free bytes that were noted.
 pub fn evenings(counters: &BTreeMap<String, u64>) -> impl Iterator<Item = (i32, u64)> {
     counters.iter().filter_map(|(k, n)| Some((k.strip_prefix(FREE)?.parse().ok()?, *n)))
+}
+
+/// Notes what is free on an evening: once, when its cycle has ended. Older notes than are looked at go.
+///
+/// # Errors
+/// The store's.
+pub fn note(node: &Node, f: &Facts) -> Result<(), StoreError> {
+    let Some((d, ended)) = f.disk.as_ref().zip(f.last_cycle.as_ref().map(|c| c.finished_at)) else { return Ok(()) };
+    let day = |at: i64| i32::try_from(at.div_euclid(86_400)).unwrap_or(0);
+    let (today, key) = (day(f.at), format!("{FREE}{}", day(f.at)));
+    if ended == 0 || day(ended) != today || node.store.load(&COUNTERS, &key)?.is_some() {
+        return Ok(());
+    }
+    let mut batch = Batch::new();
+    batch.put(&COUNTERS, &key, &d.free_bytes)?;
+    let counters: BTreeMap<String, u64> = node.store.load_all(&COUNTERS, &[])?.into_iter().collect();
+    for (old, _) in evenings(&counters).filter(|(day, _)| today.saturating_sub(*day) > DAYS) {
+        batch.delete(&COUNTERS, &format!("{FREE}{old}"));
+    }
+    node.store.commit(batch).map(|_| ())
 }
 
 /// By a straight line through (day, free bytes), least squares, and from the last of them on. None for less than three days, or where what is

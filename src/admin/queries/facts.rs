@@ -4,10 +4,13 @@
 //! [`super::Counted`]), and on a large state not more often than its counting costs allow; the rest is read from small trees or is in memory.
 //! Times are unix seconds, 0 or null where there is none; lists are sorted by name.
 
+use super::Counted;
 use super::packs::newest_pack;
 use crate::admin::AdminContext;
 use crate::admin::protocol::AdminError;
+use chrono::{DateTime, Utc};
 use datanode_actors::anchor::unanchored;
+use datanode_actors::node::Node;
 use datanode_actors::vault::scrub;
 use datanode_schema::clock::{date_of, day_number};
 use datanode_schema::names::{IncidentKind, Vendor};
@@ -17,7 +20,7 @@ use datanode_schema::trees::{
     BUDGETS, CHUNKS, COUNTERS, INCIDENTS, LEASES, LOG_HEADS, PACKS, REPLICATED, SEALINGS, VENDOR_STATES,
 };
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Incidents that are told one by one; the counts are of all.
 const MOST_INCIDENTS: usize = 100;
@@ -242,13 +245,37 @@ pub struct ShipFact {
     pub error_at: i64,
 }
 
-/// The figures as they stand. Blocking: it reads the store.
+/// What the figures are made of.
+pub struct Seen<'a> {
+    /// The node.
+    pub node: &'a Node,
+    /// Vendors that are enabled, the collector's too.
+    pub enabled: &'a BTreeSet<Vendor>,
+    /// What was counted last.
+    pub counted: &'a Counted,
+    /// When the process started.
+    pub started_at: DateTime<Utc>,
+    /// Bytes free on the disk of the data folder.
+    pub disk_free: Option<u64>,
+}
+
+/// The figures as they stand, of a running node. Blocking: it reads the store.
 ///
 /// # Errors
 /// The store's.
 pub fn facts(ctx: &AdminContext) -> Result<Facts, AdminError> {
-    let (store, node) = (&ctx.store, &ctx.desk.node);
-    let (now, commit) = (ctx.clock.now(), store.commit_number());
+    let (node, enabled, counted) = (&*ctx.desk.node, &ctx.enabled, &ctx.counted);
+    Ok(facts_of(&Seen { node, enabled, counted, started_at: ctx.started_at, disk_free: (ctx.disk_free)() })?)
+}
+
+/// The same where no admin socket is served.
+///
+/// # Errors
+/// The store's.
+pub fn facts_of(seen: &Seen<'_>) -> Result<Facts, StoreError> {
+    let ctx = seen;
+    let (store, node) = (&seen.node.store, seen.node);
+    let (now, commit) = (node.clock.now(), store.commit_number());
     let (at, today) = (now.timestamp(), day_number(now.date_naive()));
     let (counted_at, counts) = ctx.counted.lately(store)?;
     let runs = ctx.counted.runs(store)?;
@@ -295,15 +322,15 @@ pub fn facts(ctx: &AdminContext) -> Result<Facts, AdminError> {
             .collect(),
         incidents: open.iter().rev().take(MOST_INCIDENTS).map(|(id, i)| incident(*id, i)).collect(),
         disk: super::disk::disk(ctx, &counters, today),
-        state_bytes: super::disk::folder_bytes(&ctx.data.state()),
+        state_bytes: super::disk::folder_bytes(&node.data.state()),
         clock_ahead_seconds: node.meter.clock_ahead(),
         vault: vault(ctx)?,
         ship: ship(ctx, &counters),
     })
 }
 
-fn lanes(ctx: &AdminContext) -> Vec<LaneFact> {
-    let depths = ctx.desk.node.queue.depths();
+fn lanes(ctx: &Seen<'_>) -> Vec<LaneFact> {
+    let depths = ctx.node.queue.depths();
     depths.into_iter().map(|((class, d), n)| LaneFact { class: class.name(), dataset: d.name(), pages: n }).collect()
 }
 
@@ -312,47 +339,51 @@ fn incident(id: u64, i: &Incident) -> IncidentFact {
     IncidentFact { id, kind, artifact: i.artifact.clone(), note: i.note.clone(), opened_at: i.opened_at }
 }
 
-fn vendors(ctx: &AdminContext, today: i32, at: i64) -> Result<Vec<VendorFact>, StoreError> {
-    let registry = (ctx.registry)();
+fn vendors(ctx: &Seen<'_>, today: i32, at: i64) -> Result<Vec<VendorFact>, StoreError> {
+    let registry = ctx.node.registry();
     let row = |(v, caps): (&Vendor, &datanode_schema::registry::VendorCaps)| {
         let name = v.name().to_owned();
-        let b: BudgetRecord = ctx.store.load(&BUDGETS, &name)?.unwrap_or_default();
+        let b: BudgetRecord = ctx.node.store.load(&BUDGETS, &name)?.unwrap_or_default();
         let spent_today = if b.day == today { b.today } else { 0 };
         let per_day = caps.limits.per_day;
         let left = (per_day > 0).then(|| per_day.saturating_sub(spent_today));
         Ok(VendorFact {
             vendor: v.name(),
             enabled: ctx.enabled.contains(v),
-            paused: ctx.store.load(&VENDOR_STATES, &name)?.is_some_and(|s| s.paused),
+            paused: ctx.node.store.load(&VENDOR_STATES, &name)?.is_some_and(|s| s.paused),
             spent_today,
             left_today: left,
             left_ratio: left.map(|l| l as f64 / per_day as f64),
             spent_total: b.total,
             closed_until: if b.closed_until > at { b.closed_until } else { 0 },
-            traffic: ctx.desk.node.meter.of(*v),
+            traffic: ctx.node.meter.of(*v),
         })
     };
     registry.vendors.iter().map(row).collect()
 }
 
-fn vault(ctx: &AdminContext) -> Result<VaultFact, StoreError> {
-    let node = &ctx.desk.node;
-    let scrubbed = scrub::load(&ctx.store)?.unwrap_or_default();
+fn vault(ctx: &Seen<'_>) -> Result<VaultFact, StoreError> {
+    let node = ctx.node;
+    let scrubbed = scrub::load(&ctx.node.store)?.unwrap_or_default();
     Ok(VaultFact {
-        sealings: ctx.store.len(SEALINGS.name),
-        objects: ctx.store.len(CHUNKS.name),
+        sealings: ctx.node.store.len(SEALINGS.name),
+        objects: ctx.node.store.len(CHUNKS.name),
         not_anchored: unanchored(node)?,
-        log_entries: ctx.store.load(&LOG_HEADS, &node.publishing.anchor.key.public().to_owned())?.map_or(0, |h| h.size),
+        log_entries: ctx
+            .node
+            .store
+            .load(&LOG_HEADS, &node.publishing.anchor.key.public().to_owned())?
+            .map_or(0, |h| h.size),
         bad: scrubbed.bad,
         read_at: scrubbed.read_at,
         read_bytes: scrubbed.bytes,
         read_through_at: scrubbed.ended_at,
-        replica_down_since: ctx.store.load(&REPLICATED, &".down".to_owned())?.map_or(0, |r| r.at),
+        replica_down_since: ctx.node.store.load(&REPLICATED, &".down".to_owned())?.map_or(0, |r| r.at),
     })
 }
 
-fn ship(ctx: &AdminContext, counters: &BTreeMap<String, u64>) -> Vec<ShipFact> {
-    let node = &ctx.desk.node;
+fn ship(ctx: &Seen<'_>, counters: &BTreeMap<String, u64>) -> Vec<ShipFact> {
+    let node = ctx.node;
     let all = node.publishing.destinations.current();
     let row = |name: &String| {
         let count = |what: &str| counters.get(&format!("ship/{name}/{what}")).copied().unwrap_or(0);

@@ -31,7 +31,8 @@ pub use coverage::{Cell, Coverage, MapRow, Maps};
 pub use desk::{Changed, Config, DemotionLine, Explanation, Paused, ReloadedConfig, ScoreRow};
 pub use explain::{Absent, Explained, HeldRow, RequestRow};
 pub use facts::{
-    DiskFact, Facts, GapFact, IncidentFact, LaneFact, PackFact, RunFact, ShipFact, VaultFact, VendorFact, facts,
+    DiskFact, Facts, GapFact, IncidentFact, LaneFact, PackFact, RunFact, Seen, ShipFact, VaultFact, VendorFact, facts,
+    facts_of,
 };
 pub use gaps::{Gaps, Run as GapRun};
 pub use help::{CommandHelp, Help, Names};
