@@ -10,6 +10,7 @@ use actix::{Actor, Addr, Context, Handler, Message, ResponseFuture};
 use datanode_schema::names::Vendor;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument;
 
 /// Works until the queue has nothing for this vendor.
 #[derive(Message)]
@@ -17,6 +18,8 @@ use std::time::Duration;
 pub struct Drain {
     /// The run.
     pub run: Arc<RunContext>,
+    /// The stage, in traces.
+    pub span: tracing::Span,
 }
 
 /// What a vendor did in a stage.
@@ -83,6 +86,7 @@ impl Handler<Drain> for VendorActor {
     fn handle(&mut self, m: Drain, _: &mut Self::Context) -> Self::Result {
         let workers: Vec<_> = (0..self.concurrency)
             .map(|_| work(self.node.clone(), self.fetcher.clone(), self.queue.clone(), self.raw.clone(), m.run.clone()))
+            .map(|w| w.instrument(m.span.clone()))
             .collect();
         Box::pin(async move {
             let mut all = VendorCounters::default();

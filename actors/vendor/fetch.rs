@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tracing::Instrument;
 
 /// Attempts at one page before the ask goes back to the queue, which may give it to another vendor.
 const ATTEMPTS: u32 = 2;
@@ -181,15 +182,18 @@ impl Fetcher {
                     "the run's caps are reached; it is asked another night",
                 ));
             }
+            let span = request_span(ask, failures + 1);
             let (began, began_at) = (std::time::Instant::now(), self.clock.now());
-            let answered = self.http.get(&self.endpoint, &request, began_at).await;
+            let answered = self.http.get(&self.endpoint, &request, began_at).instrument(span.clone()).await;
             let took = began.elapsed();
             self.meter.heard(ask.vendor, answered.date, (began_at.timestamp(), self.clock.now().timestamp()));
             got.pages += 1;
             if let Some(left) = answered.limits.limit_remaining {
                 self.purse.note_headers(left, answered.limits.reset_in_ms).await;
             }
-            let read = self.read(ask, next, answered, got).await;
+            let read = self.read(ask, next, answered, got).instrument(span.clone()).await;
+            span.record("outcome", read.as_ref().err().map_or("answered", |r| r.outcome.name()));
+            drop(span);
             self.meter.asked(ask.vendor, read.as_ref().err().map(|r| r.outcome), took);
             let refusal = match read {
                 Ok(page) => {
@@ -298,6 +302,22 @@ impl Rejects {
         }
         self.rows += other.rows;
     }
+}
+
+/// One request, in traces: whom, for what, which attempt, and what came of it.
+fn request_span(ask: &Ask, attempt: u32) -> tracing::Span {
+    tracing::info_span!(
+        "request",
+        vendor = ask.vendor.name(),
+        dataset = ask.dataset.name(),
+        symbol = ask.symbols.first().map_or("", String::as_str),
+        symbols = ask.symbols.len(),
+        from = %ask.from,
+        to = %ask.to,
+        purpose = ask.purpose.name(),
+        attempt,
+        outcome = tracing::field::Empty,
+    )
 }
 
 /// 0.1 s, 0.2 s, 0.4 s …, each times a random share between a half and one.

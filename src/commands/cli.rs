@@ -150,7 +150,9 @@ pub fn main() -> ExitCode {
             return if e.use_stderr() { ExitCode::from(Code::Usage as u8) } else { ExitCode::SUCCESS };
         }
     };
-    match dispatch(cli) {
+    let done = dispatch(cli);
+    crate::telemetry::finish();
+    match done {
         Ok(code) => code,
         Err(f) => {
             eprintln!("datanode: {}", printable(&f.message));

@@ -1,11 +1,12 @@
 //! `datanode demo`: the whole way, offline.
 
-use super::global::{Global, start_logging};
+use super::global::Global;
 use super::nightly::{print_summary, progress};
 use super::table::thousands;
 use crate::config::Settings;
 use crate::failure::{Code, Done, Failure};
 use crate::system;
+use crate::telemetry;
 use crate::wiring::wire;
 use chrono::{DateTime, Utc};
 use datanode_actors::export::verify_pack;
@@ -42,7 +43,7 @@ pub fn demo(g: &Global, keep: Option<PathBuf>, seed: u64) -> Done {
     let universe_file = root.join("universe.yaml");
     std::fs::write(&universe_file, universe).map_err(Failure::failed)?;
     let settings = settings_for(&root, &universe_file, &simulator.url())?;
-    start_logging(&settings);
+    telemetry::start(&settings);
     let clock = demo_clock(g, &settings)?;
     let wired = wire(&settings, &clock)?;
     let last = wired.node.registry().universe.last_day();

@@ -1,10 +1,11 @@
 //! `datanode nightly`.
 
-use super::global::{Global, start_logging};
+use super::global::Global;
 use super::table::{print, thousands};
 use crate::alerts::{Alerter, after_cycle};
 use crate::failure::{Done, Failure};
 use crate::system;
+use crate::telemetry;
 use crate::wiring::wire;
 use chrono::NaiveDate;
 use datanode_actors::node::{Node, RunCaps};
@@ -53,7 +54,7 @@ impl Caps {
 /// With the exit code of what stopped it.
 pub fn nightly(g: &Global, o: &Options) -> Done {
     let settings = g.settings()?;
-    start_logging(&settings);
+    telemetry::start(&settings);
     let clock = g.clock();
     let wired = wire(&settings, &clock)?;
     let as_of = match o.as_of {

@@ -1,6 +1,6 @@
 //! `datanode run`: the appliance.
 
-use super::global::{Global, start_logging};
+use super::global::Global;
 use crate::admin;
 use crate::alerts::{Alerter, Alerts};
 use crate::collecting;
@@ -10,6 +10,7 @@ use crate::http;
 use crate::reload::Reloader;
 use crate::shipping::Shipping;
 use crate::system::{self, Appliance, Collecting};
+use crate::telemetry;
 use crate::wiring::{Wired, of_store, wire};
 use datanode_actors::books::Board;
 use datanode_actors::node::Node;
@@ -32,7 +33,7 @@ const DRAIN: Duration = Duration::from_secs(9);
 /// With the exit code of what stopped it.
 pub fn run(g: &Global) -> Done {
     let settings = g.settings()?;
-    start_logging(&settings);
+    telemetry::start(&settings);
     let clock = g.clock();
     let wired = wire(&settings, &clock)?;
     let store = wired.node.store.clone();
