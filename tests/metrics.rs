@@ -102,3 +102,42 @@ fn a_real_prometheus_scrapes_the_node_and_answers_with_its_value() {
     let buckets = "histogram_quantile(0.5, sum by (le) (datanode_vendor_request_duration_seconds_bucket))";
     assert!(ask(buckets).is_some(), "a histogram with all its buckets, if without a request");
 }
+
+/// The metrics that a text names.
+fn named(text: &str) -> std::collections::BTreeSet<String> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = text.split(|c: char| !word(c)).map(str::to_owned);
+    let prefixes = ["datanode_", "process_"];
+    words.filter(|w| prefixes.iter().any(|p| w.starts_with(p) && w.len() > p.len())).collect()
+}
+
+#[test]
+fn the_board_and_the_rules_name_metrics_that_the_node_has_and_each_rule_fires() {
+    let ops = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("ops");
+    let read = |name: &str| std::fs::read_to_string(ops.join(name)).unwrap();
+    let (board, rules) = (read("grafana/datanode.json"), read("prometheus/alerts.yml"));
+    let board: Value = serde_json::from_str(&board).unwrap();
+    let panels = board["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|p| p["targets"].as_array().unwrap());
+    let asked: String = targets.map(|t| t["expr"].as_str().unwrap().to_owned() + "\n").collect();
+    let (_n, running, _sim) = node();
+    let (_, page) = running.get("/metrics");
+    let there: std::collections::BTreeSet<&str> =
+        page.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let unknown: Vec<String> = named(&format!("{asked}{rules}"))
+        .into_iter()
+        .filter(|m| !there.contains(m.trim_end_matches("_bucket")) && !there.contains(m.as_str()))
+        .collect();
+    assert!(unknown.is_empty(), "{unknown:?} are not in\n{page}");
+    let Some(ran) = promtool(&["check", "rules", ops.join("prometheus/alerts.yml").to_str().unwrap()], "") else {
+        return;
+    };
+    ran.exits(0);
+    let tests = ops.join("prometheus/alerts.test.yml");
+    promtool(&["test", "rules", tests.to_str().unwrap()], "").unwrap().exits(0);
+    // A rule that no test makes fire proves nothing.
+    let tests = read("prometheus/alerts.test.yml");
+    for rule in rules.lines().filter_map(|l| l.trim().strip_prefix("- alert: ")) {
+        assert!(tests.contains(&format!("alertname: {rule}\n")), "no test makes {rule} fire");
+    }
+}

@@ -142,7 +142,7 @@ fn nothing_that_a_noisy_night_leaves_behind_holds_a_secret() {
         .iter()
         .flat_map(|(place, bytes)| {
             let text = String::from_utf8_lossy(bytes).into_owned();
-            let of = move |(what, secret): &(&str, &str)| {
+            let of = |(what, secret): &(&str, &str)| {
                 let secret = if *what == "serve token" { token_of(&token) } else { secret };
                 text.contains(secret).then(|| {
                     let at = text.find(secret).unwrap();
