@@ -1,12 +1,14 @@
 //! The appliance: what turns the stages into programs. `config` and `secrets` say what to run, `wiring` makes a node of
-//! it, `system` is the one place beside the actors that names actix, `reload` reads the
-//! registry again, `commands` are what a person types, `http` what another machine may read, `admin` is the
+//! it, `telemetry` is logs and traces, `system` is the one place beside the actors that names actix, `reload` reads the
+//! registry again, `commands` are what a person types, `http` what another machine may read, `alerts` tells somebody what is wrong, `admin` is the
 //! Unix socket and its REPL.
 
 pub mod admin;
+pub mod alerts;
 pub mod collecting;
 pub mod commands;
 pub mod config;
+pub mod dumps;
 pub mod failure;
 pub mod http;
 mod keyfiles;
@@ -16,4 +18,5 @@ pub mod reload;
 pub mod secrets;
 pub mod shipping;
 pub mod system;
+pub mod telemetry;
 pub mod wiring;

@@ -4,5 +4,6 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     datanode::panic::install();
+    datanode::dumps::forbid();
     datanode::commands::main()
 }

@@ -25,12 +25,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// How long a cycle in the foreground may go on after it was asked to stop.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(9);
 
-/// Runs one cycle in the foreground.
+/// Runs one cycle in the foreground, and then `after` while the state is still open.
 ///
 /// # Errors
 /// The cycle's.
-pub fn run_cycle(wired: Wired, plan: &CyclePlan, progress: impl Fn(&StageDone)) -> Result<RunSummary, Failure> {
-    let store = wired.node.store.clone();
+pub fn run_cycle(
+    wired: Wired,
+    plan: &CyclePlan,
+    progress: impl Fn(&StageDone),
+    after: impl FnOnce(&Arc<Node>),
+) -> Result<RunSummary, Failure> {
+    let (store, of) = (wired.node.store.clone(), wired.node.clone());
     let result = block_on(async {
         let stages = Stages::start(&wired.node, wired.fetchers).map_err(CycleError::from)?;
         let node = wired.node.clone();
@@ -48,6 +53,10 @@ pub fn run_cycle(wired: Wired, plan: &CyclePlan, progress: impl Fn(&StageDone)) 
         signals.abort();
         done
     })?;
+    if !of.stopping() {
+        after(&of);
+    }
+    drop(of);
     // Why the cycle stopped outranks that the state could not be closed after it.
     let closed = store.close().map_err(crate::wiring::of_store);
     result.map_err(of_cycle).and_then(|summary| closed.map(|()| summary))

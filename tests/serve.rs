@@ -169,7 +169,7 @@ fn health_and_metrics_are_read_on_the_machine_itself_and_ranges_and_conditions_a
         assert!(page.contains(metric), "{metric} in\n{page}");
     }
     let well_formed =
-        |l: &str| l.starts_with("# ") || l.rsplit_once(' ').is_some_and(|(_, v)| v.parse::<u64>().is_ok());
+        |l: &str| l.starts_with("# ") || l.rsplit_once(' ').is_some_and(|(_, v)| v.parse::<f64>().is_ok());
     assert!(page.lines().all(well_formed), "{page}");
     let token = s.token("box", &["--days", "3"]);
     let base = format!("/v1/packs/exports/datanode/export_{}", s.id);

@@ -22,6 +22,7 @@ use datanode_schema::names::Stage;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Instant;
+use tracing::{Instrument, Span};
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -76,6 +77,7 @@ pub async fn cycle(
 ) -> Result<RunSummary, CycleError> {
     let _pinned = crate::live::Pinned::of(node);
     let mut book = RunBook::open(node, plan.as_of, plan.window, &plan.only, plan.caps)?;
+    let span = tracing::info_span!("cycle", run = book.run.id, as_of = %plan.as_of, resumed = book.resumed);
     let mut done = Vec::new();
     for stage in Stage::ALL {
         if !plan.only.is_empty() && !plan.only.contains(stage) {
@@ -88,7 +90,10 @@ pub async fn cycle(
         let earlier = book.counters(*stage);
         let finished = match earlier.and_then(|c| serde_json::from_str(c).ok()) {
             Some(counters) => StageDone { stage: *stage, before: true, millis: 0, counters },
-            None => run_stage(node, stages, &mut book, *stage).await?,
+            None => {
+                let span = tracing::info_span!(parent: &span, "stage", stage = stage.name());
+                run_stage(node, stages, &mut book, *stage).instrument(span).await?
+            }
         };
         progress(&finished);
         done.push(finished);
@@ -196,7 +201,8 @@ async fn drain(
     let mut all = VendorCounters::default();
     s.queue.send(Begin { run: run.clone(), purpose }).await??;
     loop {
-        let sent: Vec<_> = s.vendors.iter().map(|v| v.send(Drain { run: run.clone() })).collect();
+        let sent: Vec<_> =
+            s.vendors.iter().map(|v| v.send(Drain { run: run.clone(), span: Span::current() })).collect();
         let mut round = VendorCounters::default();
         for answer in futures_util::future::join_all(sent).await {
             round += answer??;

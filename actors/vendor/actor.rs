@@ -2,14 +2,15 @@
 
 use super::fetch::Fetcher;
 use crate::node::{Node, RunContext};
-use crate::queue::Next;
 use crate::queue::actor::{Claim, QueueActor};
+use crate::queue::{Next, Told};
 use crate::raw::actor::{Keep, RawActor};
 use crate::schedule::CycleError;
 use actix::{Actor, Addr, Context, Handler, Message, ResponseFuture};
 use datanode_schema::names::Vendor;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument;
 
 /// Works until the queue has nothing for this vendor.
 #[derive(Message)]
@@ -17,6 +18,8 @@ use std::time::Duration;
 pub struct Drain {
     /// The run.
     pub run: Arc<RunContext>,
+    /// The stage, in traces.
+    pub span: tracing::Span,
 }
 
 /// What a vendor did in a stage.
@@ -83,6 +86,7 @@ impl Handler<Drain> for VendorActor {
     fn handle(&mut self, m: Drain, _: &mut Self::Context) -> Self::Result {
         let workers: Vec<_> = (0..self.concurrency)
             .map(|_| work(self.node.clone(), self.fetcher.clone(), self.queue.clone(), self.raw.clone(), m.run.clone()))
+            .map(|w| w.instrument(m.span.clone()))
             .collect();
         Box::pin(async move {
             let mut all = VendorCounters::default();
@@ -110,7 +114,10 @@ async fn work(
         match queue.send(Claim { run: run.clone(), vendor }).await?? {
             Next::Work(claimed) => {
                 let fetched = fetcher.fetch(&claimed.ask, &run, || node.queue.renew(&node, claimed.id)).await;
-                counters += raw.send(Keep { run: run.clone(), claimed: *claimed, fetched }).await??;
+                let outcome = Told::of(&fetched).outcome;
+                let kept = raw.send(Keep { run: run.clone(), claimed: *claimed, fetched }).await??;
+                node.meter.kept(vendor, outcome, &kept);
+                counters += kept;
             }
             // A hint may be lost: the wait ends by itself.
             Next::Wait(ms) => {

@@ -4,7 +4,7 @@
 //! no failure: the vendor's reset is waited for where it is near, else the ask goes back to the queue.
 
 use super::http::{Answered, MAX_KEPT};
-use super::{Ask, Endpoint, Fetched, Http, Next, Page, Refusal, Rejects, Scope, SymbolRows, files, parse};
+use super::{Ask, Endpoint, Fetched, Http, Meter, Next, Page, Refusal, Rejects, Scope, SymbolRows, files, parse};
 use crate::node::RunContext;
 use crate::queue::{Lesson, Purse};
 use datanode_schema::clock::Clock;
@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tracing::Instrument;
 
 /// Attempts at one page before the ask goes back to the queue, which may give it to another vendor.
 const ATTEMPTS: u32 = 2;
@@ -43,6 +44,8 @@ pub struct Fetcher {
     pub clock: Clock,
     /// Set when the process was asked to stop: no further page is asked for.
     pub stopping: Arc<AtomicBool>,
+    /// Counts.
+    pub meter: Meter,
 }
 
 /// One conversation: the question, the run that pays for it, and the lease that is kept alive.
@@ -179,12 +182,20 @@ impl Fetcher {
                     "the run's caps are reached; it is asked another night",
                 ));
             }
-            let answered = self.http.get(&self.endpoint, &request, self.clock.now()).await;
+            let span = request_span(ask, failures + 1);
+            let (began, began_at) = (std::time::Instant::now(), self.clock.now());
+            let answered = self.http.get(&self.endpoint, &request, began_at).instrument(span.clone()).await;
+            let took = began.elapsed();
+            self.meter.heard(ask.vendor, answered.date, (began_at.timestamp(), self.clock.now().timestamp()));
             got.pages += 1;
             if let Some(left) = answered.limits.limit_remaining {
                 self.purse.note_headers(left, answered.limits.reset_in_ms).await;
             }
-            let refusal = match self.read(ask, next, answered, got).await {
+            let read = self.read(ask, next, answered, got).instrument(span.clone()).await;
+            span.record("outcome", read.as_ref().err().map_or("answered", |r| r.outcome.name()));
+            drop(span);
+            self.meter.asked(ask.vendor, read.as_ref().err().map(|r| r.outcome), took);
+            let refusal = match read {
                 Ok(page) => {
                     self.purse.learned(Lesson::Good);
                     return Ok(page);
@@ -291,6 +302,22 @@ impl Rejects {
         }
         self.rows += other.rows;
     }
+}
+
+/// One request, in traces: whom, for what, which attempt, and what came of it.
+fn request_span(ask: &Ask, attempt: u32) -> tracing::Span {
+    tracing::info_span!(
+        "request",
+        vendor = ask.vendor.name(),
+        dataset = ask.dataset.name(),
+        symbol = ask.symbols.first().map_or("", String::as_str),
+        symbols = ask.symbols.len(),
+        from = %ask.from,
+        to = %ask.to,
+        purpose = ask.purpose.name(),
+        attempt,
+        outcome = tracing::field::Empty,
+    )
 }
 
 /// 0.1 s, 0.2 s, 0.4 s …, each times a random share between a half and one.

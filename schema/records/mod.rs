@@ -11,6 +11,7 @@ mod holding;
 mod ledger;
 mod publish;
 mod quarantine;
+mod told;
 mod work;
 
 pub use calendar::{CalendarHours, CalendarYear};
@@ -23,6 +24,7 @@ pub use publish::{
     SealingRecord, Shipment,
 };
 pub use quarantine::{HoldRecord, Incident};
+pub use told::Told;
 pub use work::{
     Answer, BudgetRecord, GapGroup, GapPage, GapTask, Lease, RunRecord, Spent, StageRecord, Standing, VendorState,
 };

@@ -185,6 +185,8 @@ fn the_bytes_of_every_record_are_what_they_were() {
         },
     );
     golden("anchor.v1", &AnchorRecord { index: 41, at: 1_772_400_000 });
+    let told = Told { kind: "pack_late".into(), summary: "s".into(), since: 1, at: 2, times: 3 };
+    golden("told.v1", &told);
     golden("log_head.v1", &LogHead { size: 42, root: [9; 32], at: 1_772_400_000 });
     let scrub = ScrubRecord { cursor: "ab".into(), began_at: 1, ended_at: 2, read_at: 3, objects: 4, bytes: 5, bad: 6 };
     golden("scrub.v1", &scrub);

@@ -1,10 +1,11 @@
 //! `datanode audit`: what is missing, and with `--deep` whether the files are what manifests and state say.
 
-use super::global::{Global, start_logging};
+use super::global::Global;
 use super::nightly::{print_summary, progress};
 use super::table::thousands;
 use crate::failure::{Code, Done, Failure};
 use crate::system;
+use crate::telemetry;
 use crate::wiring::wire;
 use datanode_actors::audit::{AuditError, DeepReport, deep};
 use datanode_actors::schedule::{CyclePlan, last_session};
@@ -17,13 +18,13 @@ use serde_json::json;
 /// Exit 3 where a file is gone or altered, after everything was looked at.
 pub fn audit(g: &Global, with_files: bool) -> Done {
     let settings = g.settings()?;
-    start_logging(&settings);
+    telemetry::start(&settings);
     let clock = g.clock();
     let wired = wire(&settings, &clock)?;
     let as_of = last_session(&wired.node.registry(), clock.now());
     let report = if with_files { Some(deep(&wired.node).map_err(of_audit)?) } else { None };
     let plan = CyclePlan { as_of, window: None, only: vec![Stage::Audit], caps: wired.node.caps };
-    let summary = system::run_cycle(wired, &plan, progress)?;
+    let summary = system::run_cycle(wired, &plan, progress, |_| {})?;
     if g.json {
         println!("{}", json!({"audit": summary, "deep": report}));
     } else {

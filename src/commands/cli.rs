@@ -2,8 +2,8 @@
 
 use super::global::Global;
 use super::{
-    anchor, audit, collect_books, demo, doctor, init, key, nightly, offload, pack, rebuild, retention, run, token,
-    vault,
+    alert, anchor, audit, collect_books, demo, doctor, init, key, nightly, offload, pack, rebuild, retention, run,
+    token, vault,
 };
 use crate::config::{MAX_LOOKBACK_DAYS, MAX_RUN_MINUTES, MAX_RUN_REQUESTS};
 use crate::failure::{Code, Done, Failure, printable};
@@ -109,6 +109,9 @@ enum Command {
     /// Tokens for the node's own HTTP
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Who is told what is wrong: test
+    #[command(subcommand)]
+    Alert(alert::AlertCommand),
     /// Check configuration, secrets, disk, state, key and packs; each failure names its cause and the next command
     Doctor,
     /// Make the state again from its journal, after it was found damaged
@@ -147,7 +150,9 @@ pub fn main() -> ExitCode {
             return if e.use_stderr() { ExitCode::from(Code::Usage as u8) } else { ExitCode::SUCCESS };
         }
     };
-    match dispatch(cli) {
+    let done = dispatch(cli);
+    crate::telemetry::finish();
+    match done {
         Ok(code) => code,
         Err(f) => {
             eprintln!("datanode: {}", printable(&f.message));
@@ -180,6 +185,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Anchor(a) => anchor::anchor(g, &a),
         Command::Key(k) => key::key(g, &k),
         Command::Token(t) => token::token(g, &t),
+        Command::Alert(a) => alert::alert(g, &a),
         Command::Doctor => doctor::doctor(g),
         Command::Rebuild => rebuild::rebuild(g),
         Command::Vendorsim { args } => {

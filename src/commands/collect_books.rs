@@ -1,10 +1,11 @@
 //! `datanode collect-books`.
 
-use super::global::{Global, start_logging};
+use super::global::Global;
 use super::table::{print, thousands};
 use crate::collecting;
 use crate::failure::{Done, Failure};
 use crate::system;
+use crate::telemetry;
 use crate::wiring::{of_store, wire};
 use datanode_actors::books::Board;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use std::time::Duration;
 /// With the exit code of what stopped it.
 pub fn collect_books(g: &Global, seconds: Option<u64>, snapshots: Option<u64>) -> Done {
     let settings = g.settings()?;
-    start_logging(&settings);
+    telemetry::start(&settings);
     let wired = wire(&settings, &g.clock())?;
     let store = wired.node.store.clone();
     let parts = collecting::parts(&settings, &wired.node, snapshots.unwrap_or(0), Board::default())?;

@@ -1,11 +1,12 @@
 //! `datanode demo`: the whole way, offline.
 
-use super::global::{Global, start_logging};
+use super::global::Global;
 use super::nightly::{print_summary, progress};
 use super::table::thousands;
 use crate::config::Settings;
 use crate::failure::{Code, Done, Failure};
 use crate::system;
+use crate::telemetry;
 use crate::wiring::wire;
 use chrono::{DateTime, Utc};
 use datanode_actors::export::verify_pack;
@@ -42,14 +43,14 @@ pub fn demo(g: &Global, keep: Option<PathBuf>, seed: u64) -> Done {
     let universe_file = root.join("universe.yaml");
     std::fs::write(&universe_file, universe).map_err(Failure::failed)?;
     let settings = settings_for(&root, &universe_file, &simulator.url())?;
-    start_logging(&settings);
+    telemetry::start(&settings);
     let clock = demo_clock(g, &settings)?;
     let wired = wire(&settings, &clock)?;
     let last = wired.node.registry().universe.last_day();
     let as_of = last.unwrap_or_else(|| clock.now().date_naive());
     let plan = CyclePlan { as_of, window: None, only: Vec::new(), caps: datanode_actors::node::RunCaps::default() };
     let node = wired.node.clone();
-    let summary = system::run_cycle(wired, &plan, progress)?;
+    let summary = system::run_cycle(wired, &plan, progress, |_| {})?;
     runtime.block_on(simulator.shutdown());
     print_summary(&summary);
     let data = DataDir::new(settings.data_dir.clone());

@@ -37,18 +37,3 @@ impl Global {
         self.now.map_or_else(Clock::system, Clock::frozen)
     }
 }
-
-/// Starts logging to stderr.
-pub fn start_logging(settings: &Settings) {
-    use std::io::IsTerminal;
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_new(&settings.log.level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let out = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = if settings.log.format == "json" {
-        out.json().try_init()
-    } else {
-        out.with_ansi(std::io::stderr().is_terminal()).try_init()
-    };
-    // A second start in one process keeps the first; that is fine.
-    drop(started);
-}

@@ -1,5 +1,6 @@
 //! What a person types: one file a command. Progress goes to stderr, results to stdout.
 
+mod alert;
 mod anchor;
 mod anchored;
 mod audit;

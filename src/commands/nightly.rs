@@ -1,16 +1,19 @@
 //! `datanode nightly`.
 
-use super::global::{Global, start_logging};
+use super::global::Global;
 use super::table::{print, thousands};
+use crate::alerts::{Alerter, after_cycle};
 use crate::failure::{Done, Failure};
 use crate::system;
+use crate::telemetry;
 use crate::wiring::wire;
 use chrono::NaiveDate;
-use datanode_actors::node::RunCaps;
+use datanode_actors::node::{Node, RunCaps};
 use datanode_actors::schedule::{CyclePlan, RunSummary, StageDone, last_session};
 use datanode_schema::calendar::Calendar;
 use datanode_schema::names::Stage;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// The options of the command.
 pub struct Options {
@@ -51,7 +54,7 @@ impl Caps {
 /// With the exit code of what stopped it.
 pub fn nightly(g: &Global, o: &Options) -> Done {
     let settings = g.settings()?;
-    start_logging(&settings);
+    telemetry::start(&settings);
     let clock = g.clock();
     let wired = wire(&settings, &clock)?;
     let as_of = match o.as_of {
@@ -70,7 +73,14 @@ pub fn nightly(g: &Global, o: &Options) -> Done {
         return Err(Failure::usage(format!("--from {from} lies after --to {to}")));
     }
     let plan = CyclePlan { as_of, window: o.window, only: o.stages.clone(), caps: o.caps.over(wired.node.caps) };
-    let summary = system::run_cycle(wired, &plan, progress)?;
+    let began_at = clock.now().timestamp();
+    let mut alerter = Alerter::new(&settings, began_at)?;
+    let after = |node: &Arc<Node>| {
+        if alerter.tells() {
+            after_cycle(&mut alerter, node, began_at);
+        }
+    };
+    let summary = system::run_cycle(wired, &plan, progress, after)?;
     if g.json {
         println!("{}", serde_json::to_string(&summary).map_err(Failure::failed)?);
     } else {

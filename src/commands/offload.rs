@@ -1,8 +1,9 @@
 //! `datanode offload`.
 
-use super::global::{Global, start_logging};
+use super::global::Global;
 use crate::failure::{Code, Done, Failure};
 use crate::system::stoppable;
+use crate::telemetry;
 use crate::wiring::{of_store, wire};
 use datanode_actors::node::Node;
 use datanode_actors::offload::{Item, OffloadError, OffloadPlan, Offloaded, offload as do_it, plan};
@@ -13,7 +14,7 @@ use datanode_actors::offload::{Item, OffloadError, OffloadPlan, Offloaded, offlo
 /// 1 rclone could not copy, 2 no remote or no rclone, 3 a file there or here is not what it should be, 6 while a node runs.
 pub fn offload(g: &Global, dry_run: bool) -> Done {
     let settings = g.settings()?;
-    start_logging(&settings);
+    telemetry::start(&settings);
     let node = wire(&settings, &g.clock()).map_err(while_running)?.node;
     // Asked to stop, it takes rclone with it: nobody would verify what it still copied.
     let done = stoppable(&node, || run(g, &node, dry_run)).flatten();

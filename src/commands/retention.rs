@@ -1,8 +1,9 @@
 //! `datanode retention`.
 
-use super::global::{Global, start_logging};
+use super::global::Global;
 use super::table::{print, thousands};
 use crate::failure::{Code, Done, Failure};
+use crate::telemetry;
 use crate::wiring::{of_store, wire};
 use clap::Subcommand;
 use datanode_actors::node::Node;
@@ -45,7 +46,7 @@ pub enum RetentionCommand {
 /// 5 where there is no such pack, 6 while a node runs: then `datanode-admin retention` shows the plan and pins.
 pub fn retention(g: &Global, command: &RetentionCommand) -> Done {
     let settings = g.settings()?;
-    start_logging(&settings);
+    telemetry::start(&settings);
     let node = wire(&settings, &g.clock()).map_err(|f| while_running(f, command))?.node;
     let done = act(g, &node, command);
     node.store.clone().close().map_err(of_store)?;

@@ -1,7 +1,8 @@
 //! `datanode run`: the appliance.
 
-use super::global::{Global, start_logging};
+use super::global::Global;
 use crate::admin;
+use crate::alerts::{Alerter, Alerts};
 use crate::collecting;
 use crate::config::{Cadence, Settings};
 use crate::failure::{Done, Failure};
@@ -9,6 +10,7 @@ use crate::http;
 use crate::reload::Reloader;
 use crate::shipping::Shipping;
 use crate::system::{self, Appliance, Collecting};
+use crate::telemetry;
 use crate::wiring::{Wired, of_store, wire};
 use datanode_actors::books::Board;
 use datanode_actors::node::Node;
@@ -31,7 +33,7 @@ const DRAIN: Duration = Duration::from_secs(9);
 /// With the exit code of what stopped it.
 pub fn run(g: &Global) -> Done {
     let settings = g.settings()?;
-    start_logging(&settings);
+    telemetry::start(&settings);
     let clock = g.clock();
     let wired = wire(&settings, &clock)?;
     let store = wired.node.store.clone();
@@ -46,6 +48,8 @@ async fn serve(g: Global, settings: Settings, clock: Clock, wired: Wired) -> Don
     let rhythm = rhythm(&settings)?;
     let minutes = u64::from(settings.schedule.ingest_every_minutes);
     let every = (minutes > 0).then(|| Duration::from_secs(minutes * 60));
+    // Before anything is started: a reference that leads to nothing is told now.
+    let alerter = Alerter::new(&settings, clock.now().timestamp())?;
     let web = http::bind(&settings)?;
     let socket = node.data.admin_socket();
     let listener = admin::bind(&socket).map_err(Failure::failed)?;
@@ -64,6 +68,7 @@ async fn serve(g: Global, settings: Settings, clock: Clock, wired: Wired) -> Don
     let looking = tokio::task::spawn_blocking(move || trust_all(&looked));
     let turning = appliance.clone();
     let http = web.map(|socket| http::start(socket, &settings, &context, move || turning.busy())).transpose()?;
+    let alerts = Alerts::start(context.clone(), alerter)?;
     let reloading = tokio::spawn(reload_on(hangups, reloader));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(admin::serve(listener, context, async move {
@@ -88,6 +93,7 @@ async fn serve(g: Global, settings: Settings, clock: Clock, wired: Wired) -> Don
     watchdog.abort();
     looking.abort();
     reloading.abort();
+    let _ = tokio::task::spawn_blocking(move || alerts.stop()).await;
     if let Some(http) = http {
         let _ = tokio::task::spawn_blocking(move || http.stop()).await;
     }

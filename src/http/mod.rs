@@ -10,16 +10,19 @@
 //! | `routes` | what is where, and how it is answered |
 //! | `origin` | where a request comes from, and how it names the node |
 //! | `packs` | which files that are |
-//! | `range`, `metrics` | one header; one page |
+//! | `range` | one header |
+//! | `metrics`, `process`, `exposition` | the figures for Prometheus; what the kernel says; the text form |
 //! | `proofs`, `problem` | what is public of sealings, and the log; how its errors look |
 //! | `limit` | how often a token may ask for that |
 
+mod exposition;
 mod limit;
 mod listen;
 mod metrics;
 mod origin;
 mod packs;
 mod problem;
+mod process;
 mod proofs;
 mod range;
 mod routes;

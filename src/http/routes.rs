@@ -171,7 +171,7 @@ async fn ready(State(c): Shared) -> Answer {
 
 async fn page(State(c): Shared) -> Answer {
     blocking(
-        move || metrics::page(&c.node, &c.packs),
+        move || metrics::page(c.admin()),
         |page| {
             answer(StatusCode::OK, &[(header::CONTENT_TYPE, "text/plain; version=0.0.4".to_owned())], Body::from(page))
         },

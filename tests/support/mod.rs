@@ -5,6 +5,7 @@
 pub mod home;
 pub mod packs;
 pub mod proxy;
+pub mod running;
 pub mod s3;
 pub mod verdicts;
 pub mod web;

@@ -15,6 +15,7 @@ pub struct Asked {
     pub path: String,
     /// By lower-case name.
     pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
 }
 
 /// What comes back.
@@ -159,8 +160,12 @@ fn read_request(mut stream: &TcpStream) -> Option<Asked> {
     let mut lines = text.lines();
     let mut first = lines.next()?.split(' ');
     let (method, path) = (first.next()?.to_owned(), first.next()?.to_owned());
-    let headers = lines.filter_map(|l| l.split_once(": ")).map(|(k, v)| (k.to_lowercase(), v.to_owned())).collect();
-    Some(Asked { method, path: percent_decoded(&path), headers })
+    let headers: BTreeMap<String, String> =
+        lines.filter_map(|l| l.split_once(": ")).map(|(k, v)| (k.to_lowercase(), v.to_owned())).collect();
+    let length = headers.get("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).ok()?;
+    Some(Asked { method, path: percent_decoded(&path), headers, body })
 }
 
 fn percent_decoded(path: &str) -> String {

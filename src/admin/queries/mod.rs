@@ -5,9 +5,12 @@
 
 mod anchor;
 mod books;
+mod counted;
 mod coverage;
 mod desk;
+pub mod disk;
 mod explain;
+mod facts;
 mod gaps;
 mod help;
 mod ledger;
@@ -23,9 +26,14 @@ mod vendors;
 mod work;
 
 pub use books::{Books, TokenRow};
+pub use counted::Counted;
 pub use coverage::{Cell, Coverage, MapRow, Maps};
 pub use desk::{Changed, Config, DemotionLine, Explanation, Paused, ReloadedConfig, ScoreRow};
 pub use explain::{Absent, Explained, HeldRow, RequestRow};
+pub use facts::{
+    DiskFact, Facts, GapFact, IncidentFact, LaneFact, PackFact, RunFact, Seen, ShipFact, VaultFact, VendorFact, facts,
+    facts_of,
+};
 pub use gaps::{Gaps, Run as GapRun};
 pub use help::{CommandHelp, Help, Names};
 pub use ledger::{DecidedBy, LedgerList, LedgerRow, Meaning, QcSummary, ReasonCount, VerdictCount};
@@ -35,7 +43,7 @@ pub use reasons::ReasonRow;
 pub use retention::{Pinned, Retention};
 pub use runs::{RunDetails, RunRow, StageRow};
 pub use ship::{DestinationRow, ShipStatus, Shipped};
-pub use status::{Counted, Status};
+pub use status::Status;
 pub use vault::VaultStatus;
 pub use vendors::{CapabilityRow, DemotionRow, VendorDetails, VendorRow, Vendors};
 pub use work::{AnswerRow, BookmarkRow, LeaseRow, QueueList, TaskRow, WindowRow};
