@@ -53,6 +53,8 @@ pub struct Node {
     pub acts: Acts,
     /// What is on its way to destinations.
     pub shipping: crate::ship::Board,
+    /// What was asked of vendors and answered since the process started.
+    pub meter: crate::vendor::Meter,
     stopping: Arc<AtomicBool>,
 }
 
@@ -105,6 +107,7 @@ impl Node {
             threads: p.threads,
             publishing: p.publishing,
             shipping: Default::default(),
+            meter: Default::default(),
             stopping: Arc::default(),
         }
     }

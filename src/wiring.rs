@@ -72,7 +72,8 @@ pub fn wire(settings: &Settings, clock: &Clock) -> Result<Wired, Failure> {
         let registry = node.registry();
         let Some(caps) = registry.vendors.get(&endpoint.vendor) else { continue };
         let purse = Purse::open(endpoint.vendor, caps.limits, store.clone(), clock.clone()).map_err(of_store)?;
-        let fetcher = Fetcher { http: http.clone(), endpoint, purse, clock: clock.clone(), stopping: node.stop_flag() };
+        let (clock, stopping, meter) = (clock.clone(), node.stop_flag(), node.meter.clone());
+        let fetcher = Fetcher { http: http.clone(), endpoint, purse, clock, stopping, meter };
         fetchers.push((fetcher, caps.limits.concurrency));
     }
     Ok(Wired { node, fetchers })

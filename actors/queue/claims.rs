@@ -7,11 +7,11 @@
 
 use super::dispatch::Inner;
 use super::health::Health;
-use super::{Purse, QueueError, lookback, spot};
+use super::{Class, Purse, QueueError, lookback, spot};
 use crate::node::{Node, RunContext};
 use crate::vendor::{Ask, Fetched, Purpose, Refusal};
 use datanode_schema::keys::PageKey;
-use datanode_schema::names::{Outcome, Vendor};
+use datanode_schema::names::{Dataset, Outcome, Vendor};
 use datanode_schema::records::Lease;
 use datanode_schema::store::Batch;
 use datanode_schema::trees::{COUNTERS, LEASES, STANDINGS, VENDOR_STATES};
@@ -83,6 +83,17 @@ impl Claims {
     /// Told whenever something may have become claimable.
     pub fn changed(&self) -> Arc<Notify> {
         self.changed.clone()
+    }
+
+    /// Pages that wait in the stage under way, by class and dataset; no I/O.
+    pub fn depths(&self) -> BTreeMap<(Class, Dataset), u64> {
+        let mut out = BTreeMap::new();
+        if let Some(index) = self.inner().index.as_ref() {
+            for (lane, entries) in &index.lanes {
+                *out.entry((lane.class, lane.dataset)).or_default() += entries.len() as u64;
+            }
+        }
+        out
     }
 
     /// A vendor's budget: while it has no token near, others may take what it would.

@@ -28,6 +28,17 @@ pub enum Class {
     History,
 }
 
+impl Class {
+    /// The word that is shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Today => "today",
+            Class::Recent => "recent",
+            Class::History => "history",
+        }
+    }
+}
+
 /// A set of vendors, one bit a vendor's number.
 pub type Mask = u16;
 

@@ -2,8 +2,8 @@
 
 use super::fetch::Fetcher;
 use crate::node::{Node, RunContext};
-use crate::queue::Next;
 use crate::queue::actor::{Claim, QueueActor};
+use crate::queue::{Next, Told};
 use crate::raw::actor::{Keep, RawActor};
 use crate::schedule::CycleError;
 use actix::{Actor, Addr, Context, Handler, Message, ResponseFuture};
@@ -110,7 +110,10 @@ async fn work(
         match queue.send(Claim { run: run.clone(), vendor }).await?? {
             Next::Work(claimed) => {
                 let fetched = fetcher.fetch(&claimed.ask, &run, || node.queue.renew(&node, claimed.id)).await;
-                counters += raw.send(Keep { run: run.clone(), claimed: *claimed, fetched }).await??;
+                let outcome = Told::of(&fetched).outcome;
+                let kept = raw.send(Keep { run: run.clone(), claimed: *claimed, fetched }).await??;
+                node.meter.kept(vendor, outcome, &kept);
+                counters += kept;
             }
             // A hint may be lost: the wait ends by itself.
             Next::Wait(ms) => {

@@ -4,7 +4,7 @@
 //! no failure: the vendor's reset is waited for where it is near, else the ask goes back to the queue.
 
 use super::http::{Answered, MAX_KEPT};
-use super::{Ask, Endpoint, Fetched, Http, Next, Page, Refusal, Rejects, Scope, SymbolRows, files, parse};
+use super::{Ask, Endpoint, Fetched, Http, Meter, Next, Page, Refusal, Rejects, Scope, SymbolRows, files, parse};
 use crate::node::RunContext;
 use crate::queue::{Lesson, Purse};
 use datanode_schema::clock::Clock;
@@ -43,6 +43,8 @@ pub struct Fetcher {
     pub clock: Clock,
     /// Set when the process was asked to stop: no further page is asked for.
     pub stopping: Arc<AtomicBool>,
+    /// Counts.
+    pub meter: Meter,
 }
 
 /// One conversation: the question, the run that pays for it, and the lease that is kept alive.
@@ -179,12 +181,17 @@ impl Fetcher {
                     "the run's caps are reached; it is asked another night",
                 ));
             }
-            let answered = self.http.get(&self.endpoint, &request, self.clock.now()).await;
+            let (began, began_at) = (std::time::Instant::now(), self.clock.now());
+            let answered = self.http.get(&self.endpoint, &request, began_at).await;
+            let took = began.elapsed();
+            self.meter.heard(ask.vendor, answered.date, (began_at.timestamp(), self.clock.now().timestamp()));
             got.pages += 1;
             if let Some(left) = answered.limits.limit_remaining {
                 self.purse.note_headers(left, answered.limits.reset_in_ms).await;
             }
-            let refusal = match self.read(ask, next, answered, got).await {
+            let read = self.read(ask, next, answered, got).await;
+            self.meter.asked(ask.vendor, read.as_ref().err().map(|r| r.outcome), took);
+            let refusal = match read {
                 Ok(page) => {
                     self.purse.learned(Lesson::Good);
                     return Ok(page);

@@ -4,7 +4,7 @@ use super::words::{message, refusal_of};
 use super::{Endpoint, Host, Refusal, Request, Scope};
 use chrono::{DateTime, Utc};
 use datanode_schema::names::{Outcome, Vendor};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap};
 use std::time::Duration;
 
 /// A body above this is refused.
@@ -27,6 +27,8 @@ pub(super) struct Answered {
     pub(super) refusal: Option<Refusal>,
     /// What the headers say of the vendor's own count, of good answers too.
     pub(super) limits: RateHeaders,
+    /// The unix second that the vendor's clock showed, where it says so.
+    pub(super) date: Option<i64>,
 }
 
 /// `X-RateLimit-Remaining` and `X-RateLimit-Reset` of an answer.
@@ -59,7 +61,9 @@ impl Http {
     pub(super) async fn get(&self, endpoint: &Endpoint, request: &Request, now: DateTime<Utc>) -> Answered {
         match self.try_get(endpoint, request, now).await {
             Ok(a) => a,
-            Err(refusal) => Answered { body: Vec::new(), refusal: Some(refusal), limits: RateHeaders::default() },
+            Err(refusal) => {
+                Answered { body: Vec::new(), refusal: Some(refusal), limits: RateHeaders::default(), date: None }
+            }
         }
     }
 
@@ -113,7 +117,8 @@ impl Http {
             redact(&mut body, secret.as_bytes());
         }
         let refusal = classify(request.host, status, &headers, &body, now);
-        Ok(Answered { body, refusal, limits: rate_headers(&headers, now) })
+        let date = headers.get(DATE).and_then(|v| DateTime::parse_from_rfc2822(v.to_str().ok()?).ok());
+        Ok(Answered { body, refusal, limits: rate_headers(&headers, now), date: date.map(|d| d.timestamp()) })
     }
 }
 

@@ -18,6 +18,7 @@ mod fred;
 mod http;
 mod massive;
 mod massive_reference;
+mod meter;
 mod occ;
 mod scan;
 mod steps;
@@ -27,6 +28,7 @@ mod words;
 pub use answer::{Fetched, Page, Refusal, Rejects, Scope, SymbolRows};
 pub use ask::{Ask, Purpose};
 pub use http::{Http, HttpError, RateHeaders};
+pub use meter::{BOUNDS, Meter, Traffic};
 pub use steps::{Stage, Step};
 
 use chrono::{DateTime, Duration, Utc};

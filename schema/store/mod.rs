@@ -263,6 +263,11 @@ impl Store {
         self.0.shared.commit.load(Ordering::Acquire)
     }
 
+    /// Below so many free bytes on its disk nothing is committed.
+    pub fn free_space_floor(&self) -> u64 {
+        self.0.shared.free_space_floor
+    }
+
     /// Why the store takes no more commits; `None` while it does. The process should end and be started again.
     pub fn stopped(&self) -> Option<String> {
         self.0.shared.stopped()

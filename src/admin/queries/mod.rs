@@ -5,9 +5,12 @@
 
 mod anchor;
 mod books;
+mod counted;
 mod coverage;
 mod desk;
+pub mod disk;
 mod explain;
+mod facts;
 mod gaps;
 mod help;
 mod ledger;
@@ -24,9 +27,13 @@ mod vendors;
 mod work;
 
 pub use books::{Books, TokenRow};
+pub use counted::Counted;
 pub use coverage::{Cell, Coverage, DayCell, Heat, Kind, MapRow, Maps, MonthMap, SymbolMonth, heat, month};
 pub use desk::{Changed, Config, DemotionLine, Explanation, Paused, ReloadedConfig, ScoreRow};
 pub use explain::{Absent, Explained, HeldRow, RequestRow};
+pub use facts::{
+    DiskFact, Facts, GapFact, IncidentFact, LaneFact, PackFact, RunFact, ShipFact, VaultFact, VendorFact, facts,
+};
 pub use gaps::{Gaps, Run as GapRun};
 pub use help::{CommandHelp, Help, Names};
 pub use ledger::{DecidedBy, LedgerList, LedgerRow, Meaning, QcSummary, ReasonCount, VerdictCount};
@@ -37,7 +44,7 @@ pub use retention::{Pinned, Retention};
 pub use runs::{RunDetails, RunRow, StageRow};
 pub use ship::{DestinationRow, ShipStatus, Shipped};
 pub use standings::{StandingRow, standings};
-pub use status::{Counted, Status};
+pub use status::Status;
 pub use vault::VaultStatus;
 pub use vendors::{CapabilityRow, DemotionRow, VendorDetails, VendorRow, Vendors};
 pub use work::{AnswerRow, BookmarkRow, LeaseRow, QueueList, TaskRow, WindowRow};

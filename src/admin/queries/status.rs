@@ -5,14 +5,10 @@ use super::runs::{RunRow, newest_run};
 use crate::admin::AdminContext;
 use crate::admin::protocol::AdminError;
 use datanode_schema::clock::rfc3339;
-use datanode_schema::names::{Absence, Verdict};
-use datanode_schema::store::{Store, StoreError};
-use datanode_schema::trees::{BOOKMARKS, GAPS, LEASES, LEDGER};
+use datanode_schema::trees::{BOOKMARKS, LEASES};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
-use std::sync::{Mutex, PoisonError};
 
 /// The answer of `status`.
 #[derive(Clone, Debug, Serialize)]
@@ -47,59 +43,8 @@ pub struct Status {
     pub disk_free_bytes: Option<u64>,
 }
 
-/// The absences and verdicts, as counted at a commit: counting reads every page, and a page that is asked for every few
-/// seconds should not.
-#[derive(Debug, Default)]
-pub struct Counted(Mutex<Option<(u64, Counts)>>);
-
-#[derive(Clone, Debug)]
-struct Counts {
-    queue: BTreeMap<&'static str, u64>,
-    ledger: BTreeMap<&'static str, u64>,
-}
-
-impl Counted {
-    fn at_now(&self, store: &Store) -> Result<Counts, StoreError> {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Read before counting: what is committed meanwhile makes the next question count again.
-        let commit = store.commit_number();
-        if let Some((at, counts)) = last.as_ref()
-            && *at == commit
-        {
-            return Ok(counts.clone());
-        }
-        let counts = count(store)?;
-        *last = Some((commit, counts.clone()));
-        Ok(counts)
-    }
-}
-
-fn count(store: &Store) -> Result<Counts, StoreError> {
-    let mut states = [0u64; 256];
-    store.scan(&GAPS, &[], |_, page| {
-        page.groups.iter().for_each(|g| bump(&mut states, g.state, u64::from(g.days.to_native().count_ones())));
-        ControlFlow::Continue(())
-    })?;
-    let mut verdicts = [0u64; 256];
-    store.scan(&LEDGER, &[], |_, page| {
-        page.groups.iter().for_each(|g| bump(&mut verdicts, g.verdict, u64::from(g.days.to_native().count_ones())));
-        ControlFlow::Continue(())
-    })?;
-    let at = |counts: &[u64; 256], n: u8| counts.get(usize::from(n)).copied().unwrap_or(0);
-    Ok(Counts {
-        queue: Absence::ALL.iter().map(|a| (a.name(), at(&states, a.number()))).collect(),
-        ledger: Verdict::ALL.iter().map(|v| (v.name(), at(&verdicts, v.number()))).collect(),
-    })
-}
-
-fn bump(counts: &mut [u64; 256], n: u8, by: u64) {
-    if let Some(c) = counts.get_mut(usize::from(n)) {
-        *c += by;
-    }
-}
-
 pub(super) fn status(ctx: &AdminContext) -> Result<Status, AdminError> {
-    let counts = ctx.counted.at_now(&ctx.store)?;
+    let (_, counts) = ctx.counted.lately(&ctx.store)?;
     let now = ctx.clock.now();
     Ok(Status {
         version: ctx.version.clone(),
@@ -110,8 +55,8 @@ pub(super) fn status(ctx: &AdminContext) -> Result<Status, AdminError> {
         live: (ctx.live)(),
         last_run: newest_run(&ctx.store)?.map(|(id, r)| RunRow::of(&id, &r)),
         last_pack: newest_pack(&ctx.store)?.map(|(id, p)| PackRow::of(&id, &p)),
-        queue: counts.queue,
-        ledger: counts.ledger,
+        queue: counts.queue(),
+        ledger: counts.ledger(),
         leases: ctx.store.len(LEASES.name),
         bookmarks: ctx.store.len(BOOKMARKS.name),
         commit: ctx.store.commit_number(),
