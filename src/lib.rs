@@ -1,7 +1,7 @@
 //! The appliance: what turns the stages into programs. `config` and `secrets` say what to run, `wiring` makes a node of
 //! it, `system` is the one place beside the actors that names actix, `reload` reads the
-//! registry again, `commands` are what a person types, `http` what another machine may read, `admin` is the
-//! Unix socket and its REPL.
+//! registry again, `commands` are what a person types, `http` what another machine may read, `page` the
+//! status page, `admin` the Unix socket and its REPL.
 
 pub mod admin;
 pub mod collecting;
@@ -10,6 +10,7 @@ pub mod config;
 pub mod failure;
 pub mod http;
 mod keyfiles;
+pub mod page;
 pub mod panic;
 pub mod places;
 pub mod reload;

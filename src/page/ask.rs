@@ -79,7 +79,8 @@ pub(super) fn minute(time: &str) -> String {
 /// How long ago an RFC 3339 time was; empty where it is none or lies ahead.
 pub(super) fn ago(ctx: &AdminContext, time: &str) -> String {
     let Ok(at) = time.parse::<chrono::DateTime<chrono::Utc>>() else { return String::new() };
-    u64::try_from((ctx.clock.now() - at).num_seconds()).map_or_else(|_| String::new(), |n| format!("{} ago", seconds(n)))
+    u64::try_from((ctx.clock.now() - at).num_seconds())
+        .map_or_else(|_| String::new(), |n| format!("{} ago", seconds(n)))
 }
 
 #[cfg(test)]

@@ -105,7 +105,8 @@ mod tests {
         let run = json!({"run_id": "r", "stage_list": [{"stage": "ingest", "millis": 0}, {"stage": "qc", "millis": 3000},
             {"stage": "export", "millis": 1000}]});
         let svg = stages(&run).into_string();
-        let widths: Vec<u64> = svg.split(" width=\"").skip(1).map(|t| t.split('"').next().unwrap().parse().unwrap()).collect();
+        let widths: Vec<u64> =
+            svg.split(" width=\"").skip(1).map(|t| t.split('"').next().unwrap().parse().unwrap()).collect();
         assert_eq!((widths[0], widths.len()), (LEAST, 3));
         assert!(widths.iter().sum::<u64>() <= WIDE && widths[1] > 2 * widths[2], "{widths:?}");
         assert!(svg.contains("qc: 3.0 s"), "{svg}");
@@ -114,12 +115,11 @@ mod tests {
 
     #[test]
     fn what_is_open_comes_from_the_counters_of_audit_and_backfill_the_oldest_run_first() {
-        let run = |id: &str, audit: Value, backfill: Value| {
-            json!({"run_id": id, "stage_list": [{"stage": "audit", "counters": audit}, {"stage": "backfill", "counters": backfill}]})
-        };
+        let run = |id: &str, audit: Value, backfill: Value| json!({"run_id": id, "stage_list": [{"stage": "audit", "counters": audit}, {"stage": "backfill", "counters": backfill}]});
         let new = run("b", json!({"missing": 5, "short": 2, "explained": 90}), json!({"missing": 1, "pending": 1}));
         let old = run("a", json!({"missing": 9}), json!({"requests": 3}));
-        let open: Vec<_> = open_of(&[new, json!({"run_id": "c"}), old]).into_iter().map(|o| (o.run, o.before, o.after)).collect();
+        let open: Vec<_> =
+            open_of(&[new, json!({"run_id": "c"}), old]).into_iter().map(|o| (o.run, o.before, o.after)).collect();
         assert_eq!(open, [("a".to_owned(), 9, 9), ("b".to_owned(), 7, 2)]);
     }
 }

@@ -116,7 +116,8 @@ fn figure(c: &Cell) -> String {
 /// A cell in words: of what is expected, and what else there is.
 fn in_words(c: &Cell) -> String {
     let mut out = format!("{} of {} GREEN", thousands(c.green.into()), thousands(c.expected().into()));
-    for (n, word) in [(c.amber, "AMBER"), (c.red, "RED"), (c.missing, "missing"), (c.explained, "absent for a reason")] {
+    for (n, word) in [(c.amber, "AMBER"), (c.red, "RED"), (c.missing, "missing"), (c.explained, "absent for a reason")]
+    {
         if n > 0 {
             out += &format!(", {} {word}", thousands(n.into()));
         }

@@ -133,7 +133,7 @@ impl Site {
             ["cell", dataset, symbol, date] => cell::page(self, dataset, symbol, date),
             ["vendors"] => vendors::page(self),
             ["runs"] => runs::page(self, &query),
-            ["packs"] => packs::list(self, &query),
+            ["packs"] => packs::every(self, &query),
             ["packs", id] => packs::one(self, id, &query),
             ["incidents"] => incidents::page(self, &query),
             ["doctor"] => doctor::page(self),

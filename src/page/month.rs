@@ -146,7 +146,8 @@ mod tests {
             symbol: format!("S{i:03}"),
             days: days.iter().map(|d| DayCell { day: *d, kind: Kind::Red, why: why.clone() }).collect(),
         };
-        let map = MonthMap { days: days.clone(), rows: (0..100).map(of).collect(), next: Some("Z".into()), symbols: 100 };
+        let map =
+            MonthMap { days: days.clone(), rows: (0..100).map(of).collect(), next: Some("Z".into()), symbols: 100 };
         let (text, next) = rows("equities_bars_minute", &map);
         let next = next.unwrap();
         assert!(text.len() <= MOST_BYTES && text.len() > MOST_BYTES / 2, "{}", text.len());

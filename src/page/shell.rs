@@ -22,7 +22,9 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
 pub(super) fn whole(ctx: &AdminContext, place: Option<&str>, title: &str, content: &Markup) -> Markup {
     let node = &ctx.desk.node;
     let now = minute(&rfc3339(ctx.clock.now()));
-    let here = |name: &str| place.map_or(name.is_empty() && title == "Overview", |p| p == name || (p, name) == ("cell", "coverage"));
+    let here = |name: &str| {
+        place.map_or(name.is_empty() && title == "Overview", |p| p == name || (p, name) == ("cell", "coverage"))
+    };
     html! {
         (DOCTYPE)
         html lang="en" {

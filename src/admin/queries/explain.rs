@@ -263,12 +263,7 @@ fn ships(verdict: Option<&LedgerDay>, rule: &DatasetRule) -> String {
 }
 
 /// The manifest lines that are about the day, from the newest manifests; true where there are more than were looked through.
-fn requests(
-    ctx: &AdminContext,
-    key: &PageKey,
-    number: i32,
-    most: u64,
-) -> Result<(Vec<RequestRow>, bool), AdminError> {
+fn requests(ctx: &AdminContext, key: &PageKey, number: i32, most: u64) -> Result<(Vec<RequestRow>, bool), AdminError> {
     let (mut found, mut more, mut bytes): (Vec<Line>, bool, u64) = (Vec::new(), false, 0);
     let needle = format!("\"symbol\":{}", Value::String(key.symbol.clone()));
     let finder = memchr::memmem::Finder::new(&needle);
