@@ -61,7 +61,7 @@ fn facts(e: &Explained) -> Markup {
 fn reasons(e: &Explained) -> Markup {
     let rows = html! {
         @for r in &e.reasons {
-            tr { td { (r.reason) } td { (r.verdict) } td { (r.means) } td { (r.measured.as_deref().unwrap_or("–")) } td { (r.threshold.as_deref().unwrap_or("–")) } }
+            tr { td { (r.reason) } td { (r.verdict) } td.wide { (r.means) } td.wide { (r.measured.as_deref().unwrap_or("–")) } td { (r.threshold.as_deref().unwrap_or("–")) } }
         }
     };
     html! {
@@ -80,7 +80,7 @@ fn absence(e: &Explained, asked: Option<&Value>) -> Markup {
     let scores = asked.map_or(&[][..], |v| list(v, "vendors"));
     let scores = html! {
         @for r in scores {
-            tr { td { (text(r, "vendor")) } td.n { (show(r, "score", Show::Number)) } td { (text(r, "can_take_now")) } td { (show(r, "why_not", Show::Plain)) } }
+            tr { td { (text(r, "vendor")) } td.n { (show(r, "score", Show::Number)) } td { (text(r, "can_take_now")) } td.wide { (show(r, "why_not", Show::Plain)) } }
         }
     };
     html! {
@@ -108,11 +108,11 @@ fn held(e: &Explained) -> Markup {
 fn said(e: &Explained) -> Markup {
     let holds = html! {
         @for h in &e.holds {
-            tr { td { (h.what) } td { (h.from.as_deref().unwrap_or("–")) " to " (h.to.as_deref().unwrap_or("–")) } td { (minute(h.at.as_deref().unwrap_or_default())) } td { (h.by) } td { (h.why) } }
+            tr { td { (h.what) } td { (h.from.as_deref().unwrap_or("–")) " to " (h.to.as_deref().unwrap_or("–")) } td { (minute(h.at.as_deref().unwrap_or_default())) } td { (h.by) } td.wide { (h.why) } }
         }
     };
     let incidents = html! {
-        @for i in &e.incidents { tr { td.n { (i.id) } td { (i.state) } td { (i.label) } td { (i.kind) } td { (i.note) } } }
+        @for i in &e.incidents { tr { td.n { (i.id) } td { (i.state) } td { (i.label) } td { (i.kind) } td.wide { (i.note) } } }
     };
     html! {
         @if !e.holds.is_empty() { h2 { "Holds" } (table("Holds and releases, the last one counts", &["What", "Days", "When", "By", "Why"], &holds)) }
@@ -123,7 +123,7 @@ fn said(e: &Explained) -> Markup {
 fn requests(all: &[RequestRow], older: bool) -> Markup {
     let rows = html! {
         @for r in all {
-            tr { td { (minute(&r.fetched_at)) } td { (r.vendor) } td { (r.outcome) } td.n { (r.rows) } td { (r.note.as_deref().unwrap_or("–")) } td { code { (r.request_id) } } }
+            tr { td { (minute(&r.fetched_at)) } td { (r.vendor) } td { (r.outcome) } td.n { (r.rows) } td.wide { (r.note.as_deref().unwrap_or("–")) } td { code { (r.request_id) } } }
         }
     };
     html! {

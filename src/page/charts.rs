@@ -37,13 +37,13 @@ pub(super) fn stages(run: &Value) -> Markup {
     }
 }
 
-/// What is open after each of the runs, the oldest first.
+/// What a run found open, and what it left.
 pub(super) struct Open {
     /// The run.
     pub(super) run: String,
-    /// Sessions that were open before anybody was asked.
+    /// Sessions that were open at its audit.
     pub(super) before: u64,
-    /// Sessions that were open at its end.
+    /// Sessions that were open after its backfill.
     pub(super) after: u64,
 }
 
@@ -58,7 +58,7 @@ pub(super) fn burn_down(runs: &[Open]) -> Markup {
                 @let x = i as u64 * step + step / 10;
                 @let wide = (step * 8 / 10).max(1);
                 g {
-                    title { (r.run) ": " (thousands(r.before)) " open before, " (thousands(r.after)) " after" }
+                    title { (r.run) ": " (thousands(r.before)) " open at the audit, " (thousands(r.after)) " left" }
                     rect.before x=(x) y=(101 - high(r.before)) width=(wide) height=(high(r.before)) {}
                     rect.after x=(x) y=(101 - high(r.after)) width=(wide) height=(high(r.after)) {}
                 }

@@ -31,11 +31,13 @@ pub(super) fn all(site: &Site) -> Page {
     for d in registry.datasets.keys() {
         maps.push((*d, heat(&site.ctx, *d)?));
     }
+    let without: Vec<&str> = maps.iter().filter(|(_, h)| h.years.is_empty()).map(|(d, _)| d.name()).collect();
     let content = html! {
         h1 { "Coverage" }
         p { "What is there and GREEN, of what the calendar expects of the universe: each cell a month, in percent. A cell leads to its symbols and days." }
         (legend())
-        @for (d, h) in &maps { (map(*d, h, YEARS)) }
+        @for (d, h) in maps.iter().filter(|(_, h)| !h.years.is_empty()) { (map(*d, h, YEARS)) }
+        @if !without.is_empty() { p.quiet { "Nothing is judged yet of " (without.join(", ")) "." } }
     };
     Ok(("Coverage".to_owned(), content))
 }

@@ -16,7 +16,7 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 
 /// Runs of the burn-down.
-const RUNS: u64 = 30;
+const RUNS: usize = 30;
 /// Open incidents that are listed.
 const INCIDENTS: u64 = 10;
 
@@ -102,9 +102,9 @@ fn queue(f: &Facts, open: &[Open]) -> Markup {
         (table("Absent and short sessions, by why", &heads, &rows))
         @if let (Some(first), Some(last)) = (open.first(), open.last()) {
             h3 { "Burn-down" }
-            p { "Open sessions before and after each of the last " (open.len()) " runs: " (thousands(first.before)) " before the oldest of them, " (thousands(last.after)) " now." }
+            p { "Open sessions at the audit of each of the last " (open.len()) " runs, and what its backfill left: " (thousands(first.before)) " at the audit of the oldest, " (thousands(last.after)) " now." }
             (burn_down(open))
-            ul.legend { li { span.key.before {} "before anybody was asked" } li { span.key.after {} "left at the end" } }
+            ul.legend { li { span.key.before {} "open at the audit" } li { span.key.after {} "left after the backfill" } }
         }
     }
 }

@@ -1,24 +1,24 @@
 //! `/runs`: the last cycles as timelines.
 
-use super::ask::{ago, ask, list, millis, minute, number, show, text};
+use super::ask::{ago, list, millis, minute, number, show, text};
 use super::charts::stages;
 use super::link::{Query, part};
 use super::shell::{mark, pages, table};
-use super::{Page, Site};
+use super::{Page, Refusal, Site};
 use crate::admin::AdminContext;
-use crate::admin::protocol::AdminError;
+use crate::admin::queries::newest_runs;
 use crate::admin::render::Show;
 use maud::{Markup, html};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Runs of a page.
-const RUNS: u64 = 20;
+const RUNS: usize = 20;
 
-/// Runs with their stages, the newest first; and how many there are.
-pub(super) fn newest(ctx: &AdminContext, offset: u64, limit: u64) -> Result<(Vec<Value>, u64), AdminError> {
-    let all = ask(ctx, "runs", json!({"offset": offset, "limit": limit}))?;
-    let one = |r: &Value| ask(ctx, "runs.show", json!({"run_id": text(r, "run_id")}));
-    Ok((list(&all, "rows").iter().map(one).collect::<Result<_, _>>()?, number(&all, "total")))
+/// Runs with their stages as `runs.show` gives them, the newest first; and how many there are.
+pub(super) fn newest(ctx: &AdminContext, offset: u64, limit: usize) -> Result<(Vec<Value>, u64), Refusal> {
+    let (all, total) = newest_runs(ctx, usize::try_from(offset).unwrap_or(usize::MAX), limit)?;
+    let as_told = |r| serde_json::to_value(r).map_err(|e| Refusal::Failed(e.to_string()));
+    Ok((all.iter().map(as_told).collect::<Result<_, _>>()?, total as u64))
 }
 
 pub(super) fn page(site: &Site, query: &Query) -> Page {
@@ -27,8 +27,9 @@ pub(super) fn page(site: &Site, query: &Query) -> Page {
     let content = html! {
         h1 { "Runs" }
         @if all.is_empty() { p { "There is no run here: the scheduler starts one at its time." } }
+        @else { h2 { "The newest first" } }
         @for r in &all { (run(&site.ctx, r, true)) }
-        (pages("/runs", offset, RUNS, total))
+        (pages("/runs", offset, RUNS as u64, total))
     };
     Ok(("Runs".to_owned(), content))
 }

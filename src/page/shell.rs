@@ -79,7 +79,13 @@ pub(super) fn table(caption: &str, heads: &[&str], rows: &Markup) -> Markup {
 
 /// A figure with its name.
 pub(super) fn figure(name: &str, value: &str, more: &str) -> Markup {
-    html! { div { dt { (name) } dd { (value) @if !more.is_empty() { " " span.quiet { (more) } } } } }
+    let long = value.len() > 28;
+    html! {
+        div class=[long.then_some("long")] {
+            dt { (name) }
+            dd { @if long { code { (value) } } @else { (value) } @if !more.is_empty() { " " span.quiet { (more) } } }
+        }
+    }
 }
 
 /// A mark with a word: never by its colour alone.

@@ -1,11 +1,10 @@
 //! `/vendors`: who is asked, what is left of their budgets, and how they answer.
 
-use super::ask::{ask, bytes, list, minute, number, show, text, thousands};
+use super::ask::{ask, bytes, list, minute, number, text, thousands};
 use super::charts::share;
 use super::shell::{mark, table};
 use super::{Page, Site};
 use crate::admin::queries::{StandingRow, VendorFact, facts, standings};
-use crate::admin::render::Show;
 use datanode_actors::vendor::BOUNDS;
 use datanode_schema::clock::rfc3339_of;
 use maud::{Markup, html};
@@ -33,8 +32,9 @@ pub(super) fn page(site: &Site) -> Page {
 
 /// Name, state, budget: what `/` shows too.
 pub(super) fn overview(all: &[VendorFact]) -> Markup {
+    let enabled = all.iter().filter(|v| v.enabled).chain(all.iter().filter(|v| !v.enabled));
     let rows = html! {
-        @for v in all {
+        @for v in enabled {
             tr {
                 th scope="row" { (v.vendor) }
                 td { (state(v)) }
@@ -49,7 +49,7 @@ pub(super) fn overview(all: &[VendorFact]) -> Markup {
                     }
                 }
                 td { (latency(v)) }
-                td { (outcomes(v)) }
+                td.wide { (outcomes(v)) }
             }
         }
     };
@@ -125,14 +125,24 @@ fn traffic(all: &[VendorFact]) -> Markup {
     )
 }
 
+fn days(d: &Value) -> String {
+    match (text(d, "from"), text(d, "to")) {
+        ("", "") => "all".to_owned(),
+        ("", to) => format!("up to {to}"),
+        (from, "") => format!("from {from} on"),
+        (from, to) if from == to => from.to_owned(),
+        (from, to) => format!("{from} to {to}"),
+    }
+}
+
 fn refusals(demotions: &Value) -> Markup {
     let rows = html! {
         @for d in list(demotions, "rows") {
             tr {
                 th scope="row" { (text(d, "vendor")) } td { (text(d, "dataset")) } td { (text(d, "symbol")) }
-                td { (show(d, "from", Show::Name)) " to " (show(d, "to", Show::Name)) }
+                td { (days(d)) }
                 td { @if d.get("standing") == Some(&Value::Bool(true)) { "until " (minute(text(d, "until"))) } @else { "may be asked again" } }
-                td { (text(d, "why")) }
+                td.wide { (text(d, "why")) }
             }
         }
     };
@@ -140,7 +150,7 @@ fn refusals(demotions: &Value) -> Markup {
         @match number(demotions, "total") {
             0 => p { "No vendor refuses anything." },
             n => {
-                p { (thousands(n)) " windows that a vendor refused" @if n > DEMOTIONS { "; the first " (DEMOTIONS) } "." }
+                p { @if n == 1 { "One window is refused by a vendor" } @else { (thousands(n)) " windows are refused by vendors" } @if n > DEMOTIONS { "; the first " (DEMOTIONS) } "." }
                 (table("Refusals on record", &["Vendor", "Dataset", "Symbol", "Days", "State", "The vendor's words"], &rows))
             },
         }

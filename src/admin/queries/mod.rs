@@ -41,7 +41,7 @@ pub use packs::{PackDetails, PackRow, ShipmentRow};
 pub use quarantine::{HoldRow, IncidentDone, IncidentRow, Said};
 pub use reasons::ReasonRow;
 pub use retention::{Pinned, Retention};
-pub use runs::{RunDetails, RunRow, StageRow};
+pub use runs::{RunDetails, RunRow, StageRow, newest_runs};
 pub use ship::{DestinationRow, ShipStatus, Shipped};
 pub use standings::{StandingRow, standings};
 pub use status::Status;
