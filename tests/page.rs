@@ -120,6 +120,8 @@ fn every_page_is_small_reads_only_and_says_by_its_headers_that_nothing_comes_fro
         if path.starts_with("/page/") {
             continue;
         }
+        // The name of a namespace is no resource.
+        let body = body.replace("http://www.w3.org/2000/svg", "");
         assert!(!body.contains("<script>alert") && !body.contains("onerror=alert(2)>"), "{path} runs what a note says");
         assert!(
             !body.contains(" style=")
@@ -135,7 +137,7 @@ fn every_page_is_small_reads_only_and_says_by_its_headers_that_nothing_comes_fro
     let changed: Vec<&String> =
         before.keys().filter(|k| !k.starts_with("state/") && before.get(*k) != after.get(*k)).collect();
     assert_eq!(changed, Vec::<&String>::new());
-    for path in ["/", "/coverage", "/packs", "/page/page.css", "/nothing/here", "/doctor"].iter().take(4) {
+    for path in ["/", "/coverage", "/packs", "/page/page.css"] {
         for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "QUERY"] {
             let (status, head, _) = s.ask(path, &["-X", method]);
             assert_eq!(status, 405, "{method} {path}");

@@ -17,13 +17,13 @@ pub(super) struct Concern {
     /// What is wrong.
     pub(super) what: String,
     /// What to do, or where to look.
-    pub(super) next: &'static str,
+    pub(super) next: String,
 }
 
 /// What is wrong, the worst first. `late_hours`: a pack is late when the newest one is older.
 pub(super) fn concerns(f: &Facts, late_hours: u32) -> Vec<Concern> {
     let mut out = Vec::new();
-    let mut say = |bad: bool, what: String, next: &'static str| out.push(Concern { bad, what, next });
+    let mut say = |bad: bool, what: String, next: &str| out.push(Concern { bad, what, next: next.to_owned() });
     if let Some(why) = &f.store_stopped {
         say(
             true,
@@ -106,7 +106,11 @@ pub(super) fn concerns(f: &Facts, late_hours: u32) -> Vec<Concern> {
             say(false, format!("The budget of {} is spent for today", v.vendor), "it goes on after midnight UTC");
         }
         if v.paused {
-            say(false, format!("{} is paused by a person", v.vendor), "datanode-admin queue resume VENDOR");
+            say(
+                false,
+                format!("{} is paused by a person", v.vendor),
+                &format!("datanode-admin queue resume {}", v.vendor),
+            );
         }
     }
     if f.vendors.iter().all(|v| !v.enabled) {
@@ -126,5 +130,118 @@ pub(super) fn sentence(f: &Facts, all: &[Concern]) -> String {
         (0, n) => format!("All is well, with {n} things to know."),
         (1, _) => "One thing is wrong.".to_owned(),
         (n, _) => format!("{n} things are wrong."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::queries::{DiskFact, PackFact, VaultFact, VendorFact};
+
+    /// A node of one vendor, of which nothing is known.
+    fn quiet() -> Facts {
+        let vendor = VendorFact {
+            vendor: "alpaca",
+            enabled: true,
+            paused: false,
+            spent_today: 0,
+            left_today: None,
+            left_ratio: None,
+            spent_total: 0,
+            closed_until: 0,
+            traffic: Default::default(),
+        };
+        let vault = VaultFact {
+            sealings: 0,
+            objects: 0,
+            not_anchored: 0,
+            log_entries: 0,
+            bad: 0,
+            read_at: 0,
+            read_bytes: 0,
+            read_through_at: 0,
+            replica_down_since: 0,
+        };
+        Facts {
+            at: 0,
+            uptime_seconds: 0,
+            commit: 0,
+            store_stopped: None,
+            counted_commits_ago: 0,
+            gaps: vec![],
+            queue: Default::default(),
+            ledger: Default::default(),
+            stalled: 0,
+            oldest_missing_days: None,
+            lanes: vec![],
+            leases: 0,
+            vendors: vec![vendor],
+            last_run: None,
+            last_cycle: None,
+            last_good_at: 0,
+            cycles_good: 0,
+            cycles_failed: 0,
+            packs: 0,
+            newest_pack: None,
+            exports_made: 0,
+            exports_refused: 0,
+            incidents_by_kind: Default::default(),
+            incidents: vec![],
+            disk: None,
+            state_bytes: 0,
+            clock_ahead_seconds: None,
+            vault,
+            ship: vec![],
+        }
+    }
+
+    fn concern(bad: bool) -> Concern {
+        Concern { bad, what: String::new(), next: String::new() }
+    }
+
+    #[test]
+    fn a_clock_that_is_off_a_full_disk_and_a_late_pack_are_said_and_the_worst_comes_first() {
+        let f = quiet();
+        assert_eq!(concerns(&f, 30), []);
+        assert_eq!(sentence(&f, &[]), "Nothing is wrong, and no cycle has run yet.");
+        let late = PackFact {
+            export_id: "x".into(),
+            as_of: "2024-01-02".into(),
+            created_at: 0,
+            age_seconds: 31 * 3600,
+            files: 0,
+            bytes: 0,
+            rows: 0,
+            sealed: true,
+        };
+        let f = Facts {
+            stalled: 4,
+            clock_ahead_seconds: Some(-45),
+            newest_pack: Some(late),
+            disk: Some(DiskFact {
+                free_bytes: 1,
+                size_bytes: 100,
+                free_inodes: 0,
+                inodes: 0,
+                floor_bytes: 5,
+                days_until_full: None,
+            }),
+            ..f
+        };
+        let all = concerns(&f, 30);
+        let said: Vec<_> = all.iter().map(|c| (c.bad, c.what.as_str())).collect();
+        assert!(said.contains(&(true, "The newest pack is 31 hours old: packs are late after 30")), "{said:?}");
+        assert!(said.contains(&(true, "This machine's clock is 45 seconds behind what vendors say")), "{said:?}");
+        assert!(said.contains(&(true, "The disk is full: the state takes no more commits")), "{said:?}");
+        assert_eq!(said.last(), Some(&(false, "4 sessions are unobtainable: every vendor failed for them")));
+        assert_eq!(sentence(&f, &all), "3 things are wrong.");
+        assert_eq!(concerns(&f, 31).len(), 3);
+    }
+
+    #[test]
+    fn the_sentence_tells_what_is_wrong_from_what_is_to_be_known() {
+        let f = quiet();
+        assert_eq!(sentence(&f, &[concern(false)]), "All is well, with one thing to know.");
+        assert_eq!(sentence(&f, &[concern(true), concern(false)]), "One thing is wrong.");
     }
 }
