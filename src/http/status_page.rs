@@ -25,7 +25,7 @@ pub(super) struct StatusPage {
 impl StatusPage {
     /// Of a running node.
     pub(super) fn new(admin: &Arc<AdminContext>, settings: &Settings) -> Self {
-        let site = Site::new(admin.clone(), settings.alerts.pack_late_hours);
+        let site = Site::new(admin.clone(), settings.alerts.pack_late_hours, Box::new(Vec::new));
         Self { site: Arc::new(site), turns: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 

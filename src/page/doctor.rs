@@ -10,19 +10,33 @@ use maud::{Markup, html};
 pub(super) fn page(site: &Site) -> Page {
     let f = facts(&site.ctx)?;
     let wrong = concerns(&f, site.late_hours);
+    let mut checks = (site.checks)();
+    checks.sort_by_key(|c| c.level == "ok");
+    let found = wrong.len() + checks.iter().filter(|c| c.level != "ok").count();
     let rows = html! {
         @for c in &wrong {
             tr { td { (if c.bad { mark("bad", "wrong") } else { mark("warn", "look") }) } td.wide { (c.what) } td { code { (c.next) } } }
+        }
+        @for c in &checks {
+            tr { td { (level(c.level)) } td.wide { (c.name) ": " (c.text) } td {} }
         }
         @for (name, seen) in seen(&f) { tr { td { (mark("off", "seen")) } td.wide { (name) ": " (seen) } td {} } }
     };
     let content: Markup = html! {
         h1 { "Doctor" }
-        p { @if wrong.is_empty() { "No check of a running node finds anything." } @else { (wrong.len()) " findings." } }
+        p { @match found { 0 => "No check of a running node finds anything.", 1 => "One finding.", n => { (n) " findings." } } }
         (table("Checks", &["", "Finding", "Next"], &rows))
         p { "What needs another look at the machine (secrets, buckets, the file system's word, keys) is in " code { "datanode doctor" } "." }
     };
     Ok(("Doctor".to_owned(), content))
+}
+
+fn level(word: &str) -> Markup {
+    match word {
+        "ok" => mark("good", "ok"),
+        "warning" => mark("warn", "look"),
+        _ => mark("bad", "wrong"),
+    }
 }
 
 /// What was looked at.

@@ -97,10 +97,25 @@ failed!(StoreError, SealError, AnchorError);
 /// A page's title and content.
 type Page = Result<(String, Markup), Refusal>;
 
+/// A check of this machine, as `datanode doctor` says it.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// What was looked at.
+    pub name: String,
+    /// `ok`, `warning` or `failed`.
+    pub level: &'static str,
+    /// What was seen; where something is wrong, its cause and the next command.
+    pub text: String,
+}
+
+/// The checks that can be made beside a running node: quick ones, that ask no other machine.
+pub type Checks = Box<dyn Fn() -> Vec<Finding> + Send + Sync>;
+
 /// What the pages are made of.
 pub struct Site {
     ctx: Arc<AdminContext>,
     manifests: manifest::Kept,
+    checks: Checks,
     /// A pack is late when the newest one is older, hours.
     late_hours: u32,
 }
@@ -114,8 +129,8 @@ pub fn is_ours(path: &str) -> bool {
 
 impl Site {
     /// Of a running node.
-    pub fn new(ctx: Arc<AdminContext>, late_hours: u32) -> Self {
-        Self { ctx, manifests: manifest::Kept::default(), late_hours }
+    pub fn new(ctx: Arc<AdminContext>, late_hours: u32, checks: Checks) -> Self {
+        Self { ctx, manifests: manifest::Kept::default(), checks, late_hours }
     }
 
     /// The answer to a GET. Blocking: it reads the store.
