@@ -4,7 +4,7 @@
 #   benches/run.sh [--data DIR] [--reps N] [--only PARTS] [--vendors LIST] [--seeds N] [--work DIR] [--out DIR] [--name NAME]
 #                  [--soak-minutes N] [--markdown] [--ship] [--strace] [--no-peers]
 #
-# PARTS: nightly,store,seal,chaos,queue,scale,ledger,packs,vault,truth, all of them by default; and soak, where it is asked for
+# PARTS: nightly,store,seal,chaos,queue,scale,ledger,page,packs,vault,truth, all of them by default; and soak, where it is asked for
 #
 # --data DIR   CSV laid out as equities_bars/SYM.csv, equities_bars_minute/SYM/DATE.csv, macro_treasury/ID.csv, universe.yaml;
 #              without it, a market made from seed 7
@@ -28,7 +28,7 @@ set -euo pipefail
 export LC_ALL=C.UTF-8
 
 here=$(cd "$(dirname "$0")" && pwd)
-data='' reps=3 seeds=20 soak_minutes=60 only=nightly,store,seal,chaos,queue,scale,ledger,packs,vault,truth vendors=alpaca,massive,tiingo,files
+data='' reps=3 seeds=20 soak_minutes=60 only=nightly,store,seal,chaos,queue,scale,ledger,page,packs,vault,truth vendors=alpaca,massive,tiingo,files
 work=/var/tmp out=$here/results name='' markdown='' peers=1
 nightly_flags=()
 die() { echo "run.sh: $*" >&2; exit 2; }
@@ -53,7 +53,7 @@ built=''
 if [ -z "${DATANODE_BIN_DIR:-}" ]; then
   say "building"
   benches=(--bench report)
-  for b in nightly store chaos queue scale ledger packs vault truth soak; do if wants $b; then benches+=(--bench $b); fi; done
+  for b in nightly store chaos queue scale ledger page packs vault truth soak; do if wants $b; then benches+=(--bench $b); fi; done
   built=$(cd "$here/.." && cargo build --release --bin datanode "${benches[@]}" --message-format=json-render-diagnostics)
   if wants seal; then
     # Where it does not build, the rest is still measured.
@@ -175,6 +175,10 @@ fi
 if wants ledger; then
   say "ledger, $reps times"
   run "$(program ledger)" --datanode "$datanode" --work "$temp" --reps "$reps" >>"$figures"
+fi
+if wants page; then
+  say "page"
+  run "$(program page)" --datanode "$datanode" --work "$temp" >>"$figures"
 fi
 if wants scale; then
   say "scale, $reps times"

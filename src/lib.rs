@@ -1,7 +1,7 @@
 //! The appliance: what turns the stages into programs. `config` and `secrets` say what to run, `wiring` makes a node of
 //! it, `telemetry` is logs and traces, `system` is the one place beside the actors that names actix, `reload` reads the
-//! registry again, `commands` are what a person types, `http` what another machine may read, `alerts` tells somebody what is wrong, `admin` is the
-//! Unix socket and its REPL.
+//! registry again, `commands` are what a person types, `http` what another machine may read, `page` the status page, `alerts` tells somebody what is
+//! wrong, `admin` is the Unix socket and its REPL.
 
 pub mod admin;
 pub mod alerts;
@@ -12,6 +12,7 @@ pub mod dumps;
 pub mod failure;
 pub mod http;
 mod keyfiles;
+pub mod page;
 pub mod panic;
 pub mod places;
 pub mod reload;

@@ -151,7 +151,8 @@ fn warm_maps(ctx: &Arc<AdminContext>, queries: &Arc<Semaphore>) {
     let ctx = ctx.clone();
     tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        if let Err(e) = ctx.maps.warm(&ctx) {
+        let counted = crate::admin::queries::facts(&ctx).map(|_| ()).map_err(|e| e.to_string());
+        if let Err(e) = counted.and_then(|()| ctx.maps.warm(&ctx).map_err(|e| e.to_string())) {
             tracing::warn!(error = %e, "the ledger could not be counted");
         }
     });

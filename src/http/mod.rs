@@ -14,6 +14,7 @@
 //! | `metrics`, `process`, `exposition` | the figures for Prometheus; what the kernel says; the text form |
 //! | `proofs`, `problem` | what is public of sealings, and the log; how its errors look |
 //! | `limit` | how often a token may ask for that |
+//! | `status_page` | who may see the page of `crate::page` |
 
 mod exposition;
 mod limit;
@@ -26,6 +27,7 @@ mod process;
 mod proofs;
 mod range;
 mod routes;
+mod status_page;
 pub mod tokens;
 
 use crate::admin::AdminContext;
@@ -46,15 +48,19 @@ pub struct Server {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-/// Takes the address of `serve.listen`, before anything else is started; None where it is empty.
+/// Where the status page is, when nothing else is said.
+const PAGE: &str = "127.0.0.1:8480";
+
+/// Takes the address of `serve.listen`, before anything else is started; None where it is empty and there is no page.
 ///
 /// # Errors
 /// 2: the address cannot be used.
 pub fn bind(settings: &Settings) -> Result<Option<TcpListener>, Failure> {
-    let listen = &settings.serve.listen;
-    if listen.is_empty() {
-        return Ok(None);
-    }
+    let listen = match settings.serve.listen.as_str() {
+        "" if !settings.serve.page => return Ok(None),
+        "" => PAGE,
+        set => set,
+    };
     let address: SocketAddr = listen
         .parse()
         .map_err(|_| Failure::usage(format!("serve.listen: {listen:?} is not ADDRESS:PORT, such as 127.0.0.1:8480")))?;

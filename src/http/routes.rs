@@ -1,6 +1,7 @@
 //! What is where, and how it is answered.
 //!
 //! ```text
+//! /  /coverage  /packs …                             the status page, see `status_page`           from this machine
 //! /healthz  /readyz  /metrics                        from this machine without a token
 //! /v1/packs?limit=N&before=ID                        the packs that stand, the newest first       packs:read
 //! /v1/packs/latest.pointer                           which is the newest                          packs:read
@@ -16,6 +17,7 @@ use super::packs::{Packs, Served};
 use super::problem::{nothing, problem};
 use super::proofs;
 use super::range::{Part, part};
+use super::status_page::{self, StatusPage};
 use super::tokens::{METRICS_READ, PACKS_READ, PROOFS_READ, Said, Tokens};
 use crate::admin::AdminContext;
 use crate::config::Settings;
@@ -44,6 +46,7 @@ pub struct Context {
     tokens: Tokens,
     clock: Clock,
     limit: Limit,
+    page: Option<StatusPage>,
     busy: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
@@ -62,6 +65,7 @@ impl Context {
             tokens: Tokens::new(&settings.data_dir),
             clock: node.clock.clone(),
             limit: Limit::new(settings.serve.requests_per_minute),
+            page: settings.serve.page.then(|| StatusPage::new(admin, settings)),
             busy: Box::new(busy),
         }
     }
@@ -110,6 +114,10 @@ pub fn router(context: Context) -> Router {
 async fn gate(State(c): Shared, ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Answer {
     let path = request.uri().path();
     let near = peer.address.ip().to_canonical().is_loopback() && near(request.headers());
+    if let Some(page) = c.page.as_ref().filter(|_| status_page::is_ours(path)) {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        return last(page.answer(near, &method, &uri).await);
+    }
     let scope = match path {
         "/healthz" | "/readyz" | "/metrics" if near => return last(next.run(request).await),
         "/healthz" | "/readyz" => None,

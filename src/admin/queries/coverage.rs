@@ -3,6 +3,12 @@
 //! Made from the ledger's groups by their bits. All symbols together are counted once for a state of the ledger ([`Maps`]); a symbol
 //! is read when it is asked for.
 
+mod kept;
+mod month;
+
+pub use kept::{Heat, heat};
+pub use month::{DayCell, Kind, MonthMap, SymbolMonth, month};
+
 use super::{day, not_found, require_symbol};
 use crate::admin::AdminContext;
 use crate::admin::commands::Args;

@@ -23,6 +23,8 @@ use std::path::PathBuf;
 const MOST_MANIFESTS: usize = 400;
 /// Bytes of manifests that are looked through.
 const MOST_BYTES: u64 = 256 << 20;
+/// The same for who cannot wait.
+pub(super) const SOON: u64 = 16 << 20;
 /// Requests that are shown.
 const MOST_REQUESTS: usize = 20;
 
@@ -113,6 +115,11 @@ pub struct Explained {
 }
 
 pub(super) fn explain(ctx: &AdminContext, a: &Args) -> Result<Explained, AdminError> {
+    within(ctx, a, MOST_BYTES)
+}
+
+/// With at most so many bytes of manifests looked through.
+pub(super) fn within(ctx: &AdminContext, a: &Args, most: u64) -> Result<Explained, AdminError> {
     let registry = (ctx.registry)();
     require_symbol(ctx, &registry, a)?;
     let (Some(dataset), Some(symbol), Some(number)) = (a.dataset(), a.symbol(), a.day("date")) else {
@@ -152,7 +159,7 @@ pub(super) fn explain(ctx: &AdminContext, a: &Args) -> Result<Explained, AdminEr
         });
     }
     let said = |name: &str| context.get(name).and_then(Value::as_str).map(str::to_owned);
-    let (requests, older_not_searched) = requests(ctx, &key, number)?;
+    let (requests, older_not_searched) = requests(ctx, &key, number, most)?;
     Ok(Explained {
         partition: format!("{dataset}/{symbol}/{}", day(number)),
         verdict: verdict.map(|d| Verdict::from_number(d.verdict).map_or("unknown", Verdict::name)),
@@ -256,7 +263,7 @@ fn ships(verdict: Option<&LedgerDay>, rule: &DatasetRule) -> String {
 }
 
 /// The manifest lines that are about the day, from the newest manifests; true where there are more than were looked through.
-fn requests(ctx: &AdminContext, key: &PageKey, number: i32) -> Result<(Vec<RequestRow>, bool), AdminError> {
+fn requests(ctx: &AdminContext, key: &PageKey, number: i32, most: u64) -> Result<(Vec<RequestRow>, bool), AdminError> {
     let (mut found, mut more, mut bytes): (Vec<Line>, bool, u64) = (Vec::new(), false, 0);
     let needle = format!("\"symbol\":{}", Value::String(key.symbol.clone()));
     let finder = memchr::memmem::Finder::new(&needle);
@@ -265,13 +272,13 @@ fn requests(ctx: &AdminContext, key: &PageKey, number: i32) -> Result<(Vec<Reque
         let files = manifests(ctx, *vendor, key.dataset);
         more |= files.len() > MOST_MANIFESTS;
         for file in files.into_iter().take(MOST_MANIFESTS) {
-            if bytes > MOST_BYTES {
+            bytes = bytes.saturating_add(std::fs::metadata(&file).map_or(0, |m| m.len()));
+            if bytes > most {
                 more = true;
                 break;
             }
             // A damaged manifest is the exporter's to refuse: what can be read of it explains as much as it can.
             let text = std::fs::read(&file).unwrap_or_default();
-            bytes += text.len() as u64;
             let lines = text.split(|b| *b == b'\n').filter(|l| finder.find(l).is_some());
             found.extend(lines.filter_map(|l| serde_json::from_slice::<Line>(l).ok()).filter(covers));
         }

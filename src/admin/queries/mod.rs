@@ -20,6 +20,7 @@ mod reasons;
 mod retention;
 mod runs;
 mod ship;
+mod standings;
 mod status;
 mod vault;
 mod vendors;
@@ -27,7 +28,7 @@ mod work;
 
 pub use books::{Books, TokenRow};
 pub use counted::Counted;
-pub use coverage::{Cell, Coverage, MapRow, Maps};
+pub use coverage::{Cell, Coverage, DayCell, Heat, Kind, MapRow, Maps, MonthMap, SymbolMonth, heat, month};
 pub use desk::{Changed, Config, DemotionLine, Explanation, Paused, ReloadedConfig, ScoreRow};
 pub use explain::{Absent, Explained, HeldRow, RequestRow};
 pub use facts::{
@@ -41,8 +42,9 @@ pub use packs::{PackDetails, PackRow, ShipmentRow};
 pub use quarantine::{HoldRow, IncidentDone, IncidentRow, Said};
 pub use reasons::ReasonRow;
 pub use retention::{Pinned, Retention};
-pub use runs::{RunDetails, RunRow, StageRow};
+pub use runs::{RunDetails, RunRow, StageRow, newest_runs};
 pub use ship::{DestinationRow, ShipStatus, Shipped};
+pub use standings::{StandingRow, standings};
 pub use status::Status;
 pub use vault::VaultStatus;
 pub use vendors::{CapabilityRow, DemotionRow, VendorDetails, VendorRow, Vendors};
@@ -133,6 +135,16 @@ fn dispatch(ctx: &AdminContext, name: &str, a: &Args, uid: u32) -> Result<Value,
 /// `unknown_command` for a command that does not exist.
 pub fn help_alone(command: Option<&str>) -> Result<Value, AdminError> {
     value(help::help(command)?)
+}
+
+/// `qc.explain` for who cannot wait: only the newest megabytes of manifests are looked through.
+///
+/// # Errors
+/// As that command's.
+pub fn explain_soon(ctx: &AdminContext, dataset: &str, symbol: &str, date: &str) -> Result<Explained, AdminError> {
+    let given = [("dataset", dataset), ("symbol", symbol), ("date", date)];
+    let given = given.into_iter().map(|(name, v)| (name.to_owned(), Value::from(v))).collect();
+    explain::within(ctx, &Args::check(find("qc.explain")?, given)?, explain::SOON)
 }
 
 fn value(result: impl Serialize) -> Result<Value, AdminError> {

@@ -82,6 +82,27 @@ impl RunRow {
     }
 }
 
+impl RunDetails {
+    fn of(id: &str, r: &RunRecord) -> Self {
+        let window = |n: i32| (r.window != [0, 0]).then(|| day(n));
+        let mut stages = r.stages.clone();
+        stages.sort_by_key(|s| s.stage);
+        Self {
+            run: RunRow::of(id, r),
+            window_from: window(r.window[0]),
+            window_to: window(r.window[1]),
+            stage_list: stages
+                .into_iter()
+                .map(|s| StageRow {
+                    stage: Stage::from_number(s.stage).map_or_else(|| format!("#{}", s.stage), |n| n.name().to_owned()),
+                    millis: s.millis,
+                    counters: serde_json::from_str(&s.counters).unwrap_or(Value::String(s.counters)),
+                })
+                .collect(),
+        }
+    }
+}
+
 /// Newest first.
 fn all(store: &Store) -> Result<Vec<(String, RunRecord)>, StoreError> {
     let mut runs = store.load_all(&RUNS, &[])?;
@@ -119,20 +140,15 @@ pub(super) fn show(ctx: &AdminContext, a: &Args) -> Result<RunDetails, AdminErro
             _ => "there is no run yet: the scheduler starts one at its time".to_owned(),
         }));
     };
-    let window = |n: i32| (r.window != [0, 0]).then(|| day(n));
-    let mut stages = r.stages.clone();
-    stages.sort_by_key(|s| s.stage);
-    Ok(RunDetails {
-        run: RunRow::of(id, r),
-        window_from: window(r.window[0]),
-        window_to: window(r.window[1]),
-        stage_list: stages
-            .into_iter()
-            .map(|s| StageRow {
-                stage: Stage::from_number(s.stage).map_or_else(|| format!("#{}", s.stage), |n| n.name().to_owned()),
-                millis: s.millis,
-                counters: serde_json::from_str(&s.counters).unwrap_or(Value::String(s.counters)),
-            })
-            .collect(),
-    })
+    Ok(RunDetails::of(id, r))
+}
+
+/// A page of runs with their stages, the newest first, and how many runs there are: one reading of the tree.
+///
+/// # Errors
+/// The store's.
+pub fn newest_runs(ctx: &AdminContext, offset: usize, limit: usize) -> Result<(Vec<RunDetails>, usize), StoreError> {
+    let all = all(&ctx.store)?;
+    let page = all.iter().skip(offset).take(limit).map(|(id, r)| RunDetails::of(id, r));
+    Ok((page.collect(), all.len()))
 }
