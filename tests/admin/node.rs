@@ -18,6 +18,7 @@ use datanode_schema::records::{
     Print, RunRecord, Shipment, StageRecord,
 };
 use datanode_schema::store::{Batch, Store, StoreOptions};
+use datanode_schema::trail::Trail;
 use datanode_schema::trees;
 use serde_json::json;
 use std::path::PathBuf;
@@ -152,7 +153,13 @@ fn context(folder: &std::path::Path, store: Store) -> AdminContext {
         disk_free: Box::new(|| Some(12 << 30)),
         counted: Default::default(),
         maps: Default::default(),
-        desk: Desk { node: actors, reloader, shipping },
+        desk: Desk { node: actors, reloader, shipping, begin: Arc::new(|_| false) },
+        trail: Trail::of(&DataDir::new(folder)),
+        set_level: Box::new(|filter| match filter {
+            "nonsense" => Err("`nonsense` is no filter: give a level such as debug".to_owned()),
+            _ => Ok(()),
+        }),
+        log_level: Default::default(),
         books: None,
     }
 }

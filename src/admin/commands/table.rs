@@ -55,6 +55,13 @@ pub const COMMANDS: &[Command] = &[
         args: &[needed("vendor", Kind::Vendor), LIMIT, OFFSET],
     },
     Command {
+        name: "budgets",
+        words: "budgets",
+        summary: "what each vendor may still be asked: its limits, its pace, what today has left, and why it is not asked",
+        example: "budgets",
+        args: &[],
+    },
+    Command {
         name: "queue.list",
         words: "queue",
         summary: "sessions that are absent or short, with what each vendor answered",
@@ -107,6 +114,13 @@ pub const COMMANDS: &[Command] = &[
         summary: "what vendors refused, in whose words, and when each is asked again",
         example: "demotions alpaca",
         args: &[placed("vendor", Kind::Vendor), flag("dataset", Kind::Dataset), LIMIT, OFFSET],
+    },
+    Command {
+        name: "demotions.explain",
+        words: "demotions explain",
+        summary: "why a vendor is not asked for a symbol, until when, who is asked instead, and what ends it",
+        example: "demotions explain alpaca equities_bars AAPL",
+        args: &[needed("vendor", Kind::Vendor), needed("dataset", Kind::Dataset), needed("symbol", Kind::Symbol)],
     },
     Command {
         name: "demotions.clear",
@@ -259,6 +273,13 @@ pub const COMMANDS: &[Command] = &[
         args: &[needed("run_id", Kind::RunId)],
     },
     Command {
+        name: "runs.now",
+        words: "runs now",
+        summary: "begins a whole cycle now; `runs last` shows how far it is",
+        example: "runs now",
+        args: &[],
+    },
+    Command {
         name: "packs",
         words: "packs",
         summary: "packs, the newest first",
@@ -308,6 +329,13 @@ pub const COMMANDS: &[Command] = &[
         args: &[],
     },
     Command {
+        name: "keys",
+        words: "keys",
+        summary: "the public halves of the keys of this node, and who else may open what it seals (`datanode key` changes them)",
+        example: "keys",
+        args: &[],
+    },
+    Command {
         name: "ship.status",
         words: "ship",
         summary: "destinations: what they were seen to do, what arrived last, what waits, what is on its way, what failed",
@@ -341,6 +369,28 @@ pub const COMMANDS: &[Command] = &[
         summary: "reads datasets, capabilities and universe again, whole or not at all; `reload` for short",
         example: "reload",
         args: &[],
+    },
+    Command { name: "log", words: "log", summary: "what is logged, and until when", example: "log", args: &[] },
+    Command {
+        name: "log.level",
+        words: "log level",
+        summary: "logs more or less until the process ends: error, warn, info, debug, trace, or by part",
+        example: "log level warn,datanode=debug",
+        args: &[needed("filter", Kind::Filter)],
+    },
+    Command {
+        name: "events",
+        words: "events",
+        summary: "what people changed and the node labelled, the newest first: who, when, what came of it",
+        example: "events --limit 20",
+        args: &[LIMIT, OFFSET],
+    },
+    Command {
+        name: "watch",
+        words: "watch",
+        summary: "shows a command again and again, every 2 seconds where nothing else is said; Ctrl-C or q ends it",
+        example: "watch leases 5",
+        args: &[placed("command", Kind::Command), placed("seconds", Kind::Number), flag("times", Kind::Number)],
     },
     Command {
         name: "names",
