@@ -61,6 +61,8 @@ pub struct AdminContext {
     pub counted: queries::Counted,
     /// What `coverage` counted last; starts empty.
     pub maps: queries::Maps,
+    /// What the lists counted last; starts empty.
+    pub known: queries::Known,
     /// The collector of order books, where it runs.
     pub books: Option<datanode_actors::books::Board>,
     /// What commands change.

@@ -151,7 +151,7 @@ fn warm_maps(ctx: &Arc<AdminContext>, queries: &Arc<Semaphore>) {
     let ctx = ctx.clone();
     tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        if let Err(e) = ctx.maps.warm(&ctx) {
+        if let Err(e) = ctx.maps.warm(&ctx).and_then(|()| ctx.known.warm(&ctx)) {
             tracing::warn!(error = %e, "the ledger could not be counted");
         }
     });

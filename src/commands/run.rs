@@ -196,6 +196,7 @@ fn admin_context(
         disk_free: Box::new(move || admin::free_bytes(&root)),
         counted: Default::default(),
         maps: Default::default(),
+        known: Default::default(),
         trail: Trail::of(&node.data),
         set_level: Box::new(|_| {
             Err("this node cannot change its log while it runs: set log.level and restart".to_owned())

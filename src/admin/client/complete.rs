@@ -83,7 +83,7 @@ pub fn candidates(line: &str, names: &Names) -> (usize, Vec<String>) {
 }
 
 fn offers(before: &[&str], begun: &str, names: &Names) -> Vec<String> {
-    if let Some((&"watch", watched)) = before.split_first() {
+    if let Some((&("watch" | "help"), watched)) = before.split_first() {
         return offers(watched, begun, names);
     }
     let Some((first, _)) = before.split_first() else {
@@ -129,7 +129,12 @@ impl Completer for Completion {
     type Candidate = String;
 
     fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
-        Ok(candidates(line.get(..pos).unwrap_or(line), &self.0))
+        let (start, mut offers) = candidates(line.get(..pos).unwrap_or(line), &self.0);
+        // What can only be one thing is a whole word.
+        if let [only] = offers.as_mut_slice() {
+            only.push(' ');
+        }
+        Ok((start, offers))
     }
 }
 

@@ -7,7 +7,7 @@ mod words;
 
 pub use args::Args;
 pub use table::COMMANDS;
-pub use words::{Said, parse, resolve, split};
+pub use words::{Said, noun_of, parse, resolve, split};
 
 use super::protocol::{AdminError, Code};
 

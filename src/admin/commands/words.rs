@@ -55,6 +55,9 @@ pub fn parse(words: &[String]) -> Result<Said, AdminError> {
     let (json, yes) = (rest.contains(&"--json"), rest.contains(&"--yes"));
     rest.retain(|w| !["--json", "--yes"].contains(w));
     let (command, rest) = resolve(&rest)?;
+    // `help queue pause`: the name of a command may have two words.
+    let of_two = rest.join(" ");
+    let rest = if command.name == "help" && rest.len() == 2 { &[of_two.as_str()][..] } else { rest };
     Ok(Said { command, args: arguments(command, rest)?, json, yes })
 }
 
@@ -62,6 +65,11 @@ pub fn parse(words: &[String]) -> Result<Said, AdminError> {
 const ALIASES: [(&str, &str); 1] = [("reload", "config.reload")];
 /// Other words for a noun.
 const NOUNS: [(&str, &str); 3] = [("incidents", "incident"), ("anchors", "anchor"), ("key", "keys")];
+
+/// The noun that a word stands for: itself, where it is no other word for one.
+pub fn noun_of(word: &str) -> &str {
+    NOUNS.iter().find(|(other, _)| *other == word).map_or(word, |(_, noun)| noun)
+}
 
 /// The command that words begin with, and the words after it.
 ///
@@ -77,7 +85,7 @@ pub fn resolve<'a, 'w>(words: &'a [&'w str]) -> Result<(&'static Command, &'a [&
     if let Some(c) = ALIASES.iter().find(|(word, _)| *word == first).and_then(|(_, name)| find(name).ok()) {
         return Ok((c, rest));
     }
-    let first = NOUNS.iter().find(|(word, _)| *word == first).map_or(first, |(_, noun)| noun);
+    let first = noun_of(first);
     let of_noun: Vec<&'static Command> = COMMANDS.iter().filter(|c| c.noun() == first).collect();
     let unknown = |m: String| Err(AdminError::new(Code::UnknownCommand, m));
     let Some(plain) = of_noun.iter().find(|c| c.words == first) else {
@@ -183,6 +191,7 @@ mod tests {
         assert_eq!(said("incidents --open"), r#"incident.list {"open":true}"#);
         assert_eq!(said("anchors"), "anchor {}");
         assert_eq!(said("log"), "log {}");
+        assert_eq!(said("help queue pause"), r#"help {"command":"queue pause"}"#);
         assert_eq!(said("log level warn,datanode=debug"), r#"log.level {"filter":"warn,datanode=debug"}"#);
         assert!(parse(&split("queue pause fred --yes").unwrap()).unwrap().yes);
         assert_eq!(said("incident list --open"), r#"incident.list {"open":true}"#);

@@ -1,7 +1,7 @@
 //! `help` and `names`: what can be asked, and about what.
 
 use crate::admin::AdminContext;
-use crate::admin::commands::{COMMANDS, Command, nearest};
+use crate::admin::commands::{COMMANDS, Command, nearest, noun_of};
 use crate::admin::protocol::{AdminError, Code};
 use datanode_schema::names::{Dataset, Vendor};
 use datanode_schema::store::{Key, Record, Store, Table};
@@ -56,6 +56,7 @@ pub struct Names {
 
 /// Explains all commands, or those of one name: a wire name, what a person types, or a noun.
 pub(super) fn help(of: Option<&str>) -> Result<Help, AdminError> {
+    let of = of.map(noun_of);
     let wanted = |c: &&Command| of.is_none_or(|n| c.name == n || c.words == n || c.noun() == n);
     let commands: Vec<CommandHelp> = COMMANDS
         .iter()

@@ -13,6 +13,7 @@ mod explain;
 mod gaps;
 mod help;
 mod keys;
+mod lately;
 mod ledger;
 mod packs;
 mod process;
@@ -36,6 +37,7 @@ pub use explain::{Absent, Explained, HeldRow, RequestRow};
 pub use gaps::{Gaps, Run as GapRun};
 pub use help::{CommandHelp, Help, Names};
 pub use keys::{KeyList, KeyRow};
+pub use lately::{Known, Lately};
 pub use ledger::{DecidedBy, LedgerList, LedgerRow, Meaning, QcSummary, ReasonCount, VerdictCount};
 pub use packs::{PackDetails, PackRow, ShipmentRow};
 pub use process::{Begun, LogLevel};
@@ -49,6 +51,8 @@ pub use status::{Counted, Status};
 pub use vault::VaultStatus;
 pub use vendors::{CapabilityRow, DemotionRow, VendorDetails, VendorRow, Vendors};
 pub use work::{AnswerRow, BookmarkRow, LeaseRow, QueueList, TaskRow, WindowRow};
+
+use vendors::Tally;
 
 use super::AdminContext;
 use super::commands::{Args, find, nearest};
@@ -187,6 +191,15 @@ pub struct Page<T> {
 impl<T> Page<T> {
     fn new(a: &Args) -> Self {
         Self { total: 0, offset: a.offset(), limit: a.limit(), rows: Vec::new() }
+    }
+
+    /// Whether none of the next `n` matches stands on the page; then they are counted.
+    fn passes(&mut self, n: u64) -> bool {
+        let passes = self.total + n <= self.offset || self.rows.len() as u64 >= self.limit;
+        if passes {
+            self.total += n;
+        }
+        passes
     }
 
     /// Counts a match; makes its row only where the page shows it.

@@ -171,7 +171,7 @@ const REFUSALS: &[Block] = &[
             c("refused", "/days", Name),
             s(1, "times", "/times", Number),
             c("asked again", "/asked_again", Name),
-            c("in its words", "/why", Plain),
+            s(2, "in its words", "/why", Plain),
             c("means", "/means", Prose),
         ],
         "it refuses nothing of this symbol",

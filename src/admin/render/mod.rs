@@ -59,7 +59,7 @@ fn gaps(rows: &[Value], result: &Value, style: &Style) -> String {
 }
 
 /// So many commands are explained at length; more are listed.
-const A_FEW: usize = 4;
+const A_FEW: usize = 8;
 
 fn help(commands: &[Value], style: &Style) -> String {
     let text = |c: &Value, at: &str| Show::Plain.cell(c.get(at).unwrap_or(&Value::Null));

@@ -170,7 +170,7 @@ const QUEUE: &[Block] = &[
         ],
         "nothing in the queue matches",
     ),
-    Block::Fields(&[f("by state", "/by_state", AllPairs)]),
+    Block::Fields(&[f("by state", "/by_state", AllPairs), o("looked up to", "/looked_up_to", Plain)]),
 ];
 
 const BOOKMARKS: &[Block] = &[page(
