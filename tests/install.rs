@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -50,6 +50,61 @@ fn the_scripts_have_no_fault_that_a_linter_sees() {
     }
     let files = ["install.sh", "setup.sh", "release.sh", "debian/postinst", "debian/prerm", "debian/postrm"];
     run(Command::new("shellcheck").args(files.map(ops))).exits(0);
+}
+
+/// The system calls of a group of systemd's, those of the groups in it included.
+fn group(name: &str) -> BTreeSet<String> {
+    let shown = run(Command::new("systemd-analyze").args(["syscall-filter", name]).env("SYSTEMD_PAGER", "")).exits(0);
+    let mut out = BTreeSet::new();
+    for word in shown.out.lines().skip(1).map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
+        if word.starts_with('@') { out.extend(group(word)) } else { drop(out.insert(word.to_owned())) }
+    }
+    out
+}
+
+/// What a line of strace says was called, and the rest of the line; None where a call only goes on.
+fn call(line: &str) -> Option<(&str, &str)> {
+    let (_, text) = line.split_once(' ')?;
+    text.trim_start().split_once('(').filter(|(name, _)| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+}
+
+/// The file that an `openat` or `openat2` with `-y` is about: an absolute path, or one beneath the folder that is named.
+fn file_of(rest: &str) -> Option<PathBuf> {
+    let (before, after) = rest.split_once('"')?;
+    let path = Path::new(after.split_once('"')?.0);
+    let folder = before.split_once('<').and_then(|(_, f)| f.split_once('>')).map_or("", |(f, _)| f);
+    Some(Path::new(folder).join(path))
+}
+
+#[test]
+fn a_night_needs_no_call_that_the_unit_forbids_and_writes_below_its_data_alone() {
+    if !has("strace") || !has("systemd-analyze") {
+        return;
+    }
+    let sim = Sim::seeded(2, 1, "");
+    let n = Node::new(&sim.universe, SEEDED_NIGHT).vendors(&["alpaca", "fred"], &sim);
+    let trace = n.root.path().join("trace");
+    let mut traced = n.program("strace", &["-f", "-qq", "-y", "-s", "300", "-o", trace.to_str().unwrap(), DATANODE]);
+    run(traced.args(n.nightly_args(&[]))).exits(0);
+    let text = std::fs::read_to_string(&trace).unwrap();
+    let calls: Vec<(&str, &str)> = text.lines().filter_map(call).collect();
+    assert!(calls.len() > 1000, "strace saw too little");
+
+    // What the unit says, word for word.
+    let unit = std::fs::read_to_string(ops("systemd/datanode.service")).unwrap();
+    assert!(unit.contains("SystemCallFilter=@system-service\nSystemCallFilter=~@privileged @resources\n"));
+    let mut allowed = group("@system-service");
+    allowed.extend(group("@default"));
+    let denied: BTreeSet<String> = group("@privileged").union(&group("@resources")).cloned().collect();
+    let used: BTreeSet<&str> = calls.iter().map(|(name, _)| *name).collect();
+    let bad: Vec<&&str> = used.iter().filter(|c| !allowed.contains(**c) || denied.contains(**c)).collect();
+    assert!(bad.is_empty(), "the unit forbids {bad:?}");
+
+    let writes = |rest: &str| ["O_WRONLY", "O_RDWR", "O_CREAT"].iter().any(|f| rest.contains(f));
+    let opened = calls.iter().filter(|(name, rest)| name.starts_with("openat") && writes(rest));
+    let written: BTreeSet<PathBuf> = opened.filter_map(|(_, rest)| file_of(rest)).collect();
+    let outside: Vec<_> = written.iter().filter(|p| !p.starts_with(n.data()) && !p.starts_with("/dev")).collect();
+    assert!(written.len() > 10 && outside.is_empty(), "written outside the data folder: {outside:?}");
 }
 
 // --- the installer ---

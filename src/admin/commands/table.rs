@@ -15,6 +15,11 @@ const fn must(name: &'static str, kind: Kind) -> Arg {
     Arg { name, kind, placed: false, required: true }
 }
 
+/// A command of one word that takes nothing.
+const fn plain(name: &'static str, summary: &'static str) -> Command {
+    Command { name, words: name, summary, example: name, args: &[] }
+}
+
 const DATASET: Arg = placed("dataset", Kind::Dataset);
 const SYMBOL: Arg = placed("symbol", Kind::Symbol);
 const FROM: Arg = flag("from", Kind::Date);
@@ -33,20 +38,8 @@ const HOLD: &[Arg] = &[
 
 /// Every command, in the order in which `help` shows them.
 pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "status",
-        words: "status",
-        summary: "the node at a glance: last run, last pack, queue, ledger, disk",
-        example: "status",
-        args: &[],
-    },
-    Command {
-        name: "vendors",
-        words: "vendors",
-        summary: "each vendor: enabled, limits, budget spent, until when it is left alone, refusals",
-        example: "vendors",
-        args: &[],
-    },
+    plain("status", "the node at a glance: last run, last pack, queue, ledger, disk"),
+    plain("vendors", "each vendor: enabled, limits, budget spent, until when it is left alone, refusals"),
     Command {
         name: "vendors.show",
         words: "vendors show",
@@ -54,13 +47,10 @@ pub const COMMANDS: &[Command] = &[
         example: "vendors show alpaca",
         args: &[needed("vendor", Kind::Vendor), LIMIT, OFFSET],
     },
-    Command {
-        name: "budgets",
-        words: "budgets",
-        summary: "what each vendor may still be asked: its limits, its pace, what today has left, and why it is not asked",
-        example: "budgets",
-        args: &[],
-    },
+    plain(
+        "budgets",
+        "what each vendor may still be asked: its limits, its pace, what today has left, and why it is not asked",
+    ),
     Command {
         name: "queue.list",
         words: "queue",
@@ -314,27 +304,15 @@ pub const COMMANDS: &[Command] = &[
         example: "retention unpin 20240131T020000Z_node_full",
         args: &[needed("export_id", Kind::ExportId), flag("why", Kind::Text)],
     },
-    Command {
-        name: "vault",
-        words: "vault",
-        summary: "the vault: sealings, objects, when it was read through, what is wrong, what waits for deletion, the replica",
-        example: "vault",
-        args: &[],
-    },
-    Command {
-        name: "anchor",
-        words: "anchor",
-        summary: "the log that sealings are anchored in: size, root, last checkpoint, sealings that are not in it",
-        example: "anchor",
-        args: &[],
-    },
-    Command {
-        name: "keys",
-        words: "keys",
-        summary: "the public halves of the keys of this node, and who else may open what it seals (`datanode key` changes them)",
-        example: "keys",
-        args: &[],
-    },
+    plain(
+        "vault",
+        "the vault: sealings, objects, when it was read through, what is wrong, what waits for deletion, the replica",
+    ),
+    plain("anchor", "the log that sealings are anchored in: size, root, last checkpoint, sealings that are not in it"),
+    plain(
+        "keys",
+        "the public halves of the keys of this node, and who else may open what it seals (`datanode key` changes them)",
+    ),
     Command {
         name: "ship.status",
         words: "ship",
@@ -356,13 +334,7 @@ pub const COMMANDS: &[Command] = &[
         example: "ship now",
         args: &[],
     },
-    Command {
-        name: "config",
-        words: "config",
-        summary: "the registry that holds: its hash, its files, and how the last reload went",
-        example: "config",
-        args: &[],
-    },
+    plain("config", "the registry that holds: its hash, its files, and how the last reload went"),
     Command {
         name: "config.reload",
         words: "config reload",
@@ -392,13 +364,7 @@ pub const COMMANDS: &[Command] = &[
         example: "watch leases 5",
         args: &[placed("command", Kind::Command), placed("seconds", Kind::Number), flag("times", Kind::Number)],
     },
-    Command {
-        name: "names",
-        words: "names",
-        summary: "datasets, symbols and vendors that this node knows (what completion offers)",
-        example: "names",
-        args: &[],
-    },
+    plain("names", "datasets, symbols and vendors that this node knows (what completion offers)"),
     Command {
         name: "help",
         words: "help",
