@@ -17,4 +17,5 @@ pub mod records;
 pub mod registry;
 pub mod shim;
 pub mod store;
+pub mod trail;
 pub mod trees;

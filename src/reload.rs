@@ -72,6 +72,11 @@ impl Reloader {
         .map(|(name, path)| (name, path.display().to_string()))
     }
 
+    /// What the settings say of the log.
+    pub fn log_level(&self) -> &str {
+        &self.settings.log.level
+    }
+
     /// How it went so far.
     pub fn history(&self) -> Reloads {
         match self.history.lock() {

@@ -18,7 +18,7 @@ use datanode_schema::files::{self, sha256_hex};
 use datanode_schema::names::{Dataset, Vendor};
 use datanode_schema::paths::DataDir;
 use datanode_schema::registry::{Registry, Sources, check_adjustment, check_feed, check_limits};
-use datanode_schema::store::{Store, StoreError, StoreOptions};
+use datanode_schema::store::{FORMAT, Store, StoreError, StoreOptions, upgrade};
 use datanode_schema::trees;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -191,9 +191,13 @@ fn warn_unserved(registry: &Registry, enabled: &BTreeSet<Vendor>) {
 /// Opens the state with its lock.
 ///
 /// # Errors
-/// Exit 6 where another process holds it, 3 where it is damaged.
+/// Exit 6 where another process holds it, 3 where it is damaged, 4 where a newer build wrote it.
 pub fn open_store(settings: &Settings) -> Result<Store, Failure> {
     let data = DataDir::new(settings.data_dir.clone());
+    if let Some(done) = upgrade(&data.state()).map_err(of_store)? {
+        let (from, copy) = (done.from, done.copy.display());
+        tracing::warn!(from, to = FORMAT, %copy, "the state was upgraded; it lies as it was beside it, for a rollback");
+    }
     Store::open(&data.state(), &trees::all(), &store_options(settings)).map_err(of_store)
 }
 

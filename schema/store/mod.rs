@@ -33,6 +33,7 @@ mod root;
 pub mod table;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod writer;
 
 use std::{
@@ -53,6 +54,7 @@ pub use events::Event;
 pub use rebuild::{RebuildReport, rebuild};
 pub use root::Root;
 pub use table::{Key, Record, Table, TableDef, decode_str, decode_u64, encode_str};
+pub use upgrade::{FORMAT, Upgraded, mark, refuse_newer, upgrade};
 
 use disk::{Layout, Lock};
 use engine::Engine;

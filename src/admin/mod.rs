@@ -28,13 +28,14 @@ use crate::shipping::Shipping;
 use chrono::{DateTime, Utc};
 use datanode_actors::node::Node;
 use datanode_schema::clock::Clock;
-use datanode_schema::names::Vendor;
+use datanode_schema::names::{Stage, Vendor};
 use datanode_schema::paths::DataDir;
 use datanode_schema::registry::Registry;
 use datanode_schema::store::Store;
+use datanode_schema::trail::Trail;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// What the answers are made of.
 pub struct AdminContext {
@@ -60,11 +61,24 @@ pub struct AdminContext {
     pub counted: queries::Counted,
     /// What `coverage` counted last; starts empty.
     pub maps: queries::Maps,
+    /// What the lists counted last; starts empty.
+    pub known: queries::Known,
     /// The collector of order books, where it runs.
     pub books: Option<datanode_actors::books::Board>,
     /// What commands change.
     pub desk: Desk,
+    /// Where it is noted who asked for which change.
+    pub trail: Trail,
+    /// Sets what is logged, as `log.level` of the settings would; the error says what is wrong with the filter.
+    pub set_level: SetLevel,
+    /// What it was set to since the process started; starts empty.
+    pub log_level: Mutex<Option<String>>,
 }
+
+/// Sets the filter of the log.
+pub type SetLevel = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+/// Begins a cycle of these stages, all where none is named; false where one is under way.
+pub type Begin = Arc<dyn Fn(Vec<Stage>) -> bool + Send + Sync>;
 
 /// What the commands that change something work on.
 #[derive(Clone)]
@@ -75,6 +89,8 @@ pub struct Desk {
     pub reloader: Arc<Reloader>,
     /// Reads the destinations again, and ships now.
     pub shipping: Arc<Shipping>,
+    /// Begins a cycle.
+    pub begin: Begin,
 }
 
 /// Bytes that this user may still write on the disk of `path`; None where the system does not say.

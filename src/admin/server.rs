@@ -151,8 +151,9 @@ fn warm_maps(ctx: &Arc<AdminContext>, queries: &Arc<Semaphore>) {
     let ctx = ctx.clone();
     tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        let counted = crate::admin::queries::facts(&ctx).map(|_| ()).map_err(|e| e.to_string());
-        if let Err(e) = counted.and_then(|()| ctx.maps.warm(&ctx).map_err(|e| e.to_string())) {
+        let counted = queries::facts(&ctx).map(|_| ()).map_err(|e| e.to_string());
+        let warmed = || ctx.maps.warm(&ctx).and_then(|()| ctx.known.warm(&ctx)).map_err(|e| e.to_string());
+        if let Err(e) = counted.and_then(|()| warmed()) {
             tracing::warn!(error = %e, "the ledger could not be counted");
         }
     });

@@ -13,7 +13,9 @@ use datanode_schema::{store, trees};
 pub fn rebuild(g: &Global) -> Done {
     let settings = g.settings()?;
     let data = DataDir::new(settings.data_dir.clone());
+    store::refuse_newer(&data.state()).map_err(of_store)?;
     let report = store::rebuild(&data.state(), &trees::all(), &store_options(&settings)).map_err(of_store)?;
+    store::mark(&data.state()).map_err(of_store)?;
     if g.json {
         println!(
             "{}",

@@ -18,6 +18,7 @@ use datanode_actors::schedule::Rhythm;
 use datanode_actors::ship::trust_all;
 use datanode_schema::clock::{Clock, rfc3339};
 use datanode_schema::names::{Stage, Vendor};
+use datanode_schema::trail::Trail;
 use sd_notify::NotifyState;
 use serde_json::json;
 use std::sync::Arc;
@@ -61,7 +62,9 @@ async fn serve(g: Global, settings: Settings, clock: Clock, wired: Wired) -> Don
     let appliance = Appliance::start(wired, rhythm, every)?;
     let books = parts.as_ref().map(|_| board);
     let collecting = parts.map(Collecting::start);
-    let desk = admin::Desk { node: node.clone(), reloader: reloader.clone(), shipping: shipping(g, &node, &appliance) };
+    let begin = begin(&appliance);
+    let shipping = shipping(g, &node, begin.clone());
+    let desk = admin::Desk { node: node.clone(), reloader: reloader.clone(), shipping, begin };
     let context = Arc::new(admin_context(desk, &settings, &clock, &appliance, books));
     let looked = node.clone();
     // Beside everything else: a bucket that is down must not keep the node from collecting.
@@ -153,19 +156,23 @@ async fn watchdog(appliance: Appliance) {
     }
 }
 
-/// What a person may do to destinations.
-fn shipping(g: Global, node: &Arc<Node>, appliance: &Appliance) -> Arc<Shipping> {
+/// Begins a cycle where none is under way.
+fn begin(appliance: &Appliance) -> admin::Begin {
     let (appliance, runtime) = (appliance.clone(), tokio::runtime::Handle::current());
-    let begin = move || {
+    Arc::new(move |stages| {
         let free = !appliance.busy();
         let appliance = appliance.clone();
         if free {
-            // How it ends is in the log, and in `ship`.
-            drop(runtime.spawn(async move { appliance.run_now(vec![Stage::Ship]).await }));
+            // How it ends is in the log, and in `runs` and `ship`.
+            drop(runtime.spawn(async move { appliance.run_now(stages).await }));
         }
         free
-    };
-    Arc::new(Shipping::new(node.clone(), Box::new(move || g.settings()), Box::new(begin)))
+    })
+}
+
+/// What a person may do to destinations.
+fn shipping(g: Global, node: &Arc<Node>, begin: admin::Begin) -> Arc<Shipping> {
+    Arc::new(Shipping::new(node.clone(), Box::new(move || g.settings()), Box::new(move || begin(vec![Stage::Ship]))))
 }
 
 fn admin_context(
@@ -195,6 +202,12 @@ fn admin_context(
         disk_free: Box::new(move || admin::free_bytes(&root)),
         counted: Default::default(),
         maps: Default::default(),
+        known: Default::default(),
+        trail: Trail::of(&node.data),
+        set_level: Box::new(|_| {
+            Err("this node cannot change its log while it runs: set log.level and restart".to_owned())
+        }),
+        log_level: Default::default(),
         desk,
         books,
     }

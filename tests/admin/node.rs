@@ -18,6 +18,7 @@ use datanode_schema::records::{
     Print, RunRecord, Shipment, StageRecord,
 };
 use datanode_schema::store::{Batch, Store, StoreOptions};
+use datanode_schema::trail::Trail;
 use datanode_schema::trees;
 use serde_json::json;
 use std::path::PathBuf;
@@ -44,6 +45,11 @@ pub enum Filling {
         symbols: u32,
         years: u32,
     },
+    /// The same as open tasks, each with a verdict, and a bookmark a symbol; one of everything beside them.
+    Tasks {
+        symbols: u32,
+        years: u32,
+    },
 }
 
 pub struct Node {
@@ -60,6 +66,10 @@ impl Node {
             Filling::Empty => {}
             Filling::Full => fill(&store),
             Filling::Ledger { symbols, years } => fill_ledger(&store, symbols, years),
+            Filling::Tasks { symbols, years } => {
+                fill(&store);
+                fill_tasks(&store, symbols, years);
+            }
         }
         Self::over(tmp, store)
     }
@@ -152,7 +162,14 @@ fn context(folder: &std::path::Path, store: Store) -> AdminContext {
         disk_free: Box::new(|| Some(12 << 30)),
         counted: Default::default(),
         maps: Default::default(),
-        desk: Desk { node: actors, reloader, shipping },
+        known: Default::default(),
+        desk: Desk { node: actors, reloader, shipping, begin: Arc::new(|_| false) },
+        trail: Trail::of(&DataDir::new(folder)),
+        set_level: Box::new(|filter| match filter {
+            "nonsense" => Err("`nonsense` is no filter: give a level such as debug".to_owned()),
+            _ => Ok(()),
+        }),
+        log_level: Default::default(),
         books: None,
     }
 }
@@ -195,6 +212,30 @@ fn fill_ledger(store: &Store, symbols: u32, years: u32) {
             };
             b.put(&trees::LEDGER, &key, &LedgerPage::pack(m.first_day(), &days)).unwrap();
         }
+        store.commit(b).unwrap();
+    }
+}
+
+fn fill_tasks(store: &Store, symbols: u32, years: u32) {
+    let first = Month::of("2005-01-01".parse().unwrap()).0;
+    for s in 0..symbols {
+        let mut b = Batch::new();
+        let symbol = format!("{}{s:04}", char::from(b'A' + (s % 26) as u8));
+        for month in (first..first + years * 12).map(Month) {
+            let sessions = (month.first_day()..Month(month.0 + 1).first_day()).filter(|d| (d + 3).rem_euclid(7) < 5);
+            let (tasks, days): (Vec<GapTask>, Vec<LedgerDay>) = sessions
+                .map(|day| {
+                    let missing = task("2024-01-11", Absence::Missing, 1, 0, &[]);
+                    let judged = verdict("2024-01-11", &[Reason::MISSING_SESSION], 1, 0);
+                    (GapTask { day, ..missing }, LedgerDay { day, ..judged })
+                })
+                .unzip();
+            let key = PageKey { dataset: Dataset::EquitiesBars, symbol: symbol.clone(), month };
+            b.put(&trees::GAPS, &key, &GapPage::pack(month.first_day(), tasks)).unwrap();
+            b.put(&trees::LEDGER, &key, &LedgerPage::pack(month.first_day(), &days)).unwrap();
+        }
+        let key = BookmarkKey { dataset: Dataset::EquitiesBars, symbol, vendor: Vendor::Alpaca };
+        b.put(&trees::BOOKMARKS, &key, &Bookmark::default()).unwrap();
         store.commit(b).unwrap();
     }
 }

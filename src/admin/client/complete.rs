@@ -1,7 +1,7 @@
 //! What may follow. Pure but for the one question that fetches the node's names.
 
 use super::Session;
-use crate::admin::commands::{COMMANDS, Kind, resolve};
+use crate::admin::commands::{Arg, COMMANDS, Kind, resolve};
 use datanode_schema::names::{Absence, IncidentKind, IncidentLabel, Verdict};
 use rustyline::completion::Completer;
 use rustyline::{Context, Helper, Highlighter, Hinter, Validator};
@@ -16,6 +16,12 @@ pub struct Names {
     pub symbols: Vec<String>,
     /// Vendors.
     pub vendors: Vec<String>,
+    /// The newest cycles.
+    pub runs: Vec<String>,
+    /// The newest packs.
+    pub packs: Vec<String>,
+    /// The newest incidents.
+    pub incidents: Vec<String>,
 }
 
 impl Names {
@@ -24,25 +30,40 @@ impl Names {
         let answer = session.ask("names", Map::new()).unwrap_or(Value::Null);
         let list = |name: &str| {
             let found = answer.get(name).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-            found.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+            let word = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
+            found.iter().map(word).collect()
         };
-        Self { datasets: list("datasets"), symbols: list("symbols"), vendors: list("vendors") }
+        Self {
+            datasets: list("datasets"),
+            symbols: list("symbols"),
+            vendors: list("vendors"),
+            runs: list("runs"),
+            packs: list("packs"),
+            incidents: list("incidents"),
+        }
     }
 
-    fn values(&self, kind: Kind) -> Vec<&str> {
+    fn values(&self, arg: &Arg) -> Vec<&str> {
         let own = |list: &'static [&'static str]| list.to_vec();
-        match kind {
-            Kind::Dataset => self.datasets.iter().map(String::as_str).collect(),
-            Kind::Symbol => self.symbols.iter().map(String::as_str).collect(),
-            Kind::Vendor => self.vendors.iter().map(String::as_str).collect(),
+        fn known(list: &[String]) -> Vec<&str> {
+            list.iter().map(String::as_str).collect()
+        }
+        match arg.kind {
+            Kind::Dataset => known(&self.datasets),
+            Kind::Symbol => known(&self.symbols),
+            Kind::Vendor => known(&self.vendors),
             Kind::State => Absence::ALL.iter().map(|a| a.name()).collect(),
             Kind::Verdict => Verdict::ALL.iter().map(|v| v.name()).collect(),
-            Kind::RunId | Kind::ExportId => own(&["last"]),
+            Kind::RunId => [own(&["last"]), known(&self.runs)].concat(),
+            Kind::ExportId => [own(&["last"]), known(&self.packs)].concat(),
+            Kind::Artifact => known(&self.packs),
+            Kind::Number if arg.name == "incident" => known(&self.incidents),
+            Kind::Filter => own(&["error", "warn", "info", "debug", "trace"]),
             Kind::Command => COMMANDS.iter().map(|c| c.noun()).collect(),
             Kind::IncidentKind => IncidentKind::ALL.iter().map(|k| k.name()).collect(),
             Kind::Label => IncidentLabel::ALL.iter().map(|l| l.name()).collect(),
             Kind::Grain => own(&["day", "month", "symbol"]),
-            Kind::Date | Kind::Number | Kind::Artifact | Kind::Text | Kind::Switch => Vec::new(),
+            Kind::Date | Kind::Number | Kind::Text | Kind::Switch => Vec::new(),
         }
     }
 }
@@ -62,17 +83,21 @@ pub fn candidates(line: &str, names: &Names) -> (usize, Vec<String>) {
 }
 
 fn offers(before: &[&str], begun: &str, names: &Names) -> Vec<String> {
+    if let Some((&("watch" | "help"), watched)) = before.split_first() {
+        return offers(watched, begun, names);
+    }
     let Some((first, _)) = before.split_first() else {
         return COMMANDS.iter().map(|c| c.noun()).chain(["quit", "exit"]).map(str::to_owned).collect();
     };
     let Ok((command, given)) = resolve(before) else { return Vec::new() };
     let flag = |word: &str| command.args.iter().find(|a| word.strip_prefix("--") == Some(a.name));
     if let Some(arg) = given.last().and_then(|w| flag(w)).filter(|a| a.kind != Kind::Switch) {
-        return names.values(arg.kind).into_iter().map(str::to_owned).collect();
+        return names.values(arg).into_iter().map(str::to_owned).collect();
     }
     if begun.starts_with("--") {
         let unused = command.args.iter().filter(|a| !given.iter().any(|w| w.strip_prefix("--") == Some(a.name)));
-        return unused.map(|a| format!("--{}", a.name)).chain(["--json".to_owned()]).collect();
+        let always = ["--json".to_owned()].into_iter().chain(command.changes().then(|| "--yes".to_owned()));
+        return unused.map(|a| format!("--{}", a.name)).chain(always).collect();
     }
     let mut out: Vec<String> = Vec::new();
     if before.len() == 1 {
@@ -91,7 +116,7 @@ fn offers(before: &[&str], begun: &str, names: &Names) -> Vec<String> {
         }
     }
     if let Some(arg) = command.args.iter().filter(|a| a.placed).nth(placed) {
-        out.extend(names.values(arg.kind).into_iter().map(str::to_owned));
+        out.extend(names.values(arg).into_iter().map(str::to_owned));
     }
     out
 }
@@ -104,7 +129,12 @@ impl Completer for Completion {
     type Candidate = String;
 
     fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
-        Ok(candidates(line.get(..pos).unwrap_or(line), &self.0))
+        let (start, mut offers) = candidates(line.get(..pos).unwrap_or(line), &self.0);
+        // What can only be one thing is a whole word.
+        if let [only] = offers.as_mut_slice() {
+            only.push(' ');
+        }
+        Ok((start, offers))
     }
 }
 
@@ -117,6 +147,9 @@ mod tests {
             datasets: vec!["equities_bars".into(), "macro_treasury".into()],
             symbols: vec!["AAPL".into(), "SPY".into()],
             vendors: vec!["alpaca".into()],
+            runs: vec!["20240131T020000Z".into()],
+            packs: vec!["20240131T020000Z_node_full".into()],
+            incidents: vec!["7".into()],
         };
         candidates(line, &names).1.join(" ")
     }
@@ -133,8 +166,13 @@ mod tests {
         assert_eq!(after("queue --st"), "--state");
         assert_eq!(after("incident list --open "), "");
         assert_eq!(after("incident open x --label "), "deprecated invalid");
-        assert_eq!(after("runs "), "show");
-        assert_eq!(after("runs show "), "last");
+        assert_eq!(after("runs "), "now show");
+        assert_eq!(after("runs show "), "20240131T020000Z last");
+        assert_eq!(after("packs show 2"), "20240131T020000Z_node_full");
+        assert_eq!(after("incident close "), "7");
+        assert_eq!(after("watch queue equities_bars S"), "SPY");
+        assert_eq!(after("log level d"), "debug");
+        assert_eq!(after("queue pause alpaca --"), "--json --vendor --yes");
         assert_eq!(after("nonsense "), "");
         assert_eq!(candidates("gaps é S", &Names::default()).0, 8);
     }

@@ -1,13 +1,15 @@
 //! `datanode-admin`: one command, or a REPL, over the admin socket of a running node.
 //!
 //! `folder` finds the data folder, `connection` asks, `session` turns a line into text and an exit code, `repl` reads
-//! lines from a terminal or a script, `complete` offers what may follow.
+//! lines from a terminal or a script, `complete` offers what may follow, `watch` shows a
+//! command again and again.
 
 mod complete;
 mod connection;
 mod folder;
 mod repl;
 mod session;
+mod watch;
 
 pub use complete::{Names, candidates};
 pub use connection::Connection;
@@ -39,6 +41,9 @@ struct Options {
     /// One line of JSON a result, in place of text
     #[arg(long)]
     json: bool,
+    /// Do what changes something without asking first
+    #[arg(long)]
+    yes: bool,
     /// What to ask, such as `status` or `queue equities_bars AAPL --state missing`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -91,7 +96,21 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     if options.command.is_empty() {
         return repl::run(&mut session);
     }
-    let done = session.words(&options.command, &stdout_style());
+    if options.yes {
+        options.command.push("--yes".to_owned());
+    }
+    if io::stdin().is_terminal() && io::stderr().is_terminal() {
+        session.confirm_by(Box::new(repl::ask));
+    }
+    let done = match options.command.split_first() {
+        Some((first, watched)) if first == "watch" && io::stdout().is_terminal() && io::stdin().is_terminal() => {
+            watch::on_terminal(&mut session, watched, watch::plain_view)
+        }
+        Some((first, watched)) if first == "watch" => {
+            watch::repeat(&mut session, watched, &stdout_style(), &mut io::stdout())
+        }
+        _ => session.words(&options.command, &stdout_style()),
+    };
     done.print(&mut io::stdout(), &mut io::stderr());
     done.code
 }

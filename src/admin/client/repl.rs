@@ -2,7 +2,7 @@
 
 use super::complete::{Completion, Names};
 use super::session::{Outcome, Session, failure};
-use super::{colours_wanted, stdout_style};
+use super::{colours_wanted, stdout_style, watch};
 use crate::admin::render::Style;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
@@ -24,6 +24,7 @@ pub(super) fn run(session: &mut Session) -> u8 {
         return code;
     }
     if io::stdin().is_terminal() {
+        session.confirm_by(Box::new(ask));
         match interactive(session) {
             Ok(code) => code,
             Err(e) => {
@@ -63,7 +64,11 @@ pub fn script(
                 return 1;
             }
         }
-        let done = session.line(&String::from_utf8_lossy(&line), style);
+        let line = String::from_utf8_lossy(&line);
+        let done = match watch::of_line(&line) {
+            Some(words) => watch::repeat(session, &words, style, out),
+            None => session.line(&line, style),
+        };
         done.print(out, err);
         if done.code != 0 {
             code = done.code;
@@ -95,8 +100,15 @@ fn interactive(session: &mut Session) -> rustyline::Result<u8> {
             remember(&mut editor, history.as_deref());
         }
         let style = terminal_style(&mut editor);
-        let done = session.line(&line, &style);
+        let done = match watch::of_line(&line) {
+            Some(words) => watch::on_terminal(session, &words, || view(&mut editor)),
+            None => session.line(&line, &style),
+        };
         done.print(&mut io::stdout(), &mut io::stderr());
+        // Cycles, packs and incidents come while one types.
+        if let Some(helper) = editor.helper_mut() {
+            helper.0 = Names::of(session);
+        }
         if done.code != 0 {
             code = done.code;
         }
@@ -104,6 +116,23 @@ fn interactive(session: &mut Session) -> rustyline::Result<u8> {
             return Ok(code);
         }
     }
+}
+
+/// The terminal's style and height.
+fn view(editor: &mut Editor<Completion, FileHistory>) -> (Style, usize) {
+    let height = editor.dimensions().map_or(24, |(_, h)| usize::from(h));
+    (terminal_style(editor), height)
+}
+
+/// Asks on the terminal; anything but a yes is a no.
+pub(super) fn ask(question: &str) -> bool {
+    let mut out = io::stderr();
+    if out.write_all(question.as_bytes()).and_then(|()| out.flush()).is_err() {
+        return false;
+    }
+    let mut line = String::new();
+    let read = io::Read::take(io::stdin().lock(), 100).read_line(&mut line);
+    read.is_ok() && matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 
 fn terminal_style(editor: &mut Editor<Completion, FileHistory>) -> Style {

@@ -34,17 +34,31 @@ impl Outcome {
     }
 }
 
+/// Asks a person whether what a question says shall be done.
+pub type Confirm = Box<dyn FnMut(&str) -> bool>;
+
 /// A conversation with the node of one data folder.
 pub struct Session {
     folder: PathBuf,
     json: bool,
     connection: Option<Connection>,
+    confirm: Option<Confirm>,
 }
 
 impl Session {
     /// A conversation that has not begun.
     pub fn new(folder: &Path, json: bool) -> Self {
-        Self { folder: folder.to_owned(), json, connection: None }
+        Self { folder: folder.to_owned(), json, connection: None, confirm: None }
+    }
+
+    /// Asks before it changes something; without this, nobody is there to be asked.
+    pub fn confirm_by(&mut self, confirm: Confirm) {
+        self.confirm = Some(confirm);
+    }
+
+    /// Whether results are JSON whatever a line says.
+    pub(super) fn json(&self) -> bool {
+        self.json
     }
 
     /// Connects, where it is not connected.
@@ -106,10 +120,28 @@ impl Session {
     /// Takes the words of one command.
     pub fn words(&mut self, words: &[String], style: &Style) -> Outcome {
         let json = self.json || words.iter().any(|w| w == "--json");
-        match commands::parse(words).and_then(|said| self.say(said, json, style)) {
+        let said = match commands::parse(words) {
+            Ok(said) => said,
+            Err(e) => return failure(&e, json),
+        };
+        if !self.agreed(&said, words) {
+            let err = "nothing was changed\n".to_owned();
+            return Outcome { err, code: 1, ..Outcome::default() };
+        }
+        match self.say(said, json, style) {
             Ok(out) => Outcome { out, ..Outcome::default() },
             Err(e) => failure(&e, json),
         }
+    }
+
+    /// Whether it changes nothing, or was agreed to: by `--yes`, by a person who was asked, or because nobody can be.
+    fn agreed(&mut self, said: &Said, words: &[String]) -> bool {
+        if said.yes || !said.command.changes() || said.command.lacks(&said.args).is_some() {
+            return true;
+        }
+        let Some(ask) = self.confirm.as_mut() else { return true };
+        let line: Vec<String> = words.iter().map(|w| render::clean(w)).collect();
+        ask(&format!("`{}` {}. Do it? [y/N] ", line.join(" "), said.command.summary))
     }
 
     fn say(&mut self, said: Said, json: bool, style: &Style) -> Result<String, AdminError> {

@@ -37,7 +37,7 @@ impl Args {
             };
             check(arg, value).map_err(bad)?;
         }
-        if let Some(a) = command.args.iter().find(|a| a.required && !given.contains_key(a.name)) {
+        if let Some(a) = command.lacks(&given) {
             let what = if a.placed { a.kind.placeholder().to_owned() } else { format!("--{}", a.name) };
             return Err(bad(format!("{} needs {what}; usage: {}", command.name, command.usage())));
         }
@@ -133,6 +133,7 @@ fn check(arg: &Arg, value: &Value) -> Result<(), String> {
     if arg.kind == Kind::Number {
         let Some(n) = value.as_u64() else { return Err(format!("`{name}` is {value}: give a whole number from 0 on")) };
         return match name {
+            "seconds" if !(1..=3600).contains(&n) => Err(format!("`seconds` is {n}: give 1 to 3600")),
             "limit" if !(1..=MAX_LIMIT).contains(&n) => {
                 Err(format!("`limit` is {n}: give 1 to {MAX_LIMIT}, and page with `offset`"))
             }
@@ -165,6 +166,7 @@ fn check(arg: &Arg, value: &Value) -> Result<(), String> {
             Ok(_) => Ok(()),
             Err(_) => Err(format!("`{name}` is {text:?}: give a date such as 2024-07-03")),
         },
+        Kind::Filter => text::line(name, text).map(|_| ()).map_err(|e| e.to_string()),
         Kind::Symbol | Kind::RunId | Kind::ExportId | Kind::Command | Kind::Number | Kind::Switch => Ok(()),
     }
 }

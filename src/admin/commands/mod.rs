@@ -7,7 +7,7 @@ mod words;
 
 pub use args::Args;
 pub use table::COMMANDS;
-pub use words::{Said, parse, resolve, split};
+pub use words::{Said, noun_of, parse, resolve, split};
 
 use super::protocol::{AdminError, Code};
 
@@ -46,6 +46,8 @@ pub enum Kind {
     Switch,
     /// What the rows of a map are.
     Grain,
+    /// What is logged.
+    Filter,
 }
 
 impl Kind {
@@ -68,6 +70,7 @@ impl Kind {
             Self::Text => "TEXT",
             Self::Switch => "",
             Self::Grain => "day|month|symbol",
+            Self::Filter => "FILTER",
         }
     }
 }
@@ -129,8 +132,22 @@ impl Command {
                     | "pin"
                     | "unpin"
                     | "now"
+                    | "level"
             )
         )
+    }
+
+    /// Whether what it changes leaves an act in the event files, so that the trail need not say it again.
+    pub fn notes_itself(&self) -> bool {
+        matches!(
+            self.name,
+            "qc.hold" | "qc.release" | "retention.pin" | "retention.unpin" | "incident.open" | "incident.close"
+        )
+    }
+
+    /// The first argument that must be given and was not.
+    pub fn lacks(&self, given: &serde_json::Map<String, serde_json::Value>) -> Option<&'static Arg> {
+        self.args.iter().find(|a| a.required && !given.contains_key(a.name))
     }
 
     /// `queue [DATASET] [SYMBOL] [--state STATE] …`
@@ -141,6 +158,7 @@ impl Command {
                 (Kind::Date, "from") if a.placed => "FROM",
                 (Kind::Date, "to") if a.placed => "TO",
                 (Kind::Number, "incident") => "ID",
+                (Kind::Number, "seconds") => "SECONDS",
                 (kind, _) => kind.placeholder(),
             };
             match (a.placed, a.required) {

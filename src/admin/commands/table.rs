@@ -15,6 +15,11 @@ const fn must(name: &'static str, kind: Kind) -> Arg {
     Arg { name, kind, placed: false, required: true }
 }
 
+/// A command of one word that takes nothing.
+const fn plain(name: &'static str, summary: &'static str) -> Command {
+    Command { name, words: name, summary, example: name, args: &[] }
+}
+
 const DATASET: Arg = placed("dataset", Kind::Dataset);
 const SYMBOL: Arg = placed("symbol", Kind::Symbol);
 const FROM: Arg = flag("from", Kind::Date);
@@ -33,20 +38,8 @@ const HOLD: &[Arg] = &[
 
 /// Every command, in the order in which `help` shows them.
 pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "status",
-        words: "status",
-        summary: "the node at a glance: last run, last pack, queue, ledger, disk",
-        example: "status",
-        args: &[],
-    },
-    Command {
-        name: "vendors",
-        words: "vendors",
-        summary: "each vendor: enabled, limits, budget spent, until when it is left alone, refusals",
-        example: "vendors",
-        args: &[],
-    },
+    plain("status", "the node at a glance: last run, last pack, queue, ledger, disk"),
+    plain("vendors", "each vendor: enabled, limits, budget spent, until when it is left alone, refusals"),
     Command {
         name: "vendors.show",
         words: "vendors show",
@@ -54,6 +47,10 @@ pub const COMMANDS: &[Command] = &[
         example: "vendors show alpaca",
         args: &[needed("vendor", Kind::Vendor), LIMIT, OFFSET],
     },
+    plain(
+        "budgets",
+        "what each vendor may still be asked: its limits, its pace, what today has left, and why it is not asked",
+    ),
     Command {
         name: "queue.list",
         words: "queue",
@@ -107,6 +104,13 @@ pub const COMMANDS: &[Command] = &[
         summary: "what vendors refused, in whose words, and when each is asked again",
         example: "demotions alpaca",
         args: &[placed("vendor", Kind::Vendor), flag("dataset", Kind::Dataset), LIMIT, OFFSET],
+    },
+    Command {
+        name: "demotions.explain",
+        words: "demotions explain",
+        summary: "why a vendor is not asked for a symbol, until when, who is asked instead, and what ends it",
+        example: "demotions explain alpaca equities_bars AAPL",
+        args: &[needed("vendor", Kind::Vendor), needed("dataset", Kind::Dataset), needed("symbol", Kind::Symbol)],
     },
     Command {
         name: "demotions.clear",
@@ -259,6 +263,13 @@ pub const COMMANDS: &[Command] = &[
         args: &[needed("run_id", Kind::RunId)],
     },
     Command {
+        name: "runs.now",
+        words: "runs now",
+        summary: "begins a whole cycle now; `runs last` shows how far it is",
+        example: "runs now",
+        args: &[],
+    },
+    Command {
         name: "packs",
         words: "packs",
         summary: "packs, the newest first",
@@ -293,20 +304,15 @@ pub const COMMANDS: &[Command] = &[
         example: "retention unpin 20240131T020000Z_node_full",
         args: &[needed("export_id", Kind::ExportId), flag("why", Kind::Text)],
     },
-    Command {
-        name: "vault",
-        words: "vault",
-        summary: "the vault: sealings, objects, when it was read through, what is wrong, what waits for deletion, the replica",
-        example: "vault",
-        args: &[],
-    },
-    Command {
-        name: "anchor",
-        words: "anchor",
-        summary: "the log that sealings are anchored in: size, root, last checkpoint, sealings that are not in it",
-        example: "anchor",
-        args: &[],
-    },
+    plain(
+        "vault",
+        "the vault: sealings, objects, when it was read through, what is wrong, what waits for deletion, the replica",
+    ),
+    plain("anchor", "the log that sealings are anchored in: size, root, last checkpoint, sealings that are not in it"),
+    plain(
+        "keys",
+        "the public halves of the keys of this node, and who else may open what it seals (`datanode key` changes them)",
+    ),
     Command {
         name: "ship.status",
         words: "ship",
@@ -328,13 +334,7 @@ pub const COMMANDS: &[Command] = &[
         example: "ship now",
         args: &[],
     },
-    Command {
-        name: "config",
-        words: "config",
-        summary: "the registry that holds: its hash, its files, and how the last reload went",
-        example: "config",
-        args: &[],
-    },
+    plain("config", "the registry that holds: its hash, its files, and how the last reload went"),
     Command {
         name: "config.reload",
         words: "config reload",
@@ -342,13 +342,29 @@ pub const COMMANDS: &[Command] = &[
         example: "reload",
         args: &[],
     },
+    Command { name: "log", words: "log", summary: "what is logged, and until when", example: "log", args: &[] },
     Command {
-        name: "names",
-        words: "names",
-        summary: "datasets, symbols and vendors that this node knows (what completion offers)",
-        example: "names",
-        args: &[],
+        name: "log.level",
+        words: "log level",
+        summary: "logs more or less until the process ends: error, warn, info, debug, trace, or by part",
+        example: "log level warn,datanode=debug",
+        args: &[needed("filter", Kind::Filter)],
     },
+    Command {
+        name: "events",
+        words: "events",
+        summary: "what people changed and the node labelled, the newest first: who, when, what came of it",
+        example: "events --limit 20",
+        args: &[LIMIT, OFFSET],
+    },
+    Command {
+        name: "watch",
+        words: "watch",
+        summary: "shows a command again and again, every 2 seconds where nothing else is said; Ctrl-C or q ends it",
+        example: "watch leases 5",
+        args: &[placed("command", Kind::Command), placed("seconds", Kind::Number), flag("times", Kind::Number)],
+    },
+    plain("names", "datasets, symbols and vendors that this node knows (what completion offers)"),
     Command {
         name: "help",
         words: "help",

@@ -14,6 +14,8 @@ pub struct Said {
     pub args: Map<String, Value>,
     /// Whether `--json` stood among them.
     pub json: bool,
+    /// Whether `--yes` did: nothing is asked before it is done.
+    pub yes: bool,
 }
 
 /// Cuts a line into words at blanks; quotes keep blanks together.
@@ -50,15 +52,24 @@ pub fn split(line: &str) -> Result<Vec<String>, AdminError> {
 /// `unknown_command` or `bad_args`, naming the nearest.
 pub fn parse(words: &[String]) -> Result<Said, AdminError> {
     let mut rest: Vec<&str> = words.iter().map(String::as_str).collect();
-    let before = rest.len();
-    rest.retain(|w| *w != "--json");
-    let json = rest.len() < before;
+    let (json, yes) = (rest.contains(&"--json"), rest.contains(&"--yes"));
+    rest.retain(|w| !["--json", "--yes"].contains(w));
     let (command, rest) = resolve(&rest)?;
-    Ok(Said { command, args: arguments(command, rest)?, json })
+    // `help queue pause`: the name of a command may have two words.
+    let of_two = rest.join(" ");
+    let rest = if command.name == "help" && rest.len() == 2 { &[of_two.as_str()][..] } else { rest };
+    Ok(Said { command, args: arguments(command, rest)?, json, yes })
 }
 
 /// Words that stand for a noun and its verb.
 const ALIASES: [(&str, &str); 1] = [("reload", "config.reload")];
+/// Other words for a noun.
+const NOUNS: [(&str, &str); 3] = [("incidents", "incident"), ("anchors", "anchor"), ("key", "keys")];
+
+/// The noun that a word stands for: itself, where it is no other word for one.
+pub fn noun_of(word: &str) -> &str {
+    NOUNS.iter().find(|(other, _)| *other == word).map_or(word, |(_, noun)| noun)
+}
 
 /// The command that words begin with, and the words after it.
 ///
@@ -74,6 +85,7 @@ pub fn resolve<'a, 'w>(words: &'a [&'w str]) -> Result<(&'static Command, &'a [&
     if let Some(c) = ALIASES.iter().find(|(word, _)| *word == first).and_then(|(_, name)| find(name).ok()) {
         return Ok((c, rest));
     }
+    let first = noun_of(first);
     let of_noun: Vec<&'static Command> = COMMANDS.iter().filter(|c| c.noun() == first).collect();
     let unknown = |m: String| Err(AdminError::new(Code::UnknownCommand, m));
     let Some(plain) = of_noun.iter().find(|c| c.words == first) else {
@@ -176,6 +188,12 @@ mod tests {
         assert_eq!(said("qc"), "qc.summary {}");
         assert_eq!(said("qc summary"), "qc.summary {}");
         assert_eq!(said("incident"), "incident.list {}");
+        assert_eq!(said("incidents --open"), r#"incident.list {"open":true}"#);
+        assert_eq!(said("anchors"), "anchor {}");
+        assert_eq!(said("log"), "log {}");
+        assert_eq!(said("help queue pause"), r#"help {"command":"queue pause"}"#);
+        assert_eq!(said("log level warn,datanode=debug"), r#"log.level {"filter":"warn,datanode=debug"}"#);
+        assert!(parse(&split("queue pause fred --yes").unwrap()).unwrap().yes);
         assert_eq!(said("incident list --open"), r#"incident.list {"open":true}"#);
         assert_eq!(said("incident 3"), r#"incident.show {"incident":3}"#);
         assert_eq!(said("incident close 3 --why 'a b'"), r#"incident.close {"incident":3,"why":"a b"}"#);

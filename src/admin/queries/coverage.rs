@@ -9,6 +9,7 @@ mod month;
 pub use kept::{Heat, heat};
 pub use month::{DayCell, Kind, MonthMap, SymbolMonth, month};
 
+use super::lately::FEW;
 use super::{day, not_found, require_symbol};
 use crate::admin::AdminContext;
 use crate::admin::commands::Args;
@@ -147,12 +148,14 @@ impl Maps {
     /// # Errors
     /// The store's.
     pub fn warm(&self, ctx: &AdminContext) -> Result<(), StoreError> {
-        (ctx.registry)().datasets.keys().try_for_each(|d| self.of(ctx, *d).map(|_| ()))
+        (ctx.registry)().datasets.keys().try_for_each(|d| self.of(ctx, *d, true).map(|_| ()))
     }
 
-    fn of(&self, ctx: &AdminContext, dataset: Dataset) -> Result<Kept, StoreError> {
+    /// The map of now; of a large ledger, the one that was counted last, unless a fresh one is asked for: [`Maps::warm`] is.
+    fn of(&self, ctx: &AdminContext, dataset: Dataset, fresh: bool) -> Result<Kept, StoreError> {
         let at = ctx.store.changed_at(LEDGER.name);
-        let known = |m: &BTreeMap<Dataset, Kept>| m.get(&dataset).filter(|k| k.at == at).cloned();
+        let last_will_do = !fresh && ctx.store.len(LEDGER.name) > FEW;
+        let known = |m: &BTreeMap<Dataset, Kept>| m.get(&dataset).filter(|k| k.at == at || last_will_do).cloned();
         if let Some(kept) = known(&self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(kept);
         }
@@ -206,7 +209,7 @@ pub(super) fn coverage(ctx: &AdminContext, a: &Args) -> Result<Coverage, AdminEr
             (months, n)
         }
         None => {
-            let kept = ctx.maps.of(ctx, dataset)?;
+            let kept = ctx.maps.of(ctx, dataset, false)?;
             (cut(&kept.months, days), kept.symbols)
         }
     };

@@ -1,11 +1,14 @@
 //! `qc`: the ledger's verdicts, their reasons, and what they were decided by.
 
+use super::lately::{matching, of_dataset};
+use super::work::{MOST_PAGES, series_name};
 use super::{Page, day, not_found, prefixes, require_symbol, text, time, vendor_name};
 use crate::admin::AdminContext;
 use crate::admin::commands::Args;
 use crate::admin::protocol::AdminError;
 use datanode_schema::clock::date_of;
 use datanode_schema::names::{Dataset, Reason, Verdict};
+use datanode_schema::records::LedgerDay;
 use datanode_schema::store::StoreError;
 use datanode_schema::trees::{CONTEXTS, LEDGER};
 use serde::Serialize;
@@ -104,6 +107,8 @@ pub struct DecidedBy {
 /// The answer of `qc.show` and `qc.red`, in the order of dataset, symbol, day.
 #[derive(Clone, Debug, Serialize)]
 pub struct LedgerList {
+    /// Where the looking ended, where there was more to look through than may be: what comes after it is not counted.
+    pub looked_up_to: Option<String>,
     /// The verdicts.
     #[serde(flatten)]
     pub page: Page<LedgerRow>,
@@ -114,29 +119,21 @@ pub struct LedgerList {
 }
 
 pub(super) fn summary(ctx: &AdminContext, a: &Args) -> Result<QcSummary, AdminError> {
-    let mut counts: BTreeMap<Dataset, VerdictCount> = BTreeMap::new();
-    let mut reasons: BTreeMap<(Dataset, u64), u64> = BTreeMap::new();
-    for prefix in prefixes(a.dataset(), None) {
-        ctx.store.scan(&LEDGER, &prefix, |k, page| {
-            let c = counts
-                .entry(k.dataset)
-                .or_insert_with(|| VerdictCount { dataset: k.dataset.name(), ..Default::default() });
-            for g in page.groups.iter() {
-                let n = u64::from(g.days.to_native().count_ones());
-                match Verdict::from_number(g.verdict) {
-                    Some(Verdict::Green) => c.green += n,
-                    Some(Verdict::Amber) => c.amber += n,
-                    Some(Verdict::Red) => c.red += n,
-                    Some(Verdict::Pending) | None => c.pending += n,
-                }
-                let bits = g.reasons.to_native();
-                for r in Reason::ALL.iter().filter(|r| bits & r.bit != 0) {
-                    *reasons.entry((k.dataset, r.bit)).or_default() += n;
-                }
-            }
-            ControlFlow::Continue(())
-        })?;
+    let counted = ctx.known.verdicts(ctx)?;
+    let mut counts: BTreeMap<u8, VerdictCount> = BTreeMap::new();
+    for (key, series) in of_dataset(&counted.series, a.dataset()) {
+        let Some(dataset) = key.first().and_then(|n| Dataset::from_number(*n)) else { continue };
+        let new = || VerdictCount { dataset: dataset.name(), ..Default::default() };
+        let c = counts.entry(dataset.number()).or_insert_with(new);
+        let of = |v: Verdict| matching(series, Some(v.number()));
+        c.green += of(Verdict::Green);
+        c.amber += of(Verdict::Amber);
+        c.red += of(Verdict::Red);
+        c.pending += of(Verdict::Pending);
     }
+    let of = |(d, _): &(Dataset, u64)| a.dataset().is_none_or(|x| x == *d);
+    let reasons: BTreeMap<(Dataset, u64), u64> =
+        counted.reasons.iter().filter(|(k, _)| of(k)).map(|(k, n)| (*k, *n)).collect();
     let reason = |((dataset, bit), partitions): ((Dataset, u64), u64)| {
         let r = Reason::ALL.iter().find(|r| r.bit == bit)?;
         let dataset = dataset.name();
@@ -178,39 +175,85 @@ fn list(
     days: RangeInclusive<i32>,
     verdict: Option<Verdict>,
 ) -> Result<LedgerList, AdminError> {
-    let mut page: Page<LedgerRow> = Page::new(a);
-    let (mut bits, mut contexts) = (0u64, BTreeSet::new());
-    for prefix in prefixes(a.dataset(), a.symbol()) {
-        ctx.store.scan(&LEDGER, &prefix, |k, p| {
-            let native = p.native();
-            for d in native.days(k.month.first_day()) {
-                let matches = days.contains(&d.day) && verdict.is_none_or(|v| v.number() == d.verdict);
-                if !matches {
+    let mut out = Listing { page: Page::new(a), bits: 0, contexts: BTreeSet::new() };
+    let mut looked_up_to = None;
+    if a.symbol().is_some() {
+        for prefix in prefixes(a.dataset(), a.symbol()) {
+            out.read(ctx, &prefix, &days, verdict)?;
+        }
+    } else {
+        // All symbols: what each has is known, and only those of the page are read.
+        let (counted, all_days, mut read) = (ctx.known.verdicts(ctx)?, days == (i32::MIN..=i32::MAX), 0);
+        for (key, counts) in of_dataset(&counted.series, a.dataset()) {
+            let n = matching(counts, verdict.map(Verdict::number));
+            if n == 0 || (all_days && out.page.passes(n)) {
+                continue;
+            }
+            if !all_days && read > MOST_PAGES {
+                looked_up_to = Some(series_name(key));
+                break;
+            }
+            read += out.read(ctx, key, &days, verdict)?;
+        }
+    }
+    let Listing { page, bits, contexts } = out;
+    Ok(LedgerList { looked_up_to, page, reasons: meanings(bits), decided_by: decisions(ctx, &contexts)? })
+}
+
+/// A list that is being made: its page, and the reasons and contexts that stand on it.
+struct Listing {
+    page: Page<LedgerRow>,
+    bits: u64,
+    contexts: BTreeSet<u64>,
+}
+
+impl Listing {
+    /// Offers what lies below a prefix, and returns the pages that were read.
+    fn read(
+        &mut self,
+        ctx: &AdminContext,
+        prefix: &[u8],
+        days: &RangeInclusive<i32>,
+        verdict: Option<Verdict>,
+    ) -> Result<u64, StoreError> {
+        let (page, mut read) = (&mut self.page, 0);
+        ctx.store.scan(&LEDGER, prefix, |k, p| {
+            read += 1;
+            let first = k.month.first_day();
+            if *days.end() < first || *days.start() > first.saturating_add(31) {
+                return ControlFlow::Continue(());
+            }
+            for d in p.native().days(first) {
+                if !days.contains(&d.day) || verdict.is_some_and(|v| v.number() != d.verdict) {
                     continue;
                 }
                 page.offer(|| {
-                    bits |= d.reasons;
-                    contexts.insert(d.context);
-                    LedgerRow {
-                        dataset: k.dataset.name(),
-                        symbol: k.symbol.clone(),
-                        day: day(d.day),
-                        verdict: Verdict::from_number(d.verdict).map_or("unknown", Verdict::name),
-                        reasons: Reason::names(d.reasons),
-                        expected: d.expected,
-                        rows: d.rows,
-                        vendor: (d.vendor != 0).then(|| vendor_name(d.vendor)),
-                        digest: text(&hex::encode(d.print.digest)).filter(|_| d.rows > 0),
-                        first_seen: time(d.first_seen),
-                        updated_at: time(d.updated_at),
-                        context: format!("{:016x}", d.context),
-                    }
+                    self.bits |= d.reasons;
+                    self.contexts.insert(d.context);
+                    row(k.dataset, &k.symbol, &d)
                 });
             }
             ControlFlow::Continue(())
         })?;
+        Ok(read)
     }
-    Ok(LedgerList { page, reasons: meanings(bits), decided_by: decisions(ctx, &contexts)? })
+}
+
+fn row(dataset: Dataset, symbol: &str, d: &LedgerDay) -> LedgerRow {
+    LedgerRow {
+        dataset: dataset.name(),
+        symbol: symbol.to_owned(),
+        day: day(d.day),
+        verdict: Verdict::from_number(d.verdict).map_or("unknown", Verdict::name),
+        reasons: Reason::names(d.reasons),
+        expected: d.expected,
+        rows: d.rows,
+        vendor: (d.vendor != 0).then(|| vendor_name(d.vendor)),
+        digest: text(&hex::encode(d.print.digest)).filter(|_| d.rows > 0),
+        first_seen: time(d.first_seen),
+        updated_at: time(d.updated_at),
+        context: format!("{:016x}", d.context),
+    }
 }
 
 fn meanings(bits: u64) -> Vec<Meaning> {

@@ -5,18 +5,24 @@
 
 mod anchor;
 mod books;
+mod budgets;
 mod counted;
 mod coverage;
 mod desk;
 pub mod disk;
+mod events;
 mod explain;
 mod facts;
 mod gaps;
 mod help;
+mod keys;
+mod lately;
 mod ledger;
 mod packs;
+mod process;
 mod quarantine;
 mod reasons;
+mod refusals;
 mod retention;
 mod runs;
 mod ship;
@@ -27,9 +33,11 @@ mod vendors;
 mod work;
 
 pub use books::{Books, TokenRow};
+pub use budgets::{BudgetRow, Budgets};
 pub use counted::Counted;
 pub use coverage::{Cell, Coverage, DayCell, Heat, Kind, MapRow, Maps, MonthMap, SymbolMonth, heat, month};
 pub use desk::{Changed, Config, DemotionLine, Explanation, Paused, ReloadedConfig, ScoreRow};
+pub use events::{EventRow, Events};
 pub use explain::{Absent, Explained, HeldRow, RequestRow};
 pub use facts::{
     DiskFact, Facts, GapFact, IncidentFact, LaneFact, PackFact, RunFact, Seen, ShipFact, VaultFact, VendorFact, facts,
@@ -37,10 +45,14 @@ pub use facts::{
 };
 pub use gaps::{Gaps, Run as GapRun};
 pub use help::{CommandHelp, Help, Names};
+pub use keys::{KeyList, KeyRow};
+pub use lately::{Known, Lately};
 pub use ledger::{DecidedBy, LedgerList, LedgerRow, Meaning, QcSummary, ReasonCount, VerdictCount};
 pub use packs::{PackDetails, PackRow, ShipmentRow};
+pub use process::{Begun, LogLevel};
 pub use quarantine::{HoldRow, IncidentDone, IncidentRow, Said};
 pub use reasons::ReasonRow;
+pub use refusals::{OtherRow, RefusalRow, RefusalsExplained};
 pub use retention::{Pinned, Retention};
 pub use runs::{RunDetails, RunRow, StageRow, newest_runs};
 pub use ship::{DestinationRow, ShipStatus, Shipped};
@@ -50,6 +62,8 @@ pub use vault::VaultStatus;
 pub use vendors::{CapabilityRow, DemotionRow, VendorDetails, VendorRow, Vendors};
 pub use work::{AnswerRow, BookmarkRow, LeaseRow, QueueList, TaskRow, WindowRow};
 
+use vendors::Tally;
+
 use super::AdminContext;
 use super::commands::{Args, find, nearest};
 use super::protocol::{AdminError, Code};
@@ -58,27 +72,49 @@ use datanode_schema::keys::SeriesKey;
 use datanode_schema::names::{Dataset, Vendor};
 use datanode_schema::registry::Registry;
 use datanode_schema::store::{Key, Record, Store, StoreError, Table};
+use datanode_schema::trail::{Begun as BegunChange, State};
 use datanode_schema::trees::{BOOKMARKS, GAPS, HOLDINGS, LEDGER};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::ops::ControlFlow;
 
-/// Answers a command of the user `uid`. Blocking: it reads the store. What changes something is logged with the user.
+/// Answers a command of the user `uid`. Blocking: it reads the store. What changes something is logged with the user, and noted
+/// durably before it is done: in the trail, or by the act itself.
 ///
 /// # Errors
 /// What the wire says instead of a result.
 pub fn answer(ctx: &AdminContext, cmd: &str, args: Map<String, Value>, uid: u32) -> Result<Value, AdminError> {
     let command = find(cmd)?;
-    let said = command.changes().then(|| Value::Object(args.clone()).to_string());
-    let a = Args::check(command, args)?;
+    if !command.changes() {
+        return dispatch(ctx, command.name, &Args::check(command, args)?, uid);
+    }
+    let a = Args::check(command, args.clone())?;
+    let begun = if command.notes_itself() { None } else { Some(begin(ctx, command.name, &args, uid)?) };
     let answer = dispatch(ctx, command.name, &a, uid);
-    if let Some(args) = said {
-        match &answer {
-            Ok(done) => tracing::info!(uid, cmd, args, %done, "a person changed the node"),
-            Err(e) => tracing::warn!(uid, cmd, args, error = %e, "a person asked for a change and was refused"),
-        }
+    let (state, what) = match &answer {
+        Ok(done) => (State::Done, events::in_words(done.as_object().unwrap_or(&Map::new()))),
+        Err(e) => (State::Refused, e.to_string()),
+    };
+    let args = Value::Object(args).to_string();
+    match &answer {
+        Ok(done) => tracing::info!(uid, cmd, args, %done, "a person changed the node"),
+        Err(e) => tracing::warn!(uid, cmd, args, error = %e, "a person asked for a change and was refused"),
+    }
+    if let Some(begun) = begun
+        && let Err(e) = ctx.trail.end(begun, ctx.clock.now().timestamp(), state, &what)
+    {
+        tracing::error!(error = %e, cmd, "what came of a change could not be noted; `events` shows it as unknown");
     }
     answer
+}
+
+/// Notes who asks for what; a change that leaves no trace is not made.
+fn begin(ctx: &AdminContext, cmd: &str, args: &Map<String, Value>, uid: u32) -> Result<BegunChange, AdminError> {
+    ctx.trail.begin(ctx.clock.now().timestamp(), &format!("uid {uid}"), cmd, args).map_err(|e| {
+        let folder = ctx.data.events();
+        let what = format!("{}: the change could not be noted ({e}), so it was not made; free the disk, or give the folder back to this user", folder.display());
+        AdminError::new(Code::Failed, what)
+    })
 }
 
 fn dispatch(ctx: &AdminContext, name: &str, a: &Args, uid: u32) -> Result<Value, AdminError> {
@@ -94,6 +130,14 @@ fn dispatch(ctx: &AdminContext, name: &str, a: &Args, uid: u32) -> Result<Value,
         "explain" => value(desk::explain(ctx, a)?),
         "demotions" => value(desk::demotions(ctx, a)?),
         "demotions.clear" => value(desk::clear(ctx, a)?),
+        "demotions.explain" => value(refusals::explain(ctx, a)?),
+        "budgets" => value(budgets::budgets(ctx)?),
+        "keys" => value(keys::keys(ctx)?),
+        "events" => value(events::events(ctx, a)?),
+        "log" => value(process::log(ctx)),
+        "log.level" => value(process::set_level(ctx, a)?),
+        "runs.now" => value(process::run_now(ctx)?),
+        "watch" => Err(AdminError::new(Code::BadArgs, "watching is the client's: ask again whenever you want to know")),
         "config" => value(desk::config(ctx)),
         "config.reload" => value(desk::reload(ctx, uid)?),
         "leases" => value(work::leases(ctx, a)?),
@@ -123,7 +167,7 @@ fn dispatch(ctx: &AdminContext, name: &str, a: &Args, uid: u32) -> Result<Value,
         "ship.status" => value(ship::status(ctx)?),
         "ship.reload" => value(ship::reload(ctx, uid)?),
         "ship.now" => value(ship::now(ctx)?),
-        "names" => value(help::names(ctx)),
+        "names" => value(help::names(ctx)?),
         "help" => value(help::help(a.text("command"))?),
         other => Err(AdminError::new(Code::UnknownCommand, format!("`{other}` is in the table and not answered"))),
     }
@@ -167,6 +211,15 @@ pub struct Page<T> {
 impl<T> Page<T> {
     fn new(a: &Args) -> Self {
         Self { total: 0, offset: a.offset(), limit: a.limit(), rows: Vec::new() }
+    }
+
+    /// Whether none of the next `n` matches stands on the page; then they are counted.
+    fn passes(&mut self, n: u64) -> bool {
+        let passes = self.total + n <= self.offset || self.rows.len() as u64 >= self.limit;
+        if passes {
+            self.total += n;
+        }
+        passes
     }
 
     /// Counts a match; makes its row only where the page shows it.

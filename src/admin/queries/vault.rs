@@ -4,7 +4,7 @@ use crate::admin::AdminContext;
 use crate::admin::protocol::{AdminError, Code};
 use datanode_actors::vault::{Vault, read_tombstones, scrub};
 use datanode_schema::clock::rfc3339_of;
-use datanode_schema::trees::{CHUNKS, INCIDENTS, REPLICATED, SEALINGS};
+use datanode_schema::trees::{INCIDENTS, REPLICATED, SEALINGS};
 use serde::Serialize;
 use std::ops::ControlFlow;
 
@@ -40,12 +40,7 @@ pub struct VaultStatus {
 pub(super) fn show(ctx: &AdminContext) -> Result<VaultStatus, AdminError> {
     let node = &ctx.desk.node;
     let failed = |e: String| AdminError::new(Code::Failed, e);
-    let (mut objects, mut bytes) = (0u64, 0u64);
-    ctx.store.scan(&CHUNKS, &[], |_, c| {
-        objects += 1;
-        bytes = bytes.saturating_add(c.bytes.to_native());
-        ControlFlow::Continue(())
-    })?;
+    let (objects, bytes) = *ctx.known.objects(ctx)?;
     let mut sealings = 0;
     ctx.store.scan(&SEALINGS, &[], |_, s| {
         sealings += u64::from(s.done == 1);

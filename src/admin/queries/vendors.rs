@@ -8,7 +8,7 @@ use datanode_schema::clock::day_number;
 use datanode_schema::names::{Dataset, Vendor};
 use datanode_schema::records::BudgetRecord;
 use datanode_schema::registry::{Limits, VendorCaps};
-use datanode_schema::store::StoreError;
+use datanode_schema::store::{Store, StoreError};
 use datanode_schema::trees::{BOOKMARKS, BUDGETS, DEMOTIONS, VENDOR_STATES};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -102,24 +102,22 @@ pub struct VendorDetails {
     pub demotion_list: Page<DemotionRow>,
 }
 
-#[derive(Default)]
-struct Tally {
+/// What is on record of a vendor.
+#[derive(Debug, Default)]
+pub struct Tally {
     bookmarks: u64,
-    demoted: u64,
-    demotions: u64,
+    /// When each refusal is asked again.
+    demotions: Vec<i64>,
 }
 
-fn tallies(ctx: &AdminContext) -> Result<BTreeMap<Vendor, Tally>, StoreError> {
+pub(super) fn tallies(store: &Store) -> Result<BTreeMap<Vendor, Tally>, StoreError> {
     let mut out: BTreeMap<Vendor, Tally> = BTreeMap::new();
-    let now = ctx.clock.now().timestamp();
-    ctx.store.scan(&BOOKMARKS, &[], |k, _| {
+    store.scan(&BOOKMARKS, &[], |k, _| {
         out.entry(k.vendor).or_default().bookmarks += 1;
         ControlFlow::Continue(())
     })?;
-    ctx.store.scan(&DEMOTIONS, &[], |k, d| {
-        let t = out.entry(k.vendor).or_default();
-        t.demotions += d.windows.len() as u64;
-        t.demoted += d.windows.iter().filter(|d| d.until.to_native() > now).count() as u64;
+    store.scan(&DEMOTIONS, &[], |k, d| {
+        out.entry(k.vendor).or_default().demotions.extend(d.windows.iter().map(|d| d.until.to_native()));
         ControlFlow::Continue(())
     })?;
     Ok(out)
@@ -142,14 +140,14 @@ fn row(ctx: &AdminContext, vendor: Vendor, caps: &VendorCaps, tally: &Tally) -> 
         paused: ctx.store.load(&VENDOR_STATES, &vendor.name().to_owned())?.is_some_and(|s| s.paused),
         pace_percent: 100 - budget.slowed_ppm.min(1_000_000) / 10_000,
         bookmarks: tally.bookmarks,
-        demoted: tally.demoted,
-        demotions: tally.demotions,
+        demoted: tally.demotions.iter().filter(|until| **until > now.timestamp()).count() as u64,
+        demotions: tally.demotions.len() as u64,
     })
 }
 
 pub(super) fn vendors(ctx: &AdminContext) -> Result<Vendors, AdminError> {
     let registry = (ctx.registry)();
-    let tallies = tallies(ctx)?;
+    let tallies = ctx.known.vendors(ctx)?;
     let none = Tally::default();
     let rows = registry.vendors.iter().map(|(v, caps)| row(ctx, *v, caps, tallies.get(v).unwrap_or(&none)));
     Ok(Vendors { vendors: rows.collect::<Result<_, _>>()? })
@@ -163,7 +161,7 @@ pub(super) fn show(ctx: &AdminContext, a: &Args) -> Result<VendorDetails, AdminE
             "vendor_capabilities.yaml has no such vendor: add it there; `vendors` lists those it has",
         ));
     };
-    let tallies = tallies(ctx)?;
+    let tallies = ctx.known.vendors(ctx)?;
     let now = ctx.clock.now().timestamp();
     let mut demotion_list = Page::new(a);
     for (k, d) in ctx.store.load_all(&DEMOTIONS, &[])? {

@@ -1,15 +1,20 @@
 //! `queue`, `leases`, `bookmarks`: what is to do, who is at it, what was answered.
 
+use super::lately::{matching, of_dataset};
 use super::{Page, dataset_name, day, prefixes, require_symbol, time, vendor_name};
 use crate::admin::AdminContext;
 use crate::admin::commands::Args;
 use crate::admin::protocol::AdminError;
 use datanode_schema::names::{Absence, Outcome};
 use datanode_schema::records::{Answer, GapTask, Lease};
+use datanode_schema::store::decode_str;
 use datanode_schema::trees::{BOOKMARKS, GAPS, LEASES};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+
+/// Pages that a question over all symbols and some days reads at most.
+pub(super) const MOST_PAGES: u64 = 4_000;
 
 /// What a vendor said about a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -52,6 +57,8 @@ pub struct TaskRow {
 pub struct QueueList {
     /// Tasks that match everything but `state`, by state.
     pub by_state: BTreeMap<&'static str, u64>,
+    /// Where the looking ended, where there was more to look through than may be: what comes after it is not counted.
+    pub looked_up_to: Option<String>,
     /// Tasks that match.
     #[serde(flatten)]
     pub page: Page<TaskRow>,
@@ -130,20 +137,71 @@ pub(super) fn answer_row(a: &Answer) -> AnswerRow {
 pub(super) fn queue(ctx: &AdminContext, a: &Args) -> Result<QueueList, AdminError> {
     let registry = (ctx.registry)();
     require_symbol(ctx, &registry, a)?;
-    let (days, wanted) = (a.days(), a.state().map(Absence::number));
-    let mut out = QueueList { by_state: Absence::ALL.iter().map(|a| (a.name(), 0)).collect(), page: Page::new(a) };
-    for prefix in prefixes(a.dataset(), a.symbol()) {
-        ctx.store.scan(&GAPS, &prefix, |k, page| {
-            for t in page.native().tasks(k.month.first_day()).into_iter().filter(|t| days.contains(&t.day)) {
-                *out.by_state.entry(state_name(t.state)).or_default() += 1;
-                if wanted.is_none_or(|w| w == t.state) {
-                    out.page.offer(|| task_row(k.dataset.name(), &k.symbol, &t));
-                }
+    let by_state = Absence::ALL.iter().map(|a| (a.name(), 0)).collect();
+    let mut out = QueueList { by_state, looked_up_to: None, page: Page::new(a) };
+    let wanted = a.state().map(Absence::number);
+    if a.symbol().is_some() {
+        for prefix in prefixes(a.dataset(), a.symbol()) {
+            read_tasks(ctx, &prefix, a, true, &mut out)?;
+        }
+        return Ok(out);
+    }
+    // All symbols: what each has is known, and only those of the page are read.
+    let (counted, all_days, mut read) = (ctx.known.tasks(ctx)?, a.days() == (i32::MIN..=i32::MAX), 0);
+    for (key, counts) in of_dataset(&counted, a.dataset()) {
+        if !all_days {
+            if matching(counts, wanted) == 0 {
+                continue;
             }
-            ControlFlow::Continue(())
-        })?;
+            if read > MOST_PAGES {
+                out.looked_up_to = Some(series_name(key));
+                break;
+            }
+            read += read_tasks(ctx, key, a, true, &mut out)?;
+            continue;
+        }
+        for (state, n) in (0u8..).zip(counts).filter(|(_, n)| **n > 0) {
+            *out.by_state.entry(state_name(state)).or_default() += u64::from(*n);
+        }
+        if !out.page.passes(matching(counts, wanted)) {
+            read_tasks(ctx, key, a, false, &mut out)?;
+        }
     }
     Ok(out)
+}
+
+/// Offers what lies below a prefix, and returns the pages that were read.
+fn read_tasks(
+    ctx: &AdminContext,
+    prefix: &[u8],
+    a: &Args,
+    counts: bool,
+    out: &mut QueueList,
+) -> Result<u64, AdminError> {
+    let (days, wanted, mut read) = (a.days(), a.state().map(Absence::number), 0);
+    ctx.store.scan(&GAPS, prefix, |k, page| {
+        read += 1;
+        let first = k.month.first_day();
+        if *days.end() < first || *days.start() > first.saturating_add(31) {
+            return ControlFlow::Continue(());
+        }
+        for t in page.native().tasks(first).into_iter().filter(|t| days.contains(&t.day)) {
+            if counts {
+                *out.by_state.entry(state_name(t.state)).or_default() += 1;
+            }
+            if wanted.is_none_or(|w| w == t.state) {
+                out.page.offer(|| task_row(k.dataset.name(), &k.symbol, &t));
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(read)
+}
+
+/// Dataset and symbol of the key of a symbol's pages.
+pub(super) fn series_name(key: &[u8]) -> String {
+    let (dataset, mut rest) = key.split_first().map_or((0, key), |(d, rest)| (*d, rest));
+    format!("{} {}", dataset_name(dataset), decode_str(&mut rest).unwrap_or_default())
 }
 
 fn task_row(dataset: &'static str, symbol: &str, t: &GapTask) -> TaskRow {
@@ -192,6 +250,8 @@ pub(super) fn bookmarks(ctx: &AdminContext, a: &Args) -> Result<Page<BookmarkRow
     let registry = (ctx.registry)();
     require_symbol(ctx, &registry, a)?;
     let mut page = Page::new(a);
+    // Where everything is asked for, its number is known, and nothing after the page is read.
+    let all = (a.dataset(), a.symbol(), a.vendor()) == (None, None, None);
     for prefix in prefixes(a.dataset(), a.symbol()) {
         ctx.store.scan(&BOOKMARKS, &prefix, |k, b| {
             if a.vendor().is_none_or(|v| v == k.vendor) {
@@ -209,8 +269,11 @@ pub(super) fn bookmarks(ctx: &AdminContext, a: &Args) -> Result<Page<BookmarkRow
                     updated_at: time(b.updated_at.to_native()),
                 });
             }
-            ControlFlow::Continue(())
+            if all && page.rows.len() as u64 >= page.limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
+    }
+    if all {
+        page.total = ctx.store.len(BOOKMARKS.name);
     }
     Ok(page)
 }

@@ -1,6 +1,6 @@
 //! What the commands of the desk show: what was changed, who is at work, what explains the queue, and the configuration.
 
-use super::cells::Show::{Bytes, Name, Number, Plain, Prose, Seconds};
+use super::cells::Show::{Bytes, Limit, Name, Number, Plain, Prose, Seconds};
 use super::views::{Block, c, f, list, o, page, s};
 
 const CHANGED: &[Block] = &[Block::Fields(&[f("changed", "/changed", Plain), f("what", "/what", Plain)])];
@@ -136,6 +136,86 @@ const REDIRECTED: &[Block] = &[Block::Fields(&[
 
 const BEGUN: &[Block] = &[Block::Fields(&[f("begun", "/begun", Plain)])];
 
+const BUDGETS: &[Block] = &[
+    list(
+        "",
+        "/budgets",
+        &[
+            c("vendor", "/vendor", Name),
+            c("asked", "/asked", Name),
+            s(4, "per s", "/per_second", Limit),
+            s(6, "per min", "/per_minute", Limit),
+            s(5, "per day", "/per_day", Limit),
+            s(3, "pace %", "/pace_percent", Number),
+            s(2, "this minute", "/last_minute", Number),
+            c("today", "/spent_today", Number),
+            c("left", "/left_today", Number),
+            s(1, "in all", "/spent_total", Number),
+            s(7, "closed until", "/closed_until", Name),
+        ],
+        "vendor_capabilities.yaml has no vendor",
+    ),
+    Block::Fields(&[f("the day ends", "/day_ends", Plain)]),
+];
+
+const REFUSALS: &[Block] = &[
+    Block::Fields(&[
+        f("about", "/about", Plain),
+        o("the vendor", "/vendor_state", Plain),
+        o("to end it", "/to_end_it", Plain),
+    ]),
+    list(
+        "",
+        "/refusals",
+        &[
+            c("refused", "/days", Name),
+            s(1, "times", "/times", Number),
+            c("asked again", "/asked_again", Name),
+            s(2, "in its words", "/why", Plain),
+            c("means", "/means", Prose),
+        ],
+        "it refuses nothing of this symbol",
+    ),
+    list(
+        "",
+        "/others",
+        &[c("vendor", "/vendor", Name), c("asked", "/asked", Prose)],
+        "no other vendor has this dataset",
+    ),
+];
+
+const KEYS: &[Block] = &[
+    list(
+        "",
+        "/keys",
+        &[
+            c("key", "/what", Name),
+            s(2, "name", "/name", Name),
+            s(1, "where", "/place", Plain),
+            c("public", "/public", Prose),
+        ],
+        "",
+    ),
+    Block::Fields(&[f("rotation under way", "/rotation_under_way", Plain)]),
+];
+
+const LOG: &[Block] = &[Block::Fields(&[f("level", "/level", Plain), f("until", "/until", Plain)])];
+
+const EVENTS: &[Block] = &[
+    page(
+        &[
+            c("at", "/at", Name),
+            s(2, "by", "/by", Name),
+            c("what", "/what", Name),
+            s(3, "about", "/about", Plain),
+            c("outcome", "/outcome", Name),
+            s(1, "why", "/why", Prose),
+        ],
+        "nobody has changed anything yet",
+    ),
+    Block::Fields(&[f("older months", "/older", Plain)]),
+];
+
 /// The parts of a command's answer, by its wire name; none where the command is not of the desk.
 pub(super) fn blocks(cmd: &str) -> &'static [Block] {
     match cmd {
@@ -149,7 +229,12 @@ pub(super) fn blocks(cmd: &str) -> &'static [Block] {
         "anchor" => ANCHOR,
         "ship.status" => SHIP,
         "ship.reload" => REDIRECTED,
-        "ship.now" => BEGUN,
+        "ship.now" | "runs.now" => BEGUN,
+        "budgets" => BUDGETS,
+        "demotions.explain" => REFUSALS,
+        "keys" => KEYS,
+        "log" | "log.level" => LOG,
+        "events" => EVENTS,
         _ => &[],
     }
 }

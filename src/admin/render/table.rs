@@ -188,7 +188,7 @@ fn paint(padded: String, word: &str) -> String {
     let colour = match word {
         "GREEN" | "done" | "standing" => 32,
         "AMBER" | "PENDING" | "short" | "pending" | "open" | "deprecated" => 33,
-        "RED" | "stopped" | "unobtainable" | "expired" | "void" | "invalid" => 31,
+        "RED" | "refused" | "unknown" | "stopped" | "unobtainable" | "expired" | "void" | "invalid" => 31,
         _ => return padded,
     };
     format!("\u{1b}[{colour}m{padded}\u{1b}[0m")

@@ -170,7 +170,7 @@ const QUEUE: &[Block] = &[
         ],
         "nothing in the queue matches",
     ),
-    Block::Fields(&[f("by state", "/by_state", AllPairs)]),
+    Block::Fields(&[f("by state", "/by_state", AllPairs), o("looked up to", "/looked_up_to", Plain)]),
 ];
 
 const BOOKMARKS: &[Block] = &[page(
@@ -349,6 +349,9 @@ const NAMES: &[Block] = &[Block::Fields(&[
     f("datasets", "/datasets", Plain),
     f("symbols", "/symbols", Plain),
     f("vendors", "/vendors", Plain),
+    f("runs", "/runs", Plain),
+    f("packs", "/packs", Plain),
+    f("incidents", "/incidents", Plain),
 ])];
 
 /// The parts of a command's answer, by its wire name; none where the command is not known.

@@ -1,11 +1,10 @@
 //! The whole map of a dataset for a page that must not wait: what was counted last, and whether the ledger has changed since.
 
-use super::{Cell, Kept, MapRow, Maps, by_months, sum};
+use super::{Cell, MapRow, by_months, sum};
 use crate::admin::AdminContext;
 use datanode_schema::names::Dataset;
 use datanode_schema::store::StoreError;
 use datanode_schema::trees::LEDGER;
-use std::sync::PoisonError;
 
 /// A dataset by year and month.
 #[derive(Clone, Debug)]
@@ -20,20 +19,12 @@ pub struct Heat {
     pub behind: bool,
 }
 
-impl Maps {
-    /// What was counted last; counted now only where nothing was yet.
-    fn last(&self, ctx: &AdminContext, dataset: Dataset) -> Result<Kept, StoreError> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&dataset).cloned();
-        kept.map_or_else(|| self.of(ctx, dataset), Ok)
-    }
-}
-
 /// The map of a dataset, of the same counting as `coverage`.
 ///
 /// # Errors
 /// The store's.
 pub fn heat(ctx: &AdminContext, dataset: Dataset) -> Result<Heat, StoreError> {
-    let kept = ctx.maps.last(ctx, dataset)?;
+    let kept = ctx.maps.of(ctx, dataset, false)?;
     let years = by_months(&kept.months);
     let total = sum(years.iter().map(|y| &y.total));
     Ok(Heat { years, total, symbols: kept.symbols, behind: kept.at != ctx.store.changed_at(LEDGER.name) })
