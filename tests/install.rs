@@ -57,7 +57,7 @@ fn group(name: &str) -> BTreeSet<String> {
     let shown = run(Command::new("systemd-analyze").args(["syscall-filter", name]).env("SYSTEMD_PAGER", "")).exits(0);
     let mut out = BTreeSet::new();
     for word in shown.out.lines().skip(1).map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
-        if word.starts_with('@') { out.extend(group(word)) } else { drop(out.insert(word.to_owned())) }
+        if word.starts_with('@') { out.extend(group(word)) } else { _ = out.insert(word.to_owned()) }
     }
     out
 }

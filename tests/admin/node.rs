@@ -37,6 +37,7 @@ const UNIVERSE: &str = "universe:
 ";
 const NOW: &str = "2024-02-01T06:00:00Z";
 
+#[allow(dead_code, reason = "not every test fills it with everything")]
 pub enum Filling {
     Empty,
     Full,
