@@ -51,7 +51,7 @@ pub enum BucketKind {
 }
 
 /// A store with a prefix.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Bucket {
     /// What kind.
     pub kind: BucketKind,
@@ -68,8 +68,15 @@ pub struct Bucket {
     pub(super) silence: Option<Duration>,
 }
 
+// By hand: a store's own Debug prints the credentials that it signs with.
+impl std::fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bucket").field("kind", &self.kind).field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
 /// A store by its kind.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum Own {
     Folder(Arc<LocalFileSystem>),
     S3(Arc<AmazonS3>),

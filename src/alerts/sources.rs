@@ -90,7 +90,7 @@ fn vendor(
                 ("restatements", format!("{} of its rows replace others; it was {}", percent(*now), percent(*past)))
             }
             Unusual::Slow(now, past) => {
-                ("slow", format!("half of its requests take longer than {past} s by far: up to {now} s"))
+                ("slow", format!("half of its requests take up to {now} s; it was up to {past} s"))
             }
         };
         say(format!("{kind}/{}", v.vendor), kind, Severity::Warning, f.at, format!("{}: {s}", v.vendor), &next);
@@ -112,4 +112,80 @@ fn disk(f: &Facts, say: &mut impl FnMut(String, &'static str, Severity, i64, Str
         format!("{free} MiB are free on the disk; below {} nothing is kept any more", d.floor_bytes >> 20)
     };
     say("disk".to_owned(), "disk", severity, f.at, s, "datanode retention plan");
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    use super::*;
+    use crate::admin::queries::{DiskFact, IncidentFact, PackFact, RunFact, ShipFact};
+    use datanode_actors::alert::Share;
+
+    fn keys(f: &Facts) -> Vec<String> {
+        wrong(f, 30, &BTreeMap::new()).into_iter().map(|c| c.key).collect()
+    }
+
+    fn pack(hours: i64) -> Facts {
+        let newest_pack = Some(PackFact { age_seconds: hours * 3600, export_id: "p".into(), ..PackFact::default() });
+        Facts { at: 1_000_000_000, newest_pack, ..Facts::default() }
+    }
+
+    #[test]
+    fn a_node_that_gets_on_is_silent() {
+        let mut f = pack(30);
+        f.vendors = vec![VendorFact { vendor: "alpaca", enabled: true, left_today: Some(1), ..VendorFact::default() }];
+        f.vendors.push(VendorFact { vendor: "massive", enabled: true, left_today: None, ..VendorFact::default() });
+        f.last_cycle = Some(RunFact { state: "open", ..RunFact::default() });
+        f.clock_ahead_seconds = Some(-30);
+        let floor_bytes = 1 << 28;
+        let disk = DiskFact { free_bytes: 1 << 30, floor_bytes, days_until_full: Some(7.0), ..DiskFact::default() };
+        f.disk = Some(disk);
+        assert_eq!(keys(&f), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_thing_that_is_wrong_has_its_own_key() {
+        assert_eq!(keys(&pack(31)), ["pack"]);
+        let young = Facts { uptime_seconds: 30 * 3600, ..Facts::default() };
+        assert!(keys(&young).is_empty(), "its first night may be to come");
+        assert_eq!(keys(&Facts { uptime_seconds: 31 * 3600, ..Facts::default() }), ["pack"]);
+        let mut f = pack(1);
+        f.stalled = 3;
+        f.store_stopped = Some("the disk".into());
+        f.clock_ahead_seconds = Some(31);
+        f.last_cycle = Some(RunFact { state: "stopped", error: "no".into(), ..RunFact::default() });
+        f.incidents = vec![IncidentFact { id: 7, artifact: "vault/x".into(), ..IncidentFact::default() }];
+        f.vendors = vec![VendorFact { vendor: "alpaca", enabled: true, left_today: Some(0), ..VendorFact::default() }];
+        f.vendors.push(VendorFact { vendor: "massive", enabled: false, left_today: Some(0), ..VendorFact::default() });
+        f.ship = vec![ShipFact { destination: "nas".into(), error_at: 5, ..ShipFact::default() }];
+        f.disk = Some(DiskFact { free_bytes: 1 << 30, days_until_full: Some(6.9), ..DiskFact::default() });
+        assert_eq!(keys(&f), ["state", "incident/7", "cycle", "stalled", "budget/alpaca", "disk", "clock", "ship/nas"]);
+        let all = wrong(&f, 30, &BTreeMap::new());
+        let worst: Vec<&str> = all.iter().filter(|c| c.severity == Severity::Critical).map(|c| c.kind).collect();
+        assert_eq!(worst, ["state_stopped", "incident", "cycle_failed"]);
+        assert!(all.iter().all(|c| !c.next_command.is_empty()));
+        f.disk = Some(DiskFact { free_bytes: 511 << 20, floor_bytes: 256 << 20, ..DiskFact::default() });
+        assert!(wrong(&f, 30, &BTreeMap::new()).iter().any(|c| c.key == "disk" && c.severity == Severity::Critical));
+    }
+
+    #[test]
+    fn what_is_unusual_about_a_vendor_is_told_in_its_own_terms() {
+        let mut f = pack(1);
+        f.vendors = vec![VendorFact { vendor: "alpaca", enabled: true, ..VendorFact::default() }];
+        let share = |part| Share { part, all: 100 };
+        let unusual = vec![
+            Unusual::Empties(share(80), share(5)),
+            Unusual::Restated(share(20), share(0)),
+            Unusual::Slow(5.0, 0.2),
+        ];
+        let all = wrong(&f, 30, &BTreeMap::from([("alpaca", unusual)]));
+        let said: Vec<&str> = all.iter().map(|c| c.summary.as_str()).collect();
+        assert_eq!(all[0].key, "sudden_empties/alpaca");
+        let want = [
+            "alpaca: 80 % of its answers are empty; it was 5 %",
+            "alpaca: 20 % of its rows replace others; it was 0 %",
+            "alpaca: half of its requests take up to 5 s; it was up to 0.2 s",
+        ];
+        assert_eq!(said, want);
+    }
 }

@@ -233,3 +233,64 @@ impl Absences {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use datanode_schema::keys::{Month, PageKey};
+    use datanode_schema::records::{GapGroup, GapPage};
+    use datanode_schema::store::{Batch, StoreOptions};
+    use datanode_schema::trees;
+
+    fn put(store: &Store, symbols: std::ops::Range<u64>) {
+        for some in symbols.collect::<Vec<_>>().chunks(500) {
+            let mut batch = Batch::new();
+            for n in some {
+                let month = Month::of("2025-06-02".parse().unwrap());
+                let key = PageKey { dataset: Dataset::EquitiesBars, symbol: format!("S{n}"), month };
+                let state = Absence::Missing.number();
+                let group = GapGroup {
+                    days: 0b110,
+                    state,
+                    why: 0,
+                    expected: 1,
+                    rows: 0,
+                    discovered_at: 0,
+                    answers: Vec::new(),
+                };
+                batch.put(&GAPS, &key, &GapPage { groups: vec![group] }).unwrap();
+            }
+            store.commit(batch).unwrap();
+        }
+    }
+
+    fn missing(c: &Counts) -> u64 {
+        c.queue().get("missing").copied().unwrap_or(0)
+    }
+
+    #[test]
+    fn few_pages_are_counted_at_once_and_many_beside_while_the_last_counts_are_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = StoreOptions { free_space_floor: 0, ..StoreOptions::default() };
+        let store = Store::open(&folder.path().join("state"), &trees::all(), &options).unwrap();
+        let counted = Counted::default();
+        put(&store, 0..10);
+        let (at, counts) = counted.lately(&store).unwrap();
+        assert_eq!((at, missing(&counts)), (store.commit_number(), 20));
+        let oldest = counts.gaps.get(&Dataset::EquitiesBars).and_then(|g| g.oldest).map(date_of);
+        assert_eq!(oldest, Some("2025-06-02".parse().unwrap()));
+        put(&store, 10..20);
+        assert_eq!(missing(&counted.lately(&store).unwrap().1), 40, "of now");
+        let before = store.commit_number();
+        put(&store, 20..FEW + 10);
+        let (at, counts) = counted.lately(&store).unwrap();
+        assert_eq!((at, missing(&counts)), (before, 40), "what was counted last, and of when");
+        let began = Instant::now();
+        while missing(&counted.lately(&store).unwrap().1) != 2 * (FEW + 10) {
+            assert!(began.elapsed() < Duration::from_secs(60), "nobody counts");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        store.close().unwrap();
+    }
+}

@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const MOST_INCIDENTS: usize = 100;
 
 /// The figures.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Facts {
     /// The node's time.
     pub at: i64,
@@ -113,7 +113,7 @@ pub struct LaneFact {
 }
 
 /// A vendor.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct VendorFact {
     /// Its name.
     pub vendor: &'static str,
@@ -136,7 +136,7 @@ pub struct VendorFact {
 }
 
 /// A run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct RunFact {
     /// Its id.
     pub run_id: String,
@@ -155,7 +155,7 @@ pub struct RunFact {
 }
 
 /// The newest pack.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct PackFact {
     /// Its id.
     pub export_id: String,
@@ -176,7 +176,7 @@ pub struct PackFact {
 }
 
 /// An open incident.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct IncidentFact {
     /// Its number.
     pub id: u64,
@@ -191,7 +191,7 @@ pub struct IncidentFact {
 }
 
 /// The disk.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct DiskFact {
     /// Bytes that this user may still write.
     pub free_bytes: u64,
@@ -208,7 +208,7 @@ pub struct DiskFact {
 }
 
 /// The vault and its log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct VaultFact {
     /// Sealings, those included that are not whole yet.
     pub sealings: u64,
@@ -231,7 +231,7 @@ pub struct VaultFact {
 }
 
 /// A destination.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ShipFact {
     /// Its name.
     pub destination: String,
