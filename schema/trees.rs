@@ -40,6 +40,7 @@
 //! | replicated | path below the vault | sum, e-tag | what the vault's second copy has |
 //! | scrub | `vault` | cursor, figures | which objects are read next |
 //! | stanzas | destination, pack uid | digest of the stanza's files | which stanzas there are not as they are here |
+//! | backups | `last` | what became of the last backup | whether one is due, and how old the last one is |
 //! | incidents | act | artifact, label, note, replacement | what is known to be wrong |
 
 use crate::keys::{BookmarkKey, CalendarKey, CapabilityKey, HoldKey, HoldingKey, PageKey, TouchedKey};
@@ -132,6 +133,9 @@ pub const REPLICATED: Table<String, r::Receipt> = Table::new("replicated", 36, 1
 /// See the table above.
 pub const SCRUB: Table<String, r::ScrubRecord> = Table::new("scrub", 37, 1);
 
+/// See the table above.
+pub const BACKUPS: Table<String, r::BackupRecord> = Table::new("backups", 43, 1);
+
 /// Every tree, for opening, checking and rebuilding.
 pub fn all() -> Vec<TableDef> {
     vec![
@@ -174,6 +178,7 @@ pub fn all() -> Vec<TableDef> {
         SCRUB.def(),
         LOG_HEADS.def(),
         STANZAS.def(),
+        BACKUPS.def(),
     ]
 }
 

@@ -1,9 +1,10 @@
 //! The appliance: what turns the stages into programs. `config` and `secrets` say what to run, `wiring` makes a node of
 //! it, `system` is the one place beside the actors that names actix, `reload` reads the
-//! registry again, `commands` are what a person types, `http` what another machine may read, `admin` is the
+//! registry again, `backing` makes backups, `commands` are what a person types, `http` what another machine may read, `admin` is the
 //! Unix socket and its REPL.
 
 pub mod admin;
+pub mod backing;
 pub mod collecting;
 pub mod commands;
 pub mod config;

@@ -2,8 +2,8 @@
 
 use super::global::Global;
 use super::{
-    anchor, audit, collect_books, demo, doctor, init, key, nightly, offload, pack, rebuild, retention, run, token,
-    vault,
+    anchor, audit, backup, collect_books, demo, doctor, init, key, nightly, offload, pack, rebuild, retention, run,
+    token, vault,
 };
 use crate::config::{MAX_LOOKBACK_DAYS, MAX_RUN_MINUTES, MAX_RUN_REQUESTS};
 use crate::failure::{Code, Done, Failure, printable};
@@ -109,6 +109,9 @@ enum Command {
     /// Tokens for the node's own HTTP
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Backups of what could not be collected again: create, list, verify, restore, prune
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
     /// Check configuration, secrets, disk, state, key and packs; each failure names its cause and the next command
     Doctor,
     /// Make the state again from its journal, after it was found damaged
@@ -180,6 +183,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Anchor(a) => anchor::anchor(g, &a),
         Command::Key(k) => key::key(g, &k),
         Command::Token(t) => token::token(g, &t),
+        Command::Backup(b) => backup::backup(g, b),
         Command::Doctor => doctor::doctor(g),
         Command::Rebuild => rebuild::rebuild(g),
         Command::Vendorsim { args } => {

@@ -3,6 +3,7 @@
 mod anchor;
 mod anchored;
 mod audit;
+mod backup;
 mod buckets;
 mod cli;
 mod collect_books;

@@ -1,7 +1,9 @@
 //! `datanode run`: the appliance.
 
+use super::backup::config_file;
 use super::global::{Global, start_logging};
 use crate::admin;
+use crate::backing::Backing;
 use crate::collecting;
 use crate::config::{Cadence, Settings};
 use crate::failure::{Done, Failure};
@@ -57,13 +59,18 @@ async fn serve(g: Global, settings: Settings, clock: Clock, wired: Wired) -> Don
     let appliance = Appliance::start(wired, rhythm, every)?;
     let books = parts.as_ref().map(|_| board);
     let collecting = parts.map(Collecting::start);
-    let desk = admin::Desk { node: node.clone(), reloader: reloader.clone(), shipping: shipping(g, &node, &appliance) };
+    let desk = admin::Desk {
+        node: node.clone(),
+        reloader: reloader.clone(),
+        shipping: shipping(g.clone(), &node, &appliance),
+    };
     let context = Arc::new(admin_context(desk, &settings, &clock, &appliance, books));
     let looked = node.clone();
     // Beside everything else: a bucket that is down must not keep the node from collecting.
     let looking = tokio::task::spawn_blocking(move || trust_all(&looked));
     let turning = appliance.clone();
     let http = web.map(|socket| http::start(socket, &settings, &context, move || turning.busy())).transpose()?;
+    let _backing = Backing::start(&settings, config_file(&g), node.clone())?;
     let reloading = tokio::spawn(reload_on(hangups, reloader));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(admin::serve(listener, context, async move {
