@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod backing;
+pub mod checks;
 pub mod collecting;
 pub mod commands;
 pub mod config;

@@ -193,6 +193,14 @@ fn warn_unserved(registry: &Registry, enabled: &BTreeSet<Vendor>) {
 /// Exit 6 where another process holds it, 3 where it is damaged.
 pub fn open_store(settings: &Settings) -> Result<Store, Failure> {
     let data = DataDir::new(settings.data_dir.clone());
+    if !data.state().exists() && data.anchors().join("checkpoint").exists() {
+        tracing::error!(
+            folder = %data.root().display(),
+            "THERE IS NO STATE, and the folder has a log: it was lost, and a new one begins, which asks vendors for everything again; \
+             to bring it back instead, stop, move state/ away, and run `datanode backup restore --to {} --fill`",
+            data.root().display()
+        );
+    }
     Store::open(&data.state(), &trees::all(), &store_options(settings)).map_err(of_store)
 }
 

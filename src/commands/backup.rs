@@ -9,8 +9,10 @@ use crate::failure::{Code, Done, Failure, printable_line};
 use crate::wiring::{key_file, keys_of, of_store, store_options};
 use clap::Subcommand;
 use datanode_actors::backup::{BackupError, Opener, Place, Restored, create, generations, prune, restore, verify};
-use datanode_actors::objects::Fault;
+use datanode_actors::objects::{Fault, real};
 use datanode_actors::seal::Identity;
+use datanode_actors::vault::Vault;
+use datanode_schema::paths::DataDir;
 use datanode_schema::trees;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -99,7 +101,11 @@ fn place(g: &Global, url: Option<&str>) -> Result<Place, Failure> {
     let known = |u: &&str| settings.backup.key.is_empty() && **u != settings.backup.url;
     let found = match url.filter(known) {
         // A new machine has no settings yet.
-        Some(url) => Some(super::vault_repair::from_environment(url)?),
+        Some(url) => {
+            let access = super::vault_repair::from_environment(url)?;
+            crate::places::check_backup(&settings.data_dir, &access)?;
+            Some(access)
+        }
         None => access(&settings, url)?,
     };
     let none = || Failure::usage("no place is named: set backup.url, or name a folder or bucket (--to, --at, --from)");
@@ -247,6 +253,8 @@ fn bring(g: &Global, to: &Path, from: Option<&str>, generation: Option<&str>, fi
     }
     let done =
         restore(&place, generation, &opener, to, fill, &trees::all(), &store_options(&settings)).map_err(of_backup)?;
+    // Empty, and so something that `vault repair` can fill.
+    Vault::open(&DataDir::new(to).vault()).map_err(|e| of_seal(&e))?;
     if g.json {
         let (commit, records) = (done.root.commit, done.root.count);
         println!(
@@ -268,11 +276,12 @@ fn told(done: &Restored, to: &Path) {
     if !done.kept.is_empty() {
         println!("kept as it was: {}", done.kept.join(", "));
     }
-    let dir = to.display();
+    let dir = real(to);
+    let dir = dir.display();
     println!(
         "\nNext:\n  1. Compare {dir}/restored-config with /etc/datanode, and point data_dir (and seal.key_file, anchor.key_file) at {dir} and {dir}/keys\n  \
-         2. datanode audit --deep            what the state knows and this disk has not is asked for again\n  \
-         3. datanode vault repair            brings the vault back from its replica, or from destinations\n  \
+         2. datanode vault repair            brings the vault back from its replica, or from destinations (before the first night)\n  \
+         3. datanode audit --deep            forgets what the state knows and this disk has not (exit 3: it says what)\n  \
          4. datanode doctor\n  \
          5. datanode nightly                 asks vendors only for what is missing"
     );

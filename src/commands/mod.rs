@@ -7,6 +7,7 @@ mod backup;
 mod buckets;
 mod cli;
 mod collect_books;
+mod config;
 mod demo;
 mod doctor;
 mod global;

@@ -70,7 +70,8 @@ async fn serve(g: Global, settings: Settings, clock: Clock, wired: Wired) -> Don
     let looking = tokio::task::spawn_blocking(move || trust_all(&looked));
     let turning = appliance.clone();
     let http = web.map(|socket| http::start(socket, &settings, &context, move || turning.busy())).transpose()?;
-    let _backing = Backing::start(&settings, config_file(&g), node.clone())?;
+    let backing = Backing::start(&settings, config_file(&g), node.clone())?;
+    reloader.also(Box::new(move || backing.reload(&g.settings()?)));
     let reloading = tokio::spawn(reload_on(hangups, reloader));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(admin::serve(listener, context, async move {
