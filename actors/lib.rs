@@ -3,7 +3,7 @@
 //!
 //! `vendor` asks · `queue` says what · `raw` keeps · `audit` compares with the calendar · `curate` merges · `qc` judges ·
 //! `quarantine` keeps what people say of all that · `export` packs · `seal` and `vault` encrypt and keep · `keyring` keeps the keys' files, and says who may open what · `ship` delivers and removes · `pull` fetches them where they are used · `books` collects what is not asked
-//! for but looked at · `schedule` leads them through a
+//! for but looked at · `backup` keeps what could not be collected again · `schedule` leads them through a
 //! nightly cycle. `alert` decides what is told to somebody. `objects` is what buckets and folders have in common. `frame` is the one place that names polars; `node` is what all of them
 //! share, `beneath` how files are made whose names come from outside, `parallel` how some of them use two cores, `calendars` what has changed in them since something was decided by them.
 
@@ -12,6 +12,8 @@ pub mod alert;
 pub mod anchor;
 #[cfg(feature = "node")]
 pub mod audit;
+#[cfg(feature = "node")]
+pub mod backup;
 pub mod beneath;
 #[cfg(feature = "node")]
 pub mod books;

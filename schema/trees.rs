@@ -41,6 +41,7 @@
 //! | scrub | `vault` | cursor, figures | which objects are read next |
 //! | stanzas | destination, pack uid | digest of the stanza's files | which stanzas there are not as they are here |
 //! | told | receiver, what | when it was told | alerts are told once, also over restarts |
+//! | backups | `last` | what became of the last backup | whether one is due, and how old the last one is |
 //! | incidents | act | artifact, label, note, replacement | what is known to be wrong |
 
 use crate::keys::{BookmarkKey, CalendarKey, CapabilityKey, HoldKey, HoldingKey, PageKey, TouchedKey};
@@ -135,6 +136,8 @@ pub const SCRUB: Table<String, r::ScrubRecord> = Table::new("scrub", 37, 1);
 
 /// See the table above; the key is `webhook|ntfy|dead_man/key of the alert`.
 pub const TOLD: Table<String, r::Told> = Table::new("told", 42, 1);
+/// See the table above.
+pub const BACKUPS: Table<String, r::BackupRecord> = Table::new("backups", 43, 1);
 
 /// Every tree, for opening, checking and rebuilding.
 pub fn all() -> Vec<TableDef> {
@@ -179,6 +182,7 @@ pub fn all() -> Vec<TableDef> {
         LOG_HEADS.def(),
         STANZAS.def(),
         TOLD.def(),
+        BACKUPS.def(),
     ]
 }
 

@@ -32,6 +32,23 @@ pub fn check_replica(data_dir: &Path, replica: &Access, all: &[Destination]) -> 
     Ok(())
 }
 
+/// Refuses a place of backups that is within the data folder, or around it.
+///
+/// # Errors
+/// Exit 2.
+pub fn check_backup(data_dir: &Path, place: &Access) -> Result<(), Failure> {
+    let (root, path) = place.place().map_err(|e| Failure::usage(format!("backup.url: {e}")))?;
+    let data = real(data_dir);
+    if root.is_empty() && (path.starts_with(&data) || data.starts_with(&path)) {
+        return Err(Failure::usage(format!(
+            "backup.url: {} is within data_dir ({}), or around it; what takes one would take both: choose another disk",
+            place.url,
+            data.display()
+        )));
+    }
+    Ok(())
+}
+
 /// Refuses what is not.
 ///
 /// # Errors

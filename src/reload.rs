@@ -12,7 +12,7 @@ use datanode_actors::queue::Purse;
 use datanode_schema::clock::rfc3339;
 use datanode_schema::registry::Registry;
 use serde::Serialize;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a reload did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -44,11 +44,16 @@ pub struct Reloads {
     pub last_error: Option<String>,
 }
 
+/// Something else that reads its settings again.
+pub type Also = Box<dyn Fn() -> Result<(), Failure> + Send + Sync>;
+
 /// Reads the registry again.
 pub struct Reloader {
     settings: Settings,
     node: Arc<Node>,
     purses: Vec<Purse>,
+    /// What else reads its settings again; each checks before it takes anything.
+    also: Mutex<Vec<Also>>,
     /// Held during a reload: one at a time.
     history: Mutex<Reloads>,
 }
@@ -57,7 +62,18 @@ impl Reloader {
     /// For a node that was wired from these settings.
     pub fn new(settings: &Settings, wired: &Wired) -> Self {
         let purses = wired.fetchers.iter().map(|(f, _)| f.purse.clone()).collect();
-        Self { settings: settings.clone(), node: wired.node.clone(), purses, history: Mutex::default() }
+        Self {
+            settings: settings.clone(),
+            node: wired.node.clone(),
+            purses,
+            also: Mutex::default(),
+            history: Mutex::default(),
+        }
+    }
+
+    /// Has something else take its settings at each reload, once the registry was found good.
+    pub fn also(&self, what: Also) {
+        self.also.lock().unwrap_or_else(PoisonError::into_inner).push(what);
     }
 
     /// The paths of the files; empty where the built-in text is used.
@@ -123,6 +139,9 @@ impl Reloader {
     fn take(&self) -> Result<Reloaded, Failure> {
         let new = registry(&self.settings)?;
         self.check_enabled(&new)?;
+        for take in self.also.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            take()?;
+        }
         let live = &self.node.live;
         let old = live.next().unwrap_or_else(|| live.current());
         let sha256 = config_sha256(&self.settings, &new);

@@ -198,6 +198,14 @@ pub fn open_store(settings: &Settings) -> Result<Store, Failure> {
         let (from, copy) = (done.from, done.copy.display());
         tracing::warn!(from, to = FORMAT, %copy, "the state was upgraded; it lies as it was beside it, for a rollback");
     }
+    if !data.state().exists() && data.anchors().join("checkpoint").exists() {
+        tracing::error!(
+            folder = %data.root().display(),
+            "THERE IS NO STATE, and the folder has a log: it was lost, and a new one begins, which asks vendors for everything again; \
+             to bring it back instead, stop, move state/ away, and run `datanode backup restore --to {} --fill`",
+            data.root().display()
+        );
+    }
     Store::open(&data.state(), &trees::all(), &store_options(settings)).map_err(of_store)
 }
 

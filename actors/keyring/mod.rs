@@ -169,6 +169,36 @@ impl Ring {
         &self.passphrases
     }
 
+    /// Who may open backups, which hold the node's keys: the node's own, those of the settings, those of the list from whom no sealing is
+    /// withheld; and the records of passphrases of which the same holds.
+    ///
+    /// # Errors
+    /// A record names no recipient.
+    pub fn recipients_of_all(&self) -> Result<(Vec<Recipient>, Vec<PassphraseRecord>), SealError> {
+        let withheld: BTreeSet<&str> = self.withheld.iter().map(|(recipient, _)| recipient.as_str()).collect();
+        let mut all = vec![self.own.to_public()];
+        all.extend(self.configured.iter().cloned());
+        all.extend(
+            self.named
+                .iter()
+                .filter(|n| !withheld.contains(n.recipient.to_string().as_str()))
+                .map(|n| n.recipient.clone()),
+        );
+        let records: Vec<_> =
+            self.passphrases.iter().filter(|record| !withheld.contains(record.recipient.as_str())).cloned().collect();
+        for record in &records {
+            all.push(record.recipient()?);
+        }
+        let mut met = BTreeSet::new();
+        all.retain(|recipient| met.insert(recipient.to_string()));
+        Ok((all, records))
+    }
+
+    /// All identities of the node, its own first.
+    pub fn identities(&self) -> Vec<Identity> {
+        std::iter::once(&self.own).chain(self.retired.iter().map(|(_, identity)| identity)).cloned().collect()
+    }
+
     /// Who may open this sealing: the node's own first, each once.
     ///
     /// # Errors

@@ -42,7 +42,7 @@ const MAX_KEY_FILE: u64 = 64 * 1024;
 
 /// Who a pack key can be wrapped to: an age X25519 recipient, `age1…`.
 #[derive(Clone)]
-pub struct Recipient(age::x25519::Recipient);
+pub struct Recipient(pub(super) age::x25519::Recipient);
 
 impl std::str::FromStr for Recipient {
     type Err = SealError;
@@ -72,7 +72,7 @@ impl fmt::Debug for Recipient {
 
 /// An age X25519 identity: unwraps what was wrapped to its recipient.
 #[derive(Clone)]
-pub struct Identity(age::x25519::Identity);
+pub struct Identity(pub(super) age::x25519::Identity);
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

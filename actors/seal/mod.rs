@@ -17,6 +17,7 @@
 //! | `chunk`, `sealer` | the chunk object, byte for byte; making it |
 //! | `aead` | the cipher and which implementation runs |
 //! | `keys` | pack keys, age identities and stanzas |
+//! | `letter` | a file of any length to some recipients: backups, secrets
 //! | `passphrase` | identities that come out of a passphrase |
 //! | `descriptor`, `manifest`, `canonical` | the public record, the secret record, their text form |
 //! | `merkle` | the root |
@@ -44,6 +45,7 @@ pub mod fuzzing;
 #[cfg(feature = "node")]
 mod judge;
 mod keys;
+pub mod letter;
 mod manifest;
 pub mod merkle;
 mod open;

@@ -20,8 +20,8 @@ pub use grouped::bits;
 pub use holding::{Holding, HoldingDay, HoldingGroup, LEAST_SILENCE, MOST_SILENCES, Silence};
 pub use ledger::{ActionDay, ActionPage, LedgerDay, LedgerGroup, LedgerPage, Print, Second, SecondPage};
 pub use publish::{
-    AnchorRecord, ChunkRecord, CuratedFile, LogHead, Offloaded, PackRecord, Pin, Probe, Receipt, ScrubRecord,
-    SealingRecord, Shipment,
+    AnchorRecord, BackupRecord, ChunkRecord, CuratedFile, LogHead, Offloaded, PackRecord, Pin, Probe, Receipt,
+    ScrubRecord, SealingRecord, Shipment,
 };
 pub use quarantine::{HoldRecord, Incident};
 pub use told::Told;

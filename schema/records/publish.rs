@@ -179,3 +179,24 @@ pub struct ScrubRecord {
     /// Things that were wrong at that time and are not repaired.
     pub bad: u64,
 }
+
+/// What became of the last backups.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+pub struct BackupRecord {
+    /// The newest generation, `backup_<UTC stamp>`; empty before the first.
+    pub generation: String,
+    /// Unix seconds when it was begun; 0 before the first.
+    pub at: i64,
+    /// Commit of the state that it holds.
+    pub commit: u64,
+    /// Bytes of its parts.
+    pub bytes: u64,
+    /// Hex SHA-256 over what it holds besides the state, as it was found: names, lengths, times.
+    pub fingerprint: String,
+    /// How many may open it without the node's own key.
+    pub others: u64,
+    /// Unix seconds of the last attempt that failed since; 0 where none did.
+    pub failed_at: i64,
+    /// Why it did.
+    pub error: String,
+}

@@ -151,7 +151,7 @@ fn parse_header(h: &[u8; HEADER]) -> Option<Root> {
 }
 
 /// The length of the body where the trailer is its hash.
-fn trailer_matches(path: &Path) -> Result<Option<u64>, StoreError> {
+pub(crate) fn trailer_matches(path: &Path) -> Result<Option<u64>, StoreError> {
     let mut file = File::open(path).map_err(io_error("open", path))?;
     let len = file.metadata().map_err(io_error("measure", path))?.len();
     let Some(body) = len.checked_sub(TRAILER) else { return Ok(None) };

@@ -187,6 +187,8 @@ pub(crate) struct End {
     /// Set where records cannot be read though later ones were written: everything behind is out of reach.
     pub damage: Option<String>,
     pub records: u64,
+    /// Bytes of the last segment up to the end of its last whole record.
+    pub at: u64,
 }
 
 /// Reads the segments in order and calls `f` with every record; stops at the first damage.
@@ -194,7 +196,7 @@ pub(crate) fn read(
     segments: &[Numbered],
     mut f: impl FnMut(&Root, &[u8]) -> Result<(), StoreError>,
 ) -> Result<End, StoreError> {
-    let mut end = End { root: Root::default(), torn: None, damage: None, records: 0 };
+    let mut end = End { root: Root::default(), torn: None, damage: None, records: 0, at: 0 };
     let mut payload = Vec::new();
     for (i, segment) in segments.iter().enumerate() {
         let mut reader = match Reader::open(segment)? {
@@ -206,12 +208,14 @@ pub(crate) fn read(
             return Ok(End { damage: Some(why), ..end });
         }
         end.root = reader.root;
+        end.at = reader.at;
         loop {
             match reader.next(&mut payload)? {
                 Next::Record(root) => {
                     f(&root, &payload)?;
                     end.root = root;
                     end.records += 1;
+                    end.at = reader.at;
                 }
                 Next::End => break,
                 Next::Bad { at, why } => {

@@ -17,6 +17,7 @@
 mod base;
 mod batch;
 mod check;
+mod copy;
 mod disk;
 mod engine;
 mod envelope;
@@ -49,6 +50,7 @@ use std::{
 
 pub use batch::Batch;
 pub use check::CheckReport;
+pub use copy::{CopiedFile, StateCopy, copy_of};
 pub use error::StoreError;
 pub use events::Event;
 pub use rebuild::{RebuildReport, rebuild};

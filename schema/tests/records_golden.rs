@@ -207,4 +207,17 @@ fn the_bytes_of_every_record_are_what_they_were() {
     let note = "it overwrote an object that was to be created".to_owned();
     let (url, id) = ("s3://packs/home".to_owned(), "9".repeat(32));
     golden("probe.v1", &Probe { url, create: 2, checksum: 1, read_back: 1, note, at: 8, id });
+    golden(
+        "backup.v1",
+        &BackupRecord {
+            generation: "backup_20260302T230000Z".into(),
+            at: 1_772_400_000,
+            commit: 41,
+            bytes: 42,
+            fingerprint: "7".repeat(64),
+            others: 1,
+            failed_at: 1_772_400_001,
+            error: "x".into(),
+        },
+    );
 }

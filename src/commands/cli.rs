@@ -2,8 +2,8 @@
 
 use super::global::Global;
 use super::{
-    alert, anchor, audit, collect_books, demo, doctor, init, key, nightly, offload, pack, rebuild, retention, run,
-    token, vault,
+    alert, anchor, audit, backup, collect_books, config, demo, doctor, init, key, nightly, offload, pack, rebuild,
+    retention, run, token, vault,
 };
 use crate::config::{MAX_LOOKBACK_DAYS, MAX_RUN_MINUTES, MAX_RUN_REQUESTS};
 use crate::failure::{Code, Done, Failure, printable};
@@ -112,8 +112,18 @@ enum Command {
     /// Who is told what is wrong: test
     #[command(subcommand)]
     Alert(alert::AlertCommand),
+    /// Backups of what could not be collected again: create, list, verify, restore, prune
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
     /// Check configuration, secrets, disk, state, key and packs; each failure names its cause and the next command
-    Doctor,
+    Doctor {
+        /// Ask no other machine
+        #[arg(long)]
+        offline: bool,
+    },
+    /// What the configuration says: show, check
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Make the state again from its journal, after it was found damaged
     Rebuild,
     /// The simulated vendors; `datanode vendorsim --help` tells its options
@@ -186,7 +196,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Key(k) => key::key(g, &k),
         Command::Token(t) => token::token(g, &t),
         Command::Alert(a) => alert::alert(g, &a),
-        Command::Doctor => doctor::doctor(g),
+        Command::Backup(b) => backup::backup(g, b),
+        Command::Doctor { offline } => doctor::doctor(g, offline),
+        Command::Config(c) => config::config(g, &c),
         Command::Rebuild => rebuild::rebuild(g),
         Command::Vendorsim { args } => {
             let name = OsString::from("datanode vendorsim");

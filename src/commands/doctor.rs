@@ -2,59 +2,49 @@
 
 use super::global::Global;
 use super::pack::pack_folders;
+use crate::checks::{self, Check, Level};
 use crate::config::Settings;
-use crate::failure::{Code, Done, Failure};
-use crate::wiring::{key_file, open_store, registry};
+use crate::failure::{Code, Done, Failure, printable_line};
+use crate::wiring::open_store;
 use datanode_actors::export::verify_pack;
 use datanode_actors::quarantine::incidents_of_files;
-use datanode_actors::seal::Identity;
 use datanode_actors::vault::{CheckPlan, Depth, Vault, check_vault, log_of};
-use datanode_schema::calendar::Calendar;
 use datanode_schema::clock::rfc3339_of;
-use datanode_schema::names::{Stage, Vendor};
+use datanode_schema::names::Stage;
 use datanode_schema::paths::DataDir;
 use datanode_schema::records::RunRecord;
 use datanode_schema::trees::RUNS;
 use serde_json::json;
-use std::time::Instant;
-
-struct Check {
-    name: &'static str,
-    result: Result<String, String>,
-}
 
 /// Runs the checks.
 ///
 /// # Errors
 /// Exit 1 where one failed; 2 where the configuration cannot be read at all.
-pub fn doctor(g: &Global) -> Done {
+pub fn doctor(g: &Global, offline: bool) -> Done {
     let settings = g.settings()?;
     let data = DataDir::new(settings.data_dir.clone());
-    let mut checks = vec![
-        Check { name: "registry", result: registry_check(&settings) },
-        Check { name: "vendors", result: vendors(&settings) },
-        Check { name: "clock", result: clock(g) },
-        Check { name: "disk", result: disk(&settings) },
-        Check { name: "fsync", result: fsync(&settings) },
-        Check { name: "key", result: key(&settings) },
-    ];
-    checks.push(Check { name: "buckets", result: super::buckets::check(&settings, &g.clock()) });
+    let mut checks = checks::quick(&settings, &g.clock());
+    if offline {
+        checks.push(Check::new("buckets", Ok("not asked (--offline)".to_owned())));
+    } else {
+        checks.push(Check::new("buckets", super::buckets::check(&settings, &g.clock())));
+        checks.push(Check::of("last backup", checks::backup::newest(&settings, &g.clock())));
+    }
     checks.extend(state(&settings));
-    checks.push(Check { name: "vault", result: vault(&data, super::anchored::own_key(&settings)) });
-    checks.push(Check { name: "anchor log", result: super::anchored::checkpoint_verifies(&settings) });
-    checks.push(Check { name: "last pack", result: last_pack(&data, settings.node.threads) });
+    checks.push(Check::new("vault", vault(&data, super::anchored::own_key(&settings))));
+    checks.push(Check::new("anchor log", super::anchored::checkpoint_verifies(&settings)));
+    checks.push(Check::new("last pack", last_pack(&data, settings.node.threads)));
     for c in &checks {
-        let (word, text) = match &c.result {
-            Ok(t) => ("ok", t),
-            Err(t) => ("FAILED", t),
-        };
         if g.json {
-            println!("{}", json!({"check": c.name, "ok": c.result.is_ok(), "message": text}));
+            println!(
+                "{}",
+                json!({"check": c.name, "ok": c.level != Level::Failed, "level": c.level, "message": c.text})
+            );
         } else {
-            println!("{word:<7} {:<10} {text}", c.name);
+            println!("{:<7} {:<13} {}", c.level.word(), c.name, printable_line(&c.text));
         }
     }
-    let failed = checks.iter().filter(|c| c.result.is_err()).count();
+    let failed = checks.iter().filter(|c| c.level == Level::Failed).count();
     if failed == 0 {
         Ok(())
     } else {
@@ -62,121 +52,27 @@ pub fn doctor(g: &Global) -> Done {
     }
 }
 
-fn registry_check(s: &Settings) -> Result<String, String> {
-    let r = registry(s).map_err(|e| e.message)?;
-    let symbols: usize = r.universe.datasets.values().map(|m| m.len()).sum();
-    let corrected = match r.calendars.corrections().len() {
-        0 => String::new(),
-        n => format!(", {n} corrections of the calendars"),
-    };
-    Ok(format!("{} datasets, {} vendors, {symbols} symbols{corrected}", r.datasets.len(), r.vendors.len()))
-}
-
-fn vendors(s: &Settings) -> Result<String, String> {
-    let all = [
-        ("files", &s.vendors.files),
-        ("alpaca", &s.vendors.alpaca),
-        ("massive", &s.vendors.massive),
-        ("fred", &s.vendors.fred),
-        ("tiingo", &s.vendors.tiingo),
-    ];
-    let mut enabled = Vec::new();
-    for (name, v) in all.iter().filter(|(_, v)| v.enabled) {
-        if v.base_url.is_empty() {
-            return Err(format!("vendors.{name}.base_url is empty; set it, or disable {name}"));
-        }
-        if let Some(vendor) = Vendor::from_name(name) {
-            crate::wiring::keys(vendor, v)?;
-        }
-        enabled.push(*name);
-    }
-    if enabled.is_empty() {
-        return Err("no vendor is enabled; set vendors.NAME.enabled = true in datanode.toml (or DATANODE__VENDORS__NAME__ENABLED=true)".into());
-    }
-    Ok(format!("{} enabled, secrets resolve", enabled.join(", ")))
-}
-
-fn clock(g: &Global) -> Result<String, String> {
-    let now = g.clock().now();
-    if Calendar::Xnys.covers(now.date_naive()) {
-        Ok(now.to_rfc3339())
-    } else {
-        Err(format!("{now} lies outside the calendars' years; set the machine's clock (timedatectl set-ntp true)"))
-    }
-}
-
-fn disk(s: &Settings) -> Result<String, String> {
-    let dir = existing(s);
-    let st = nix::sys::statvfs::statvfs(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-    let free = st.blocks_available().saturating_mul(st.fragment_size()) >> 20;
-    let floor = s.store.free_space_floor_mib;
-    if free < floor {
-        return Err(format!(
-            "{free} MiB free in {}, the floor is {floor}; free space, or lower store.free_space_floor_mib",
-            dir.display()
-        ));
-    }
-    if st.files() > 0 && st.files_available() < 10_000 {
-        return Err(format!(
-            "{} inodes free in {}; remove small files, or move data_dir",
-            st.files_available(),
-            dir.display()
-        ));
-    }
-    Ok(format!("{free} MiB free"))
-}
-
-/// How long one small durable write takes here; a figure, not a verdict.
-fn fsync(s: &Settings) -> Result<String, String> {
-    let dir = existing(s);
-    let mut file = tempfile::NamedTempFile::new_in(&dir)
-        .map_err(|e| format!("{}: cannot be written: {e}; check its owner", dir.display()))?;
-    let began = Instant::now();
-    for _ in 0..5 {
-        std::io::Write::write_all(&mut file, b"datanode")
-            .and_then(|()| file.as_file().sync_all())
-            .map_err(|e| e.to_string())?;
-    }
-    Ok(format!("{:.2} ms a sync", began.elapsed().as_secs_f64() * 1000.0 / 5.0))
-}
-
-fn existing(s: &Settings) -> std::path::PathBuf {
-    let mut dir = s.data_dir.as_path();
-    while !dir.is_dir() {
-        match dir.parent() {
-            Some(p) if !p.as_os_str().is_empty() => dir = p,
-            _ => return std::path::PathBuf::from("."),
-        }
-    }
-    dir.to_owned()
-}
-
-fn key(s: &Settings) -> Result<String, String> {
-    let path = key_file(s);
-    if !path.exists() {
-        return Err(format!("{}: no key; make one with `datanode key new`", path.display()));
-    }
-    let identity = Identity::read(&path).map_err(|e| e.to_string())?;
-    Ok(format!("{} ({})", path.display(), identity.to_public()))
-}
-
 fn state(s: &Settings) -> Vec<Check> {
     let dir = DataDir::new(s.data_dir.clone()).state();
     if !dir.exists() {
-        return vec![Check { name: "state", result: Ok("none yet; the first `datanode nightly` makes it".into()) }];
+        let had = DataDir::new(s.data_dir.clone()).anchors().join("checkpoint").exists();
+        let lost = "there is none, and the folder has a log: it was lost; `datanode backup restore --to DATA_DIR --fill` brings it back";
+        let result =
+            if had { Err(lost.to_owned()) } else { Ok("none yet; the first `datanode nightly` makes it".to_owned()) };
+        return vec![Check::new("state", result)];
     }
     let store = match open_store(s) {
         Ok(store) => store,
         Err(f) if f.code == Code::Busy => {
-            return vec![Check {
-                name: "state",
-                result: Ok(format!(
+            return vec![Check::new(
+                "state",
+                Ok(format!(
                     "{}; ask it with `datanode-admin status`; `datanode-admin runs` says what became of each export",
                     f.message
                 )),
-            }];
+            )];
         }
-        Err(f) => return vec![Check { name: "state", result: Err(f.message) }],
+        Err(f) => return vec![Check::new("state", Err(f.message))],
     };
     let whole = store.check().map_err(|e| e.to_string()).and_then(|r| {
         if r.problems.is_empty() {
@@ -193,11 +89,7 @@ fn state(s: &Settings) -> Vec<Check> {
     });
     let export = store.load_all(&RUNS, &[]).map_err(|e| e.to_string()).and_then(|runs| last_export(&runs));
     let closed = store.close().map_err(|e| e.to_string());
-    vec![
-        Check { name: "state", result: closed.and(whole) },
-        Check { name: "last run", result: last },
-        Check { name: "export", result: export },
-    ]
+    vec![Check::new("state", closed.and(whole)), Check::new("last run", last), Check::new("export", export)]
 }
 
 /// What came of the last run that was to make a pack.

@@ -29,7 +29,9 @@ impl Global {
     /// # Errors
     /// Exit 2.
     pub fn settings(&self) -> Result<Settings, Failure> {
-        config::load(self.config.as_deref(), self.data_dir.as_deref()).map_err(Failure::usage)
+        let settings = config::load(self.config.as_deref(), self.data_dir.as_deref()).map_err(Failure::usage)?;
+        crate::secrets::key_file_is(crate::wiring::key_file(&settings));
+        Ok(settings)
     }
 
     /// The clock, frozen where `--now` says so.

@@ -62,7 +62,7 @@ pub fn opener(g: &Global, key: Option<&Path>, p: &PassphraseArgs) -> Result<Opti
 /// # Errors
 /// There is none.
 pub fn read(from: &str) -> Result<Zeroizing<String>, Failure> {
-    let is_reference = ["env:", "file:", "systemd:", "op://"].iter().any(|scheme| from.starts_with(scheme));
+    let is_reference = secrets::SCHEMES.iter().any(|scheme| from.starts_with(scheme));
     if is_reference {
         return secrets::resolve("--passphrase-file", from).map_err(Failure::usage);
     }

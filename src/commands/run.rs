@@ -1,8 +1,10 @@
 //! `datanode run`: the appliance.
 
+use super::backup::config_file;
 use super::global::Global;
 use crate::admin;
 use crate::alerts::{Alerter, Alerts};
+use crate::backing::Backing;
 use crate::collecting;
 use crate::config::{Cadence, Settings};
 use crate::failure::{Done, Failure};
@@ -63,7 +65,7 @@ async fn serve(g: Global, settings: Settings, clock: Clock, wired: Wired) -> Don
     let books = parts.as_ref().map(|_| board);
     let collecting = parts.map(Collecting::start);
     let begin = begin(&appliance);
-    let shipping = shipping(g, &node, begin.clone());
+    let shipping = shipping(g.clone(), &node, begin.clone());
     let desk = admin::Desk { node: node.clone(), reloader: reloader.clone(), shipping, begin };
     let context = Arc::new(admin_context(desk, &settings, &clock, &appliance, books));
     let looked = node.clone();
@@ -72,6 +74,8 @@ async fn serve(g: Global, settings: Settings, clock: Clock, wired: Wired) -> Don
     let turning = appliance.clone();
     let http = web.map(|socket| http::start(socket, &settings, &context, move || turning.busy())).transpose()?;
     let alerts = Alerts::start(context.clone(), alerter)?;
+    let backing = Backing::start(&settings, config_file(&g), node.clone())?;
+    reloader.also(Box::new(move || backing.reload(&g.settings()?)));
     let reloading = tokio::spawn(reload_on(hangups, reloader));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(admin::serve(listener, context, async move {

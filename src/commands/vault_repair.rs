@@ -98,7 +98,11 @@ fn remotes(a: &RepairArgs, own: Option<&Settings>) -> Result<Vec<Remote>, Failur
     Ok(out)
 }
 
-fn from_environment(url: &str) -> Result<Access, Failure> {
+/// How to get into a place that no setting names: of S3 the variables AWS_* say it.
+///
+/// # Errors
+/// A variable is set and empty.
+pub(super) fn from_environment(url: &str) -> Result<Access, Failure> {
     let is_s3 = url.starts_with("s3://");
     let var = |name: &str| if is_s3 { std::env::var(name).unwrap_or_default() } else { String::new() };
     let secret = |name: &str| {

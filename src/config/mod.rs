@@ -3,7 +3,10 @@
 //! The generated file is the manual; it is embedded and a test reads it. Unknown keys are errors that name the nearest
 //! known one, wherever they come from.
 
+mod origin;
 mod settings;
+
+pub use origin::{Shown, shown};
 
 pub use settings::{
     AlertSettings, AnchorSettings, BackupSettings, BooksSettings, Cadence, DestinationSettings, ExportSettings,
@@ -43,6 +46,10 @@ pub fn load(file: Option<&Path>, data_dir: Option<&Path>) -> Result<Settings, Co
     }
     check(&settings)?;
     Ok(settings)
+}
+
+fn wrong_file(file: &Path, why: &str) -> ConfigError {
+    ConfigError(format!("{}: {why}", file.display()))
 }
 
 fn merge(file: Option<&Path>) -> Result<Settings, ConfigError> {

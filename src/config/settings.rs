@@ -174,6 +174,7 @@ BackupSettings {
     key: String = String::new(),
     secret: String = String::new(),
     token: String = String::new(),
+    recipients: String = String::new(),
     every_hours: u32 = 1,
     keep_hourly: usize = 24,
     keep_daily: usize = 30,

@@ -1,5 +1,6 @@
 //! Tests of the store from the inside: against the model, with damage, with failures injected.
 
+mod copy;
 mod damage;
 mod recovery;
 mod rules;
