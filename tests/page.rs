@@ -74,8 +74,9 @@ impl Shown {
                 // A sample of the partitions is enough, and months go on for ever.
                 let many = link.starts_with("/cell/") && found.iter().filter(|f| f.starts_with("/cell/")).count() > 12;
                 let month = link.starts_with("/coverage/") && !link.contains("2025-06");
-                if link.starts_with('/') && !many && !(month && link.matches('/').count() > 2) && !found.contains(&link)
-                {
+                let known = found.contains(&link) || !link.starts_with('/');
+                let enough = many || (month && link.matches('/').count() > 2);
+                if !known && !enough {
                     found.push(link);
                 }
             }

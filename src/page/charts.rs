@@ -70,7 +70,7 @@ pub(super) fn burn_down(runs: &[Open]) -> Markup {
 
 /// A share of something, as a bar.
 pub(super) fn share(part: u64, whole: u64, words: &str) -> Markup {
-    let percent = if whole == 0 { 0 } else { part.min(whole).saturating_mul(100) / whole };
+    let percent = part.min(whole).saturating_mul(100).checked_div(whole).unwrap_or(0);
     html! {
         svg.share viewBox="0 0 100 8" preserveAspectRatio="none" role="img" aria-label=(words) {
             title { (words) }

@@ -151,7 +151,7 @@ mod tests {
         let (text, next) = rows("equities_bars_minute", &map);
         let next = next.unwrap();
         assert!(text.len() <= MOST_BYTES && text.len() > MOST_BYTES / 2, "{}", text.len());
-        assert!(text.contains("S000") && !text.contains(&next) && next < "S100".to_owned());
+        assert!(text.contains("S000") && !text.contains(&next) && next.as_str() < "S100");
         let few = MonthMap { rows: (0..3).map(of).collect(), next: None, ..map };
         assert_eq!(rows("d", &few).1, None);
     }
