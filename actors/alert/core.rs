@@ -170,7 +170,8 @@ mod tests {
         for (m, record) in &due {
             match record {
                 Some(t) => drop(told.insert(m.key.clone(), t.clone())),
-                None => drop(told.remove(&m.key)),
+                None if m.key != HOUR => drop(told.remove(&m.key)),
+                None => {}
             }
             let mut hour = undecided(now, told.get(HOUR));
             hour.times += 1;
