@@ -1,7 +1,7 @@
 //! `qc`: the ledger's verdicts, their reasons, and what they were decided by.
 
 use super::lately::{matching, of_dataset};
-use super::work::{MOST_PAGES, series_name};
+use super::work::{MOST_PAGES, READ, series_name};
 use super::{Page, day, not_found, prefixes, require_symbol, text, time, vendor_name};
 use crate::admin::AdminContext;
 use crate::admin::commands::Args;
@@ -208,7 +208,7 @@ struct Listing {
 }
 
 impl Listing {
-    /// Offers what lies below a prefix, and returns the pages that were read.
+    /// Offers what lies below a prefix, and returns what it cost, as [`MOST_PAGES`] has it.
     fn read(
         &mut self,
         ctx: &AdminContext,
@@ -223,6 +223,7 @@ impl Listing {
             if *days.end() < first || *days.start() > first.saturating_add(31) {
                 return ControlFlow::Continue(());
             }
+            read += READ;
             for d in p.native().days(first) {
                 if !days.contains(&d.day) || verdict.is_some_and(|v| v.number() != d.verdict) {
                     continue;
