@@ -9,12 +9,10 @@ mod month;
 pub use kept::{Heat, heat};
 pub use month::{DayCell, Kind, MonthMap, SymbolMonth, month};
 
-use super::lately::FEW;
 use super::{day, not_found, require_symbol};
 use crate::admin::AdminContext;
 use crate::admin::commands::Args;
 use crate::admin::protocol::{AdminError, Code};
-use datanode_actors::parallel::each;
 use datanode_schema::clock::date_of;
 use datanode_schema::keys::{Month, SeriesKey};
 use datanode_schema::names::{Dataset, Reason, Verdict};
@@ -24,7 +22,7 @@ use datanode_schema::trees::LEDGER;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// A longer span is shown by month where nothing else is asked for.
 const MOST_MONTHS_BY_DAY: u32 = 24;
@@ -140,50 +138,6 @@ struct Kept {
     at: u64,
     months: Arc<Months>,
     symbols: u64,
-}
-
-impl Maps {
-    /// Counts what has changed since: for whoever has time before the question comes.
-    ///
-    /// # Errors
-    /// The store's.
-    pub fn warm(&self, ctx: &AdminContext) -> Result<(), StoreError> {
-        (ctx.registry)().datasets.keys().try_for_each(|d| self.of(ctx, *d, true).map(|_| ()))
-    }
-
-    /// The map of now; of a large ledger, the one that was counted last, unless a fresh one is asked for: [`Maps::warm`] is.
-    fn of(&self, ctx: &AdminContext, dataset: Dataset, fresh: bool) -> Result<Kept, StoreError> {
-        let at = ctx.store.changed_at(LEDGER.name);
-        let last_will_do = !fresh && ctx.store.len(LEDGER.name) > FEW;
-        let known = |m: &BTreeMap<Dataset, Kept>| m.get(&dataset).filter(|k| k.at == at || last_will_do).cloned();
-        if let Some(kept) = known(&self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
-            return Ok(kept);
-        }
-        // One symbol's keys begin with its first byte: the parts are counted side by side.
-        let parts: Vec<u8> = (0..=u8::MAX).collect();
-        let counted = each(ctx.desk.node.threads, &parts, |share| {
-            let (mut months, mut symbols) = (Months::new(), 0);
-            while let Some(first) = share.next() {
-                if ctx.desk.node.stopping() {
-                    return Err(StoreError::Stopped { cause: "the node is stopping".to_owned() });
-                }
-                symbols += count(&ctx.store, &[dataset.number(), *first], (i32::MIN, i32::MAX), &mut months)?;
-            }
-            Ok::<_, StoreError>((months, symbols))
-        });
-        let (mut months, mut symbols) = (Months::new(), 0);
-        for part in counted {
-            let (of, n) = part?;
-            symbols += n;
-            for (month, days) in of {
-                let all = months.entry(month).or_default();
-                all.iter_mut().zip(days.iter()).for_each(|(to, from)| to.add(from));
-            }
-        }
-        let kept = Kept { at, months: Arc::new(months), symbols };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(dataset, kept.clone());
-        Ok(kept)
-    }
 }
 
 pub(super) fn coverage(ctx: &AdminContext, a: &Args) -> Result<Coverage, AdminError> {
