@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 
 /// What a question over all symbols and some days may read: pages that are passed over count one, pages that are read [`READ`]. That is
 /// some ten milliseconds.
-pub(super) const MOST_PAGES: u64 = 8_000;
+pub(super) const MOST_PAGES: u64 = 4_000;
 /// What reading a page costs beside passing over it.
 pub(super) const READ: u64 = 10;
 
