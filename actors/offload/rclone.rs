@@ -128,6 +128,8 @@ impl Rclone<'_> {
 
     fn command(&self, what: &str) -> Command {
         let mut c = Command::new(&self.rules.program);
+        // It opens every secret of its owner, and is for `op` alone.
+        c.env_remove("OP_SERVICE_ACCOUNT_TOKEN");
         c.arg(what).args(["--ask-password=false", "--stats", "0", "--log-level", "NOTICE"]);
         // A remote that does not answer ends the attempt within minutes; the next run goes on.
         c.args(["--retries", "2", "--low-level-retries", "3", "--contimeout", "15s", "--timeout", "2m"]);
