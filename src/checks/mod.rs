@@ -67,13 +67,19 @@ impl Check {
 
 /// The quick checks.
 pub fn quick(s: &Settings, clock: &Clock) -> Vec<Check> {
+    let mut all = reading(s, clock);
+    all.insert(1, Check::new("vendors", vendors(s).map(|v| format!("{v} enabled, secrets resolve"))));
+    all.insert(5, Check::of("fsync", disk::fsync(s)));
+    all
+}
+
+/// Those of them that only read files: they write nothing, start no program and resolve no secret.
+pub fn reading(s: &Settings, clock: &Clock) -> Vec<Check> {
     vec![
         Check::new("registry", registry_check(s)),
-        Check::new("vendors", vendors(s).map(|v| format!("{v} enabled, secrets resolve"))),
         Check::new("clock", clock_check(clock)),
         Check::new("disk", disk::space(s)),
         Check::of("file system", disk::file_system(s)),
-        Check::of("fsync", disk::fsync(s)),
         Check::new("key", key(s)),
         Check::of("key backed up", backup::key_elsewhere(s)),
         Check::new("socket", socket(s)),

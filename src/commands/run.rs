@@ -208,9 +208,7 @@ fn admin_context(
         maps: Default::default(),
         known: Default::default(),
         trail: Trail::of(&node.data),
-        set_level: Box::new(|_| {
-            Err("this node cannot change its log while it runs: set log.level and restart".to_owned())
-        }),
+        set_level: Box::new(crate::telemetry::set_level),
         log_level: Default::default(),
         desk,
         books,

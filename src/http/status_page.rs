@@ -3,8 +3,9 @@
 
 use super::routes::{Answer, answer};
 use crate::admin::AdminContext;
+use crate::checks;
 use crate::config::Settings;
-use crate::page::{self, HEADERS, Site};
+use crate::page::{self, Finding, HEADERS, Site};
 use axum::body::Body;
 use axum::http::header::{self, HeaderName};
 use axum::http::{Method, StatusCode, Uri};
@@ -25,7 +26,12 @@ pub(super) struct StatusPage {
 impl StatusPage {
     /// Of a running node.
     pub(super) fn new(admin: &Arc<AdminContext>, settings: &Settings) -> Self {
-        let site = Site::new(admin.clone(), settings.alerts.pack_late_hours, Box::new(Vec::new));
+        let (of, clock) = (settings.clone(), admin.clock.clone());
+        let checks = move || {
+            let found = |c: checks::Check| Finding { name: c.name.to_owned(), level: level(c.level), text: c.text };
+            checks::reading(&of, &clock).into_iter().map(found).collect()
+        };
+        let site = Site::new(admin.clone(), settings.alerts.pack_late_hours, Box::new(checks));
         Self { site: Arc::new(site), turns: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
@@ -63,6 +69,15 @@ impl StatusPage {
         };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         plain(status, kind, body, *method == Method::HEAD)
+    }
+}
+
+/// As the page names it.
+fn level(l: checks::Level) -> &'static str {
+    match l {
+        checks::Level::Ok => "ok",
+        checks::Level::Warning => "warning",
+        checks::Level::Failed => "failed",
     }
 }
 
