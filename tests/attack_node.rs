@@ -87,8 +87,8 @@ fn who_has_no_token_does_not_keep_out_who_has_one() {
 #[test]
 fn those_who_have_tokens_leave_a_place_for_health_and_are_told_when_there_is_none_for_them() {
     let s = Serving::new();
-    let token = s._node.run(&["token", "new", "box"]).exits(0).out;
-    let ask = |host: &str| {
+    let tokens = ["box", "ci", "desk"].map(|name| s._node.run(&["token", "new", name]).exits(0).out);
+    let ask_as = |token: &str, host: &str| {
         let mut c = TcpStream::connect(&s.address).unwrap();
         let bearer = format!("Authorization: Bearer {}", token.trim());
         write!(c, "GET /v1/packs/latest.pointer HTTP/1.1\r\nHost: {host}\r\n{bearer}\r\n\r\n").unwrap();
@@ -96,12 +96,18 @@ fn those_who_have_tokens_leave_a_place_for_health_and_are_told_when_there_is_non
         c.read_exact(&mut answer).unwrap();
         (c, String::from_utf8_lossy(&answer[9..]).into_owned())
     };
+    let ask = |host: &str| ask_as(&tokens[0], host);
     // A name that would be somebody else's line or address in a pointer is none.
     for host in ["h/x?", "u@h", "h:x", "{}"] {
         assert_eq!(ask(host).1, "400", "{host}");
     }
-    let kept: Vec<_> = (0..64).map(|_| ask("h:80")).collect();
-    assert!(kept[..50].iter().all(|(_, s)| s == "404") && kept[63].1 == "503", "{:?}", kept.last());
+    // One token has its share of the places, and the next one still finds some.
+    let mut kept: Vec<_> = (0..32).map(|_| ask("h:80")).collect();
+    assert!(kept[..20].iter().all(|(_, s)| s == "404") && kept[31].1 == "503", "{:?}", kept.last());
+    kept.extend((0..20).map(|_| ask_as(&tokens[1], "h:80")));
+    assert!(kept[32..].iter().all(|(_, s)| s == "404"), "{:?}", kept.last());
+    kept.extend((0..24).map(|_| ask_as(&tokens[2], "h:80")));
+    assert_eq!(kept.last().unwrap().1, "503");
     assert_eq!(s.status("/healthz", &["--max-time", "5"]).out, "200");
     drop(kept);
 }
