@@ -32,8 +32,11 @@ if [ ! -e "$etc/datanode.toml" ]; then
   echo "wrote /etc/datanode; keep a copy of /var/lib/datanode/keys elsewhere: without it no sealed pack opens"
 fi
 # The configuration names where keys are, and holds none.
-chmod 644 "$etc"/*.toml "$etc"/*.yaml
-if [ -z "$root" ]; then
-  chown datanode:datanode "$data" "$data/keys"
-  if [ -e "$data/keys/node.key" ]; then chown datanode:datanode "$data/keys/node.key"; fi
+for file in "$etc"/*.toml "$etc"/*.yaml; do
+  [ ! -f "$file" ] || chmod a+r "$file"
+done
+# What lies below belongs to the node's user, who could have put a link there: none is followed.
+if [ -z "$root" ] && [ ! -L "$data" ] && [ ! -L "$data/keys" ]; then
+  chown -h datanode:datanode "$data" "$data/keys"
+  if [ -f "$data/keys/node.key" ]; then chown -h datanode:datanode "$data/keys/node.key"; fi
 fi

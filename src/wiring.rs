@@ -194,11 +194,13 @@ fn warn_unserved(registry: &Registry, enabled: &BTreeSet<Vendor>) {
 /// Exit 6 where another process holds it, 3 where it is damaged, 4 where a newer build wrote it.
 pub fn open_store(settings: &Settings) -> Result<Store, Failure> {
     let data = DataDir::new(settings.data_dir.clone());
+    // Looked at before anything is made there.
+    let lost = !data.state().join("journal").exists() && data.anchors().join("checkpoint").exists();
     if let Some(done) = upgrade(&data.state()).map_err(of_store)? {
         let (from, copy) = (done.from, done.copy.display());
         tracing::warn!(from, to = FORMAT, %copy, "the state was upgraded; it lies as it was beside it, for a rollback");
     }
-    if !data.state().exists() && data.anchors().join("checkpoint").exists() {
+    if lost {
         tracing::error!(
             folder = %data.root().display(),
             "THERE IS NO STATE, and the folder has a log: it was lost, and a new one begins, which asks vendors for everything again; \

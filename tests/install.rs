@@ -283,7 +283,7 @@ fn a_state_of_the_format_before_is_copied_upgraded_and_can_be_gone_back_to() {
     let (sim, n) = night();
     let state = n.data().join("state");
     let asked = sim.stats.requests();
-    assert_eq!(std::fs::read_to_string(state.join("format")).unwrap(), "1\n");
+    assert_eq!(std::fs::read_to_string(state.join("format")).unwrap(), datanode_schema::store::format_line(1));
     // Before there was a number: all else was the same.
     std::fs::remove_file(state.join("format")).unwrap();
     let before = n.root.path().join("before");
@@ -295,7 +295,7 @@ fn a_state_of_the_format_before_is_copied_upgraded_and_can_be_gone_back_to() {
     let differ: Vec<String> =
         support::differences(&before, &copy).into_iter().filter(|d| !d.contains("lock")).collect();
     assert!(differ.is_empty(), "{differ:?}");
-    assert_eq!(std::fs::read_to_string(state.join("format")).unwrap(), "1\n");
+    assert_eq!(std::fs::read_to_string(state.join("format")).unwrap(), datanode_schema::store::format_line(1));
 
     // The way back, as the runbook has it: what lies beside takes its place, and is a whole state.
     std::fs::rename(&state, n.data().join("state.of-the-newer")).unwrap();
@@ -308,7 +308,7 @@ fn a_state_of_the_format_before_is_copied_upgraded_and_can_be_gone_back_to() {
 fn a_state_of_a_newer_format_is_refused_with_the_way_back_and_is_not_touched() {
     let (_sim, n) = night();
     let state = n.data().join("state");
-    std::fs::write(state.join("format"), "9\n").unwrap();
+    std::fs::write(state.join("format"), datanode_schema::store::format_line(9)).unwrap();
     let before = n.root.path().join("before");
     support::copy(&state, &before);
     for args in [vec!["run"], n.nightly_args(&[]), vec!["rebuild"]] {

@@ -7,7 +7,7 @@ use super::{BackupError, Place};
 use datanode_schema::failpoint;
 use datanode_schema::files::{sync_file_system, sync_folder};
 use datanode_schema::paths::DataDir;
-use datanode_schema::store::{Root, StoreOptions, TableDef};
+use datanode_schema::store::{Root, StoreOptions, TableDef, mark};
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
@@ -66,6 +66,8 @@ pub fn restore(
     sync_file_system(to).map_err(BackupError::io("sync", to))?;
     failpoint::pass("restore.placed");
     let state = work.join("state");
+    // Made by this build, in its format: nothing is to be upgraded.
+    mark(&state)?;
     fs::rename(&state, data.state()).map_err(BackupError::io("move", &state))?;
     sync_folder(to).map_err(BackupError::io("sync", to))?;
     done.placed.push("state".to_owned());

@@ -56,7 +56,7 @@ pub use events::Event;
 pub use rebuild::{RebuildReport, rebuild};
 pub use root::Root;
 pub use table::{Key, Record, Table, TableDef, decode_str, decode_u64, encode_str};
-pub use upgrade::{FORMAT, Upgraded, mark, refuse_newer, upgrade};
+pub use upgrade::{FORMAT, Upgraded, format_line, mark, refuse_newer, upgrade};
 
 use disk::{Layout, Lock};
 use engine::Engine;

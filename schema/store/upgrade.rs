@@ -1,6 +1,6 @@
 //! From the state of an earlier build to this one's: a whole copy first, then the steps.
 //!
-//! `state/format` holds a number; where it is lacking, the state is from before there was one (format 0). A state of a newer format is
+//! `state/format` holds a number and its checksum, so that a turned bit is damage and no other format; where it is lacking, the state is from before there was one (format 0). A state of a newer format is
 //! refused. An older one is copied beside itself (`state.before-format-N`) before anything of it is changed, and the number is written
 //! last: a crash anywhere leaves a state that begins again from the step where it was, and a copy that the earlier build opens.
 
@@ -19,6 +19,11 @@ use super::{
 ///
 /// 0: records with envelopes, without this number. 1: the same records; the number stands beside them.
 pub const FORMAT: u8 = 1;
+
+/// What the file of a format holds.
+pub fn format_line(n: u8) -> String {
+    format!("{n} {:08x}\n", crc32fast::hash(format!("datanode state format {n}").as_bytes()))
+}
 
 /// A step from one format to the next, over a state folder that nobody else has.
 type Step = fn(&Path) -> Result<(), StoreError>;
@@ -56,7 +61,7 @@ fn upgrade_to(dir: &Path, steps: &[Step]) -> Result<Option<Upgraded>, StoreError
     let _lock = Lock::take(&layout)?;
     journal::remove_temps(&layout.dir)?;
     let file = dir.join("format");
-    let write = |n: u8| disk::write_whole(&file, format!("{n}\n").as_bytes());
+    let write = |n: u8| disk::write_whole(&file, format_line(n).as_bytes());
     let found = match number(&layout, known)? {
         Some(n) => n,
         None if layout.sled().exists() => 0,
@@ -80,13 +85,14 @@ fn upgrade_to(dir: &Path, steps: &[Step]) -> Result<Option<Upgraded>, StoreError
 /// The number beside the records; None where there is none.
 fn number(layout: &Layout, known: u8) -> Result<Option<u8>, StoreError> {
     let file = layout.dir.join("format");
-    let text = match fs::read_to_string(&file) {
-        Ok(text) => text,
+    let text = match fs::read(&file) {
+        Ok(text) => String::from_utf8_lossy(&text).into_owned(),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(io_error("read", &file)(e)),
     };
-    let Ok(found) = text.trim().parse::<u8>() else {
-        return Err(layout.corrupt(format!("{} holds no number", file.display())));
+    let said = text.split_once(' ').and_then(|(n, _)| n.parse::<u8>().ok()).filter(|n| format_line(*n) == text);
+    let Some(found) = said else {
+        return Err(layout.corrupt(format!("{} does not say which format this is", file.display())));
     };
     if found > known {
         let what = format!("the state {} (as it was before its upgrade it may lie beside it)", layout.dir.display());
@@ -112,7 +118,7 @@ pub fn refuse_newer(dir: &Path) -> Result<(), StoreError> {
 /// # Errors
 /// The disk's.
 pub fn mark(dir: &Path) -> Result<(), StoreError> {
-    disk::write_whole(&dir.join("format"), format!("{FORMAT}\n").as_bytes())
+    disk::write_whole(&dir.join("format"), format_line(FORMAT).as_bytes())
 }
 
 /// The copy beside the state; one that stands already is of an upgrade that was cut off, and is right.
@@ -204,7 +210,7 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let dir = tmp.path().join("state");
         assert_eq!(upgrade(&dir).unwrap(), None);
-        assert_eq!(read(&dir.join("format")), format!("{FORMAT}\n"));
+        assert_eq!(read(&dir.join("format")), format_line(FORMAT));
         assert_eq!(upgrade(&dir).unwrap(), None);
         assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 1);
     }
@@ -214,7 +220,7 @@ mod tests {
         let (_tmp, dir) = old();
         let done = upgrade_to(&dir, &[changes]).unwrap().unwrap();
         assert_eq!((done.from, done.copy.clone()), (0, dir.with_file_name("state.before-format-0")));
-        assert_eq!((read(&dir.join("sled/db")), read(&dir.join("format"))), ("changed".into(), "1\n".into()));
+        assert_eq!((read(&dir.join("sled/db")), read(&dir.join("format"))), ("changed".into(), format_line(1)));
         assert_eq!(
             (read(&done.copy.join("sled/db")), read(&done.copy.join("clean"))),
             ("as it was".into(), "x".into())
@@ -226,20 +232,22 @@ mod tests {
     fn an_upgrade_that_was_cut_off_keeps_the_first_copy_and_goes_on() {
         let (_tmp, dir) = old();
         assert!(upgrade_to(&dir, &[numbered, fails]).is_err());
-        assert_eq!((read(&dir.join("sled/db")), read(&dir.join("format"))), ("changed".into(), "1\n".into()));
+        assert_eq!((read(&dir.join("sled/db")), read(&dir.join("format"))), ("changed".into(), format_line(1)));
         // The step that failed is done again; the copy of format 0 stays what it was.
         let done = upgrade_to(&dir, &[numbered, changes]).unwrap().unwrap();
-        assert_eq!((done.from, read(&dir.join("format"))), (1, "2\n".into()));
+        assert_eq!((done.from, read(&dir.join("format"))), (1, format_line(2)));
         assert_eq!(read(&dir.with_file_name("state.before-format-0").join("sled/db")), "as it was");
     }
 
     #[test]
     fn a_newer_state_is_refused_and_stays_as_it_is() {
         let (_tmp, dir) = old();
-        fs::write(dir.join("format"), "9\n").unwrap();
+        fs::write(dir.join("format"), format_line(9)).unwrap();
         assert!(matches!(upgrade(&dir), Err(StoreError::Newer { found: 9, known: FORMAT, .. })));
-        fs::write(dir.join("format"), "nine").unwrap();
-        assert!(matches!(upgrade(&dir), Err(StoreError::Corrupt { .. })));
+        for damaged in ["nine".as_bytes(), b"9\n", b"", b"\xff", &format_line(9).as_bytes()[1..]] {
+            fs::write(dir.join("format"), damaged).unwrap();
+            assert!(matches!(upgrade(&dir), Err(StoreError::Corrupt { .. })));
+        }
         assert_eq!(read(&dir.join("sled/db")), "as it was");
     }
 }
